@@ -1,0 +1,1 @@
+"""Who may use the data plane: keys, principals, scopes and limits."""

@@ -1,0 +1,1 @@
+"""The data plane's routes: thin handlers, one module per API family."""

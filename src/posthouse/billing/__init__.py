@@ -1,0 +1,1 @@
+"""How much: prices, usage, holds, leases, the journal, the ledger, the audit."""

@@ -1,0 +1,1 @@
+"""One package per wire language: parse and render, pure and symmetric."""

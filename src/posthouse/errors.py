@@ -1,0 +1,316 @@
+"""The one tree of errors that a call can end with.
+
+PosthouseError
+├── CallerError              the caller's request is at fault; never retried
+│   ├── InvalidRequest       400 invalid_request_error
+│   ├── AuthenticationFailed 401 invalid_api_key (one message for every bad key)
+│   ├── PermissionDenied     403 permission_denied
+│   ├── NotFound             404 not_found
+│   │   └── ModelNotFound    404 model_not_found
+│   ├── MethodNotAllowed     405 method_not_allowed
+│   ├── RequestTimeout       408 request_timeout
+│   ├── PayloadTooLarge      413 payload_too_large
+│   ├── UnprocessableRequest 422 unprocessable_request
+│   ├── UpgradeRequired      426 upgrade_required
+│   ├── HeadersTooLarge      431 headers_too_large
+│   ├── RateLimited          429 rate_limit_exceeded
+│   └── InsufficientQuota    429 insufficient_quota
+├── UpstreamFault            what a provider did; `retry` says where else to try
+│   ├── UpstreamRejected     4xx as the provider judged the content
+│   ├── UpstreamRateLimited  429 rate_limit_exceeded
+│   ├── UpstreamUnavailable  502 upstream_unavailable
+│   ├── UpstreamBadResponse  502 upstream_bad_response
+│   ├── UpstreamInterrupted  502 upstream_interrupted
+│   ├── UpstreamOverloaded   503 upstream_overloaded
+│   ├── UpstreamCredential   503 upstream_unavailable (our key: never shown as 401)
+│   └── UpstreamTimeout      504 upstream_timeout
+└── OperatorFault            our own side cannot serve now
+    ├── InternalFault        500 internal_error
+    ├── PriceMissing         503 price_missing
+    ├── NoChannel            503 no_channel_available
+    ├── StorageUnavailable   503 storage_unavailable
+    └── Overloaded           503 overloaded
+
+Rules: an error knows its HTTP status, its stable code, whose fault it is and
+whether another attempt may help. It never holds a secret, an upstream host or
+a raw upstream body. A class's docstring is its default message. The client's
+dialect renders it; nothing else in the program writes an HTTP status.
+"""
+
+from enum import Enum
+from typing import ClassVar
+
+from typing_extensions import override
+
+
+class Retry(Enum):
+    """What the attempt loop may do after an error."""
+
+    NEVER = "never"
+    """The next channel would answer the same."""
+    CREDENTIAL = "credential"
+    """Another credential or channel; only this credential is at fault."""
+    CHANNEL = "channel"
+    """Another channel; this one is at fault."""
+
+
+class PosthouseError(Exception):
+    """Something went wrong."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "server_error"
+    retry: ClassVar[Retry] = Retry.NEVER
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        """Keep what the caller may see.
+
+        Args:
+            message: a sentence for the caller; default is the class's docstring.
+            param: the request field at fault, dotted.
+            retry_after: seconds after which another try makes sense.
+        """
+        self.message = message if message is not None else (self.__doc__ or "")
+        self.param = param
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+    @property
+    def should_retry(self) -> bool | None:
+        """What `x-should-retry` says; None leaves it to the SDK's own rule."""
+        return None
+
+
+class CallerError(PosthouseError):
+    """The request is not valid."""
+
+    status = 400
+    code = "invalid_request_error"
+    type = "invalid_request_error"
+
+
+class InvalidRequest(CallerError):
+    """The request is not valid."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        """Keep the message, the field and a more exact code, if there is one."""
+        super().__init__(message, param=param)
+        self.exact_code = code
+
+
+class AuthenticationFailed(CallerError):
+    """Incorrect API key provided."""
+
+    status = 401
+    code = "invalid_api_key"
+
+
+class PermissionDenied(CallerError):
+    """This key may not do that."""
+
+    status = 403
+    code = "permission_denied"
+
+
+class NotFound(CallerError):
+    """There is nothing at this address."""
+
+    status = 404
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """The model does not exist or this key has no access to it."""
+
+    code = "model_not_found"
+
+
+class MethodNotAllowed(CallerError):
+    """This address does not take that method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class RequestTimeout(CallerError):
+    """The request did not arrive in time."""
+
+    status = 408
+    code = "request_timeout"
+
+
+class PayloadTooLarge(CallerError):
+    """The request body is too large."""
+
+    status = 413
+    code = "payload_too_large"
+
+
+class UnprocessableRequest(CallerError):
+    """The request is well formed but cannot be carried out."""
+
+    status = 422
+    code = "unprocessable_request"
+
+
+class UpgradeRequired(CallerError):
+    """This address does not speak WebSocket; use HTTP with server-sent events."""
+
+    status = 426
+    code = "upgrade_required"
+
+
+class HeadersTooLarge(CallerError):
+    """The request's headers are too large."""
+
+    status = 431
+    code = "headers_too_large"
+
+
+class RateLimited(CallerError):
+    """Rate limit reached for this key."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    type = "rate_limit_exceeded"
+
+
+class InsufficientQuota(CallerError):
+    """This key's balance does not cover the call."""
+
+    status = 429
+    code = "insufficient_quota"
+    type = "insufficient_quota"
+
+    @property
+    @override
+    def should_retry(self) -> bool | None:
+        """False: waiting does not bring money."""
+        return False
+
+
+class UpstreamFault(PosthouseError):
+    """The provider failed."""
+
+    status = 502
+    code = "upstream_error"
+    retry = Retry.CHANNEL
+
+
+class UpstreamRejected(UpstreamFault):
+    """The provider refused the request."""
+
+    type = "invalid_request_error"
+    retry = Retry.NEVER
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        error_type: str | None = None,
+        param: str | None = None,
+    ) -> None:
+        """Keep the provider's own verdict, its text cut and cleaned before."""
+        super().__init__(message, param=param)
+        self.upstream_status = status
+        self.upstream_code = code
+        self.upstream_type = error_type
+
+
+class UpstreamRateLimited(UpstreamFault):
+    """Every channel for this model is at its rate limit."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    type = "rate_limit_exceeded"
+    retry = Retry.CREDENTIAL
+
+
+class UpstreamUnavailable(UpstreamFault):
+    """No channel for this model could be reached."""
+
+    code = "upstream_unavailable"
+
+
+class UpstreamBadResponse(UpstreamFault):
+    """The provider's reply could not be understood."""
+
+    code = "upstream_bad_response"
+
+
+class UpstreamInterrupted(UpstreamFault):
+    """The provider's reply broke off."""
+
+    code = "upstream_interrupted"
+
+
+class UpstreamOverloaded(UpstreamFault):
+    """The provider is overloaded or failing."""
+
+    status = 503
+    code = "upstream_overloaded"
+
+
+class UpstreamCredential(UpstreamFault):
+    """No channel for this model is available."""
+
+    status = 503
+    code = "upstream_unavailable"
+    retry = Retry.CREDENTIAL
+
+
+class UpstreamTimeout(UpstreamFault):
+    """The provider did not answer in time."""
+
+    status = 504
+    code = "upstream_timeout"
+
+
+class OperatorFault(PosthouseError):
+    """The service cannot do this now."""
+
+    status = 503
+
+
+class InternalFault(OperatorFault):
+    """The service met an unexpected condition."""
+
+    status = 500
+
+
+class PriceMissing(OperatorFault):
+    """This model has no price, so it cannot be used yet."""
+
+    code = "price_missing"
+
+
+class NoChannel(OperatorFault):
+    """No channel for this model is available now."""
+
+    code = "no_channel_available"
+
+
+class StorageUnavailable(OperatorFault):
+    """The service's storage is not available now."""
+
+    code = "storage_unavailable"
+
+
+class Overloaded(OperatorFault):
+    """The service is at its capacity."""
+
+    code = "overloaded"

@@ -1,0 +1,1 @@
+"""The neutral types everything else speaks in. Imports nothing of ours."""

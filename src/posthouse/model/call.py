@@ -1,0 +1,84 @@
+"""A call, its attempts, and the record that is kept of them.
+
+A record holds no prompt, answer, credential or client address: only what
+finance and operations need.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Operation(StrEnum):
+    """What is asked of a model."""
+
+    CHAT = "chat"
+    COMPLETION = "completion"
+    EMBEDDING = "embedding"
+    MODERATION = "moderation"
+
+
+class Outcome(StrEnum):
+    """How a call or an attempt ended."""
+
+    SERVED = "served"
+    REJECTED = "rejected"
+    """Refused by us or by the provider for what was asked."""
+    FAILED = "failed"
+    """No provider could answer."""
+    INTERRUPTED = "interrupted"
+    """The provider broke off after content had been delivered."""
+    ABANDONED = "abandoned"
+    """The client went away."""
+    RECOVERED = "recovered"
+    """The process died; settled from its journal."""
+
+
+class AttemptRecord(Struct, frozen=True, array_like=True):
+    """One try of a call on one channel."""
+
+    channel: str
+    credential: int
+    """Index among the channel's credentials."""
+    upstream_model: str
+    started_ms: int
+    """Milliseconds after the call began."""
+    duration_ms: int
+    outcome: str
+    error_code: str
+    """Empty when the attempt served the call."""
+    upstream_status: int
+    """HTTP status, 0 when none arrived."""
+    cost: int | None
+    """Supplier cost in nano-dollars; None is not known."""
+
+
+class CallRecord(Struct, frozen=True, array_like=True):
+    """The usage record of one call; written once, with its settlement."""
+
+    id: str
+    created_ms: int
+    """Unix time in milliseconds at which the call was accepted."""
+    key_id: str
+    operation: str
+    dialect: str
+    streamed: bool
+    requested_model: str
+    channel: str
+    """The channel that served it, or the last one tried; may be empty."""
+    upstream_model: str
+    usage: dict[str, int]
+    usage_source: str
+    cost: int | None
+    """Supplier cost over all attempts, nano-dollars; None is not known."""
+    list_price: int
+    price: int
+    """What the customer is charged, nano-dollars."""
+    price_version: str
+    status: int
+    """HTTP status given to the client; 499 when it left before one was sent."""
+    outcome: str
+    error_code: str
+    first_token_ms: int
+    total_ms: int
+    attempts: list[AttemptRecord]

@@ -1,0 +1,1 @@
+"""Only those providers that a protocol forces into code."""

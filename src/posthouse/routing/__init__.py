@@ -1,0 +1,1 @@
+"""Where to: the plan of targets, health and affinity."""

@@ -1,0 +1,1 @@
+"""HTTP plumbing inward: dispatch, key extraction, limits, drain."""

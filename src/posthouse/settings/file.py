@@ -1,0 +1,128 @@
+"""The configuration file's shape: what an operator may write, and nothing else.
+
+`posthouse.example.toml` shows every key. Unknown keys are refused with their
+line. Amounts are decimal strings; durations are seconds.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+
+class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """A model that a channel offers under a public name of its own."""
+
+    public: str
+    upstream: str
+
+
+class ChannelLimits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a channel takes at most; None is no limit."""
+
+    concurrency: int | None = None
+    rpm: int | None = None
+
+
+class ChannelTimeouts(Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds; None takes the default."""
+
+    connect: float | None = None
+    first_byte: float | None = None
+    idle: float | None = None
+    total: float | None = None
+
+
+class BodyEdits(Struct, frozen=True, forbid_unknown_fields=True):
+    """Edits of every JSON body that goes to a channel."""
+
+    set: dict[str, Any] = {}
+    drop: tuple[str, ...] = ()
+
+
+class ChannelSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """One account at a provider."""
+
+    name: str
+    provider: str
+    base_url: str | None = None
+    api_key: str | tuple[str, ...] = ()
+    """Literal, env:NAME or file:PATH, or a list of them."""
+    models: tuple[str | ModelEntry, ...] | None = None
+    priority: int = 0
+    weight: int = 1
+    limits: ChannelLimits = ChannelLimits()
+    timeouts: ChannelTimeouts = ChannelTimeouts()
+    proxy: str | None = None
+    headers: dict[str, str] = {}
+    body: BodyEdits = BodyEdits()
+    on_disconnect: Literal["cancel", "drain"] = "cancel"
+    enabled: bool = True
+
+
+class KeySpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """One key of an application."""
+
+    name: str
+    key: str | None = None
+    balance_usd: str | None = None
+    models: tuple[str, ...] | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+    ips: tuple[str, ...] = ()
+    expires: datetime | None = None
+    sandbox: bool = False
+
+
+class PriceSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """A price that overrides the catalog's, or a channel's supplier cost.
+
+    Token units are USD per 1,000,000; the others USD per one unit.
+    """
+
+    model: str
+    channel: str | None = None
+    free: bool = False
+    input: str | None = None
+    cached_input: str | None = None
+    cache_write_5m: str | None = None
+    cache_write_1h: str | None = None
+    audio_input: str | None = None
+    image_input: str | None = None
+    output: str | None = None
+    reasoning: str | None = None
+    audio_output: str | None = None
+    image_output: str | None = None
+    image: str | None = None
+    second: str | None = None
+    character: str | None = None
+    page: str | None = None
+    search: str | None = None
+    task: str | None = None
+    request: str | None = None
+
+
+class FallbackSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """Other models to serve when every channel of the first has failed."""
+
+    model: str
+    to: tuple[str, ...]
+
+
+class ServerSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of the server; POSTHOUSE_* variables win over them."""
+
+    cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    durability: Literal["process", "power"] = "process"
+
+
+class ConfigurationFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    channels: tuple[ChannelSpec, ...] = ()
+    keys: tuple[KeySpec, ...] = ()
+    prices: tuple[PriceSpec, ...] = ()
+    fallbacks: tuple[FallbackSpec, ...] = ()
+    server: ServerSpec = field(default_factory=ServerSpec)

@@ -1,0 +1,1 @@
+"""Implements the ports of the layers below: the database and its repositories."""

@@ -1,0 +1,174 @@
+"""The tables. Money is int64 nano-dollars; times are Unix milliseconds.
+
+Ledger tables are append-only but for `accounts.balance`, which always equals
+the sum of the account's entries, and `leases`, whose state only advances.
+House accounts (revenue, cost, overrun, funding) have no balance: sums only.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # available, lease, house
+    Column("balance", BigInteger),  # NULL for house accounts
+    Column("credit_line", BigInteger),  # NULL: unlimited; 0: none
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("created_ms", BigInteger, nullable=False),
+    CheckConstraint(
+        "balance IS NULL OR credit_line IS NULL OR balance >= -credit_line",
+        name="within_credit_line",
+    ),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # opening, credit, draw, return, settle, void
+    Column("call_id", Text, unique=True),  # settle and void only
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("price_version", Text, nullable=False, server_default=""),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("transfer_id", Text, ForeignKey("transfers.id"), primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    CheckConstraint("amount <> 0", name="not_zero"),
+    Index(None, "account_id"),
+    sqlite_with_rowid=False,
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
+    Column("available_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("owner", Text, nullable=False, index=True),  # the journal that spends it
+    Column("epoch", Integer, nullable=False),
+    Column("state", Text, nullable=False),  # open, returned
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+journals = Table(
+    "journals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("drained_to", BigInteger, nullable=False, server_default="0"),
+    Column("state", Text, nullable=False),  # open, recovered
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("created_ms", BigInteger, nullable=False, index=True),
+    Column("key_id", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("streamed", Integer, nullable=False),
+    Column("requested_model", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("upstream_model", Text, nullable=False),
+    Column("usage", Text, nullable=False),  # JSON object, unit: quantity
+    Column("usage_source", Text, nullable=False),
+    Column("cost", BigInteger),  # NULL: not known
+    Column("list_price", BigInteger, nullable=False),
+    Column("price", BigInteger, nullable=False),
+    Column("price_version", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("error_code", Text, nullable=False),
+    Column("first_token_ms", Integer, nullable=False),
+    Column("total_ms", Integer, nullable=False),
+    Column("attempts", Text, nullable=False),  # JSON array
+    Index(None, "key_id", "created_ms"),
+)
+
+price_versions = Table(
+    "price_versions",
+    metadata,
+    Column("version", Text, primary_key=True),
+    Column("content", Text, nullable=False),  # JSON
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("hint", Text, nullable=False),  # last four characters, for people
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("rights", Text, nullable=False),  # JSON: models, limits, networks …
+    Column("owner", Text, nullable=False),  # file, database
+    Column("enabled", Integer, nullable=False, server_default="1"),
+    Column("revoked_ms", BigInteger),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("provider", Text, nullable=False),
+    Column("credentials", LargeBinary, nullable=False),  # AES-256-GCM
+    Column("specification", Text, nullable=False),  # JSON, without credentials
+    Column("owner", Text, nullable=False),  # file, database
+    Column("enabled", Integer, nullable=False, server_default="1"),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+prices = Table(
+    "prices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("specification", Text, nullable=False),  # JSON
+    Column("owner", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+fallbacks = Table(
+    "fallbacks",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("targets", Text, nullable=False),  # JSON array of model names
+    Column("owner", Text, nullable=False),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("subject", Text, nullable=False),  # configuration, key:<id>, account:<id>
+    Column("created_ms", BigInteger, nullable=False),
+)

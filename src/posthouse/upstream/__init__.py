@@ -1,0 +1,1 @@
+"""I/O outward: pooled clients, timeouts, proxies, the sandbox's transport."""

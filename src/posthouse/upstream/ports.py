@@ -1,0 +1,46 @@
+"""What the relay asks of an HTTP client. Any correct client may stand behind it."""
+
+from typing import Protocol
+
+from posthouse.model.exchange import UpstreamRequest
+
+
+class UpstreamResponse(Protocol):
+    """A reply whose status line and headers have arrived."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    """Names in lower case, in the order of arrival."""
+
+    async def read(self) -> bytes:
+        """Give the body's next bytes, whatever has arrived; b"" at its end.
+
+        Reading paces the provider: what is not read is not buffered beyond a
+        fixed amount. Raises ExchangeFailure.
+        """
+
+    async def read_all(self, limit: int) -> bytes:
+        """Give the rest of the body; more than `limit` bytes is TOO_LARGE."""
+
+    def abort(self) -> None:
+        """Close at once; a waiting read ends with ABORTED. Safe to call twice.
+
+        Needed unless read() has given b"": a reply that was read to its end
+        has returned its connection to the pool by itself.
+        """
+
+
+class Sender(Protocol):
+    """Sends requests to providers."""
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Send and wait for the reply's head; raises ExchangeFailure.
+
+        Never follows a redirect, never reads proxies or credentials from the
+        environment, and asks for no compression. A request that failed on a
+        kept-alive connection before any byte came back, where the provider
+        had closed it first, is sent once more on a fresh connection.
+        """
+
+    async def close(self) -> None:
+        """Close idle connections and abort the others."""
