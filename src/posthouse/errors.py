@@ -10,6 +10,8 @@ PosthouseError
 │   ├── MethodNotAllowed     405 method_not_allowed
 │   ├── RequestTimeout       408 request_timeout
 │   ├── PayloadTooLarge      413 payload_too_large
+│   ├── URITooLong           414 uri_too_long
+│   ├── UnsupportedMediaType 415 unsupported_media_type
 │   ├── UnprocessableRequest 422 unprocessable_request
 │   ├── UpgradeRequired      426 upgrade_required
 │   ├── HeadersTooLarge      431 headers_too_large
@@ -20,6 +22,7 @@ PosthouseError
 │   ├── UpstreamRateLimited  429 rate_limit_exceeded
 │   ├── UpstreamUnavailable  502 upstream_unavailable
 │   ├── UpstreamBadResponse  502 upstream_bad_response
+│   │   └── UpstreamRedirected  a redirect is never followed, nor tried elsewhere
 │   ├── UpstreamInterrupted  502 upstream_interrupted
 │   ├── UpstreamOverloaded   503 upstream_overloaded
 │   ├── UpstreamCredential   503 upstream_unavailable (our key: never shown as 401)
@@ -158,6 +161,20 @@ class PayloadTooLarge(CallerError):
     code = "payload_too_large"
 
 
+class URITooLong(CallerError):
+    """The request's address is too long."""
+
+    status = 414
+    code = "uri_too_long"
+
+
+class UnsupportedMediaType(CallerError):
+    """The request body's encoding is not supported; use gzip, deflate or none."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
 class UnprocessableRequest(CallerError):
     """The request is well formed but cannot be carried out."""
 
@@ -250,6 +267,12 @@ class UpstreamBadResponse(UpstreamFault):
     """The provider's reply could not be understood."""
 
     code = "upstream_bad_response"
+
+
+class UpstreamRedirected(UpstreamBadResponse):
+    """The provider answered with a redirect, which is not followed."""
+
+    retry = Retry.NEVER
 
 
 class UpstreamInterrupted(UpstreamFault):
