@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 T = TypeVar("T")
+Decoder = msgspec.json.Decoder
 
 _encoder = msgspec.json.Encoder()
 _envelope_decoder = msgspec.json.Decoder(dict[str, Raw])
@@ -28,7 +29,7 @@ def decode(data: bytes | Raw, kind: type[T]) -> T:
     return decode_with(msgspec.json.Decoder(kind), data)
 
 
-def decode_with(decoder: "msgspec.json.Decoder[T]", data: bytes | Raw) -> T:
+def decode_with(decoder: "Decoder[T]", data: bytes | Raw) -> T:
     """Decode with a decoder made once by `decoder`; raises MalformedJSON."""
     try:
         return decoder.decode(data)
@@ -38,8 +39,11 @@ def decode_with(decoder: "msgspec.json.Decoder[T]", data: bytes | Raw) -> T:
         raise MalformedJSON("the JSON is nested too deeply") from None
 
 
-def decoder(kind: type[T]) -> "msgspec.json.Decoder[T]":
-    """Make a decoder for a hot path; keep it in a module constant."""
+def decoder(kind: Any) -> "Decoder[Any]":
+    """Make a decoder for a hot path; keep it in a module constant.
+
+    `kind` may be a union, which Python's type system has no name for.
+    """
     return msgspec.json.Decoder(kind)
 
 

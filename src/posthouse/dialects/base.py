@@ -1,0 +1,131 @@
+"""What every dialect gives: the envelope of a request, taps on replies.
+
+A dialect's package offers a `DIALECT` object of the `Dialect` protocol. When
+client and upstream speak the same dialect, the request's envelope is spliced
+and the reply's bytes pass; the taps only read along.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from posthouse.errors import UpstreamFault
+from posthouse.model.call import Operation
+from posthouse.model.catalog import Quirks
+from posthouse.model.usage import ReportedUsage
+from posthouse.wire.json import Envelope
+
+
+class PromptSize(Struct, frozen=True):
+    """What a prompt amounts to before anybody has counted its tokens."""
+
+    text_bytes: int = 0
+    messages: int = 0
+    images: int = 0
+    audio_parts: int = 0
+    files: int = 0
+
+
+class ParsedRequest(Struct, frozen=True):
+    """A client's request, judged as far as routing and money need it."""
+
+    operation: Operation
+    envelope: Envelope
+    model: str
+    stream: bool
+    prompt: PromptSize
+    affinity: bytes
+    """What calls of one conversation have in common, at most 4 KiB."""
+    choices: int = 1
+    """How many answers are asked for; each is billed."""
+    output_limit: int | None = None
+    """Tokens per choice that the client allows; None leaves it to the model."""
+    include_usage: bool = False
+    """Whether the client wants the stream's usage frame."""
+    other_models: tuple[str, ...] = ()
+    """Every further model that the body names."""
+    service_tier: str | None = None
+    searches: int = 0
+    """Web searches that the call may make and that are priced apiece."""
+    wants_base64: bool | None = None
+    """Embeddings: the encoding asked for; None where there is none."""
+
+
+class Edits(Struct, frozen=True):
+    """What is changed in a body on its way to one channel."""
+
+    model: str
+    quirks: Quirks
+    set: Mapping[str, Any]
+    drop: tuple[str, ...]
+
+
+class ParsedReply(Struct, frozen=True):
+    """A whole reply, read along."""
+
+    body: bytes
+    """As the client shall have it."""
+    usage: ReportedUsage | None
+    service_tier: str | None
+    output_text: str
+    """What was produced, for counting where no usage was given."""
+
+
+class StreamTap(Protocol):
+    """Reads a stream along, frame by frame; holds no terminal state back."""
+
+    usage: ReportedUsage | None
+    service_tier: str | None
+    finished: bool
+    """Every choice has told its finish reason."""
+    output_bytes: int
+    """Bytes of content seen so far."""
+
+    def feed(self, raw: bytes, data: bytes) -> "TappedFrame":
+        """Judge one frame; raises UpstreamFault for an error object in it."""
+
+    def output_text(self) -> str:
+        """What was produced so far."""
+
+
+class TappedFrame(Struct, frozen=True):
+    """What becomes of one frame."""
+
+    raw: bytes
+    """The bytes for the client; b"" drops the frame."""
+    content: bool = False
+    """It carries something of the answer."""
+    terminal: bool = False
+    """It ends the stream."""
+
+
+class Dialect(Protocol):
+    """One wire language, for clients and upstreams alike. Pure."""
+
+    name: str
+
+    def parse_request(self, body: bytes) -> ParsedRequest:
+        """Read a client's request; raises InvalidRequest."""
+
+    def render_request(self, request: ParsedRequest, edits: Edits) -> bytes:
+        """Write the request for an upstream that speaks this dialect."""
+
+    def parse_reply(
+        self, request: ParsedRequest, body: bytes, public_model: str | None
+    ) -> ParsedReply:
+        """Read an upstream's whole reply; raises UpstreamFault.
+
+        `public_model` replaces the model's name where it is not None.
+        """
+
+    def tap_stream(
+        self, request: ParsedRequest, public_model: str | None
+    ) -> StreamTap | None:
+        """Make a tap for one stream; None where the operation has no streams."""
+
+    def parse_error(self, status: int, body: bytes) -> UpstreamFault:
+        """Judge an upstream's error reply."""
+
+    def prompt_text(self, request: ParsedRequest) -> str:
+        """The prompt's text, for counting where no usage was given."""

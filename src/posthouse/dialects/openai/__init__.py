@@ -1,0 +1,1 @@
+"""What the dialects of OpenAI's family have in common. Not a dialect itself."""
