@@ -1,0 +1,103 @@
+"""The plan of one call: which target comes next.
+
+Within a tier the ring's order decides, starting at the call's affinity point:
+targets that are excluded, blocked or loaded beyond their share are passed
+over; a target beyond its share is still taken before the next tier. Models
+that stand in for the first come after its last tier.
+"""
+
+from collections.abc import Iterator
+from math import ceil
+
+from msgspec import Struct
+
+from posthouse.routing.health import Blocked, HealthTable
+from posthouse.routing.table import Member, ModelRoutes, Tier
+
+LOAD_FACTOR = 1.25
+"""A target takes at most this multiple of its share of a tier's load."""
+
+
+class Target(Struct, frozen=True):
+    """Where one attempt goes."""
+
+    routes: ModelRoutes
+    tier: Tier
+    index: int
+    member: Member
+
+    def begin(self) -> None:
+        """Count the attempt in its tier's load."""
+        self.tier.in_flight[self.index] += 1
+        self.tier.total += 1
+
+    def end(self) -> None:
+        """The attempt is over."""
+        self.tier.in_flight[self.index] -= 1
+        self.tier.total -= 1
+
+
+class Plan:
+    """Hands out the targets of one call, best first."""
+
+    __slots__ = ("_channels", "_health", "_members", "_point", "_routes", "blocked")
+
+    def __init__(
+        self, routes: tuple[ModelRoutes, ...], point: int, health: HealthTable
+    ) -> None:
+        """Plan a call.
+
+        Args:
+            routes: of the model asked for, then of those that stand in for it.
+            point: the call's affinity, a point on every ring.
+            health: what can be used now.
+        """
+        self._routes = routes
+        self._point = point
+        self._health = health
+        self._channels: set[str] = set()
+        self._members: set[tuple[str, int]] = set()
+        self.blocked: list[Blocked] = []
+        """Why targets were passed over at the last call of next()."""
+
+    def exclude_channel(self, name: str) -> None:
+        """Try a channel no more in this call."""
+        self._channels.add(name)
+
+    def exclude_credential(self, channel: str, credential: int) -> None:
+        """Try one credential of a channel no more in this call."""
+        self._members.add((channel, credential))
+
+    def next(self, now: float) -> Target | None:
+        """The best target that is left at `now`; None if there is none."""
+        self.blocked = []
+        for routes in self._routes:
+            for tier in routes.tiers:
+                target = self._choose(routes, tier, now)
+                if target is not None:
+                    return target
+        return None
+
+    def _choose(self, routes: ModelRoutes, tier: Tier, now: float) -> Target | None:
+        overloaded: int | None = None
+        for index in self._usable(tier, now):
+            bound = ceil(LOAD_FACTOR * (tier.total + 1) * tier.shares[index])
+            if tier.in_flight[index] < bound:
+                return Target(routes, tier, index, tier.members[index])
+            if overloaded is None:
+                overloaded = index
+        if overloaded is None:
+            return None
+        return Target(routes, tier, overloaded, tier.members[overloaded])
+
+    def _usable(self, tier: Tier, now: float) -> Iterator[int]:
+        for index in tier.ring.walk(self._point):
+            member = tier.members[index]
+            name = member.channel.name
+            if name in self._channels or (name, member.credential) in self._members:
+                continue
+            blocked = self._health.blocked(name, member.credential, now)
+            if blocked is None:
+                yield index
+            else:
+                self.blocked.append(blocked)

@@ -1,0 +1,240 @@
+"""The routing table: an immutable snapshot of channels and the models they serve.
+
+Built whole from the configuration and the catalogue, and swapped whole. A
+look-up is one dictionary read for a model named outright; names that match
+wildcards are resolved once and remembered in a bounded table.
+"""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+from typing_extensions import override
+
+from posthouse.model.catalog import OperationRow, ProviderRow
+from posthouse.model.exchange import Timeouts
+from posthouse.model.patterns import is_pattern, matches, specificity
+from posthouse.routing.ring import Ring
+from posthouse.settings.file import ChannelSpec, ModelEntry
+
+REMEMBERED_NAMES = 4096
+"""Wildcard resolutions kept; a stranger's names cannot fill the memory."""
+SANDBOX_SCHEME = "sandbox"
+
+
+class Channel(Struct, frozen=True):
+    """One account at a provider, ready to be used."""
+
+    name: str
+    provider: ProviderRow
+    origin: str
+    base_path: str
+    credentials: tuple[str, ...]
+    """Never empty: "" stands for a provider that takes none."""
+    spec: ChannelSpec
+    timeouts: Timeouts
+    sandbox: bool
+
+    @override
+    def __repr__(self) -> str:
+        """Name the channel; its credentials stay out of logs."""
+        return f"Channel({self.name!r})"
+
+
+class Member(Struct, frozen=True):
+    """One credential of a channel serving one model."""
+
+    channel: Channel
+    credential: int
+    upstream_model: str
+
+
+class Tier:
+    """Members of equal priority, and the load that is on them."""
+
+    __slots__ = ("in_flight", "members", "ring", "shares", "total")
+
+    def __init__(self, members: tuple[Member, ...], ring: Ring) -> None:
+        """Take the members in the order in which the ring has them."""
+        self.members = members
+        self.ring = ring
+        weights = [_share(member) for member in members]
+        self.shares = [weight / sum(weights) for weight in weights]
+        self.in_flight = [0] * len(members)
+        self.total = 0
+
+
+class ModelRoutes(Struct, frozen=True):
+    """Everything that can serve one public model."""
+
+    model: str
+    pattern: str
+    """The configured name or wildcard that led here; bounded in number."""
+    tiers: tuple[Tier, ...]
+
+
+class RoutingTable:
+    """Channels by model, priority and weight."""
+
+    def __init__(
+        self,
+        channels: Iterable[Channel],
+        fallbacks: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        """Index the channels.
+
+        Args:
+            channels: the enabled ones.
+            fallbacks: other models to serve when one has failed.
+        """
+        self.channels = {channel.name: channel for channel in channels}
+        self.fallbacks = fallbacks
+        self._exact: dict[str, list[tuple[Channel, str]]] = {}
+        self._wildcards: list[tuple[str, Channel]] = []
+        self._routes: dict[tuple[str, str, bool], ModelRoutes | None] = {}
+        self._rings: dict[tuple[tuple[str, float], ...], Ring] = {}
+        for channel in self.channels.values():
+            for public, upstream in offered_models(channel):
+                if is_pattern(public):
+                    self._wildcards.append((public, channel))
+                else:
+                    self._exact.setdefault(public, []).append((channel, upstream))
+
+    def models(self, operation: str | None = None, *, sandbox: bool) -> list[str]:
+        """The models that are named outright, sorted; wildcards list nothing."""
+        return sorted(
+            name
+            for name, offers in self._exact.items()
+            if any(
+                channel.sandbox or not sandbox
+                for channel, _ in offers
+                if operation is None or operation in channel.provider.operations
+            )
+        )
+
+    def resolve(
+        self, model: str, operation: str, *, sandbox: bool
+    ) -> ModelRoutes | None:
+        """Find the routes of a model; None if nothing serves it.
+
+        Args:
+            model: the public name that was asked for.
+            operation: what is asked of it.
+            sandbox: whether only the sandbox may answer.
+        """
+        key = (model, operation, sandbox)
+        try:
+            return self._routes[key]
+        except KeyError:
+            pass
+        routes = self._resolve(model, operation, sandbox=sandbox)
+        if routes is not None:
+            if len(self._routes) >= REMEMBERED_NAMES:
+                self._routes.pop(next(iter(self._routes)))
+            self._routes[key] = routes
+        return routes
+
+    def _resolve(
+        self, model: str, operation: str, *, sandbox: bool
+    ) -> ModelRoutes | None:
+        offers = list(self._exact.get(model, ()))
+        pattern = model
+        if not offers:
+            found = [
+                (wildcard, channel)
+                for wildcard, channel in self._wildcards
+                if matches(wildcard, model)
+            ]
+            offers = [(channel, model) for _, channel in found]
+            if found:
+                pattern = max((wildcard for wildcard, _ in found), key=specificity)
+        offers = [
+            offer for offer in offers if operation in offer[0].provider.operations
+        ]
+        # The sandbox is never a failover for a real channel.
+        only_sandbox = sandbox or all(channel.sandbox for channel, _ in offers)
+        offers = [offer for offer in offers if offer[0].sandbox == only_sandbox]
+        if not offers:
+            return None
+        return ModelRoutes(model, pattern, self._tiers(offers))
+
+    def _tiers(self, offers: list[tuple[Channel, str]]) -> tuple[Tier, ...]:
+        by_priority: dict[int, list[Member]] = {}
+        for channel, upstream in offers:
+            by_priority.setdefault(channel.spec.priority, []).extend(
+                Member(channel, index, upstream)
+                for index in range(len(channel.credentials))
+            )
+        return tuple(
+            Tier(tuple(members), self._ring(members))
+            for _, members in sorted(by_priority.items(), reverse=True)
+        )
+
+    def _ring(self, members: list[Member]) -> Ring:
+        """Make the ring of some members; many models share one."""
+        key = tuple(
+            (f"{member.channel.name}#{member.credential}", _share(member))
+            for member in members
+        )
+        ring = self._rings.get(key)
+        if ring is None:
+            ring = self._rings[key] = Ring(key)
+        return ring
+
+
+def _share(member: Member) -> float:
+    """A member's weight: its channel's, divided among the credentials."""
+    return member.channel.spec.weight / len(member.channel.credentials)
+
+
+def offered_models(channel: Channel) -> list[tuple[str, str]]:
+    """The (public, upstream) names that a channel serves.
+
+    Without a list of its own a channel serves its provider's models, or
+    whatever is asked where the catalogue knows none.
+    """
+    entries = channel.spec.models
+    if entries is None:
+        known = channel.provider.models
+        return [(name, name) for name in known] or [("*", "*")]
+    return [
+        (entry.public, entry.upstream)
+        if isinstance(entry, ModelEntry)
+        else (entry, entry)
+        for entry in entries
+    ]
+
+
+def make_channel(
+    spec: ChannelSpec, provider: ProviderRow, credentials: tuple[str, ...]
+) -> Channel:
+    """Join a configured channel with its provider's row.
+
+    Raises ValueError when neither names a base URL.
+    """
+    base_url = spec.base_url or provider.base_url
+    parts = urlsplit(base_url)
+    if not parts.scheme or not parts.netloc:
+        raise ValueError(f"channel {spec.name!r} needs a base_url")
+    limits = spec.timeouts
+    default = Timeouts()
+    return Channel(
+        name=spec.name,
+        provider=provider,
+        origin=f"{parts.scheme}://{parts.netloc}",
+        base_path=parts.path.rstrip("/"),
+        credentials=credentials or ("",),
+        spec=spec,
+        timeouts=Timeouts(
+            connect=limits.connect or default.connect,
+            first_byte=limits.first_byte or default.first_byte,
+            idle=limits.idle or default.idle,
+            total=limits.total or default.total,
+        ),
+        sandbox=parts.scheme == SANDBOX_SCHEME,
+    )
+
+
+def operation_row(channel: Channel, operation: str) -> OperationRow:
+    """How a channel's provider takes an operation that it is known to have."""
+    return channel.provider.operations[operation]
