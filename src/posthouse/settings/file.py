@@ -2,12 +2,35 @@
 
 `posthouse.example.toml` shows every key. Unknown keys are refused with their
 line. Amounts are decimal strings; durations are seconds.
+
+Values that hold a secret never show it: their repr names them and no more.
 """
 
 from datetime import datetime
 from typing import Any, Literal
 
 from msgspec import Struct, field
+from typing_extensions import override
+
+
+class Guarded(Struct, frozen=True):
+    """A value some of whose fields are secret; it never shows those."""
+
+    __secret__ = frozenset[str]()
+
+    @override
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Give the fields as they may be seen, also to terminals."""
+        fields = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        return [
+            (name, "…" if value and name in self.__secret__ else value)
+            for name, value in fields
+        ]
+
+    @override
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
 
 
 class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,8 +63,10 @@ class BodyEdits(Struct, frozen=True, forbid_unknown_fields=True):
     drop: tuple[str, ...] = ()
 
 
-class ChannelSpec(Struct, frozen=True, forbid_unknown_fields=True):
+class ChannelSpec(Guarded, frozen=True, forbid_unknown_fields=True):
     """One account at a provider."""
+
+    __secret__ = frozenset({"api_key", "headers", "proxy"})
 
     name: str
     provider: str
@@ -60,11 +85,14 @@ class ChannelSpec(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
 
 
-class KeySpec(Struct, frozen=True, forbid_unknown_fields=True):
+class KeySpec(Guarded, frozen=True, forbid_unknown_fields=True):
     """One key of an application."""
+
+    __secret__ = frozenset({"key"})
 
     name: str
     key: str | None = None
+    """Literal, env:NAME or file:PATH; None or the example's `sk-…`: one is made."""
     balance_usd: str | None = None
     models: tuple[str, ...] | None = None
     rpm: int | None = None
