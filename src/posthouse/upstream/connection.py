@@ -1,0 +1,394 @@
+"""One HTTP/1.1 connection to a provider, reused over many exchanges.
+
+Bytes go from the transport through httptools' response parser straight into the
+current `Response`; no task and no timer is made per exchange. Rules:
+
+- The connection belongs to at most one exchange. It is handed back to its owner
+  only when a reply was complete, keep-alive, followed by no further byte, and our
+  own request had been written whole; in every other case it is closed.
+- Bytes or EOF that arrive between exchanges close it.
+- More than `HIGH_WATER` unread bytes pause the socket until the reader has
+  taken them.
+- Deadlines are looked at by `check`, which a coarse sweep calls.
+
+What the parser itself refuses: Content-Length beside Transfer-Encoding or twice,
+bad chunk framing, folded headers, control bytes in headers, bare CR or LF. The
+rest of the limits are here.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import httptools
+from typing_extensions import override
+
+from posthouse.model.exchange import (
+    Certainty,
+    ExchangeFailure,
+    FailureKind,
+    Timeouts,
+)
+from posthouse.upstream.response import Headers, Response
+
+HIGH_WATER = 256 * 1024
+"""Unread bytes of a reply at which the socket is paused."""
+HEAD_BYTES = 64 * 1024
+HEAD_FIELDS = 128
+INTERIM_REPLIES = 8
+"""How many 1xx replies may come before the real one."""
+BARREN_BYTES = 64 * 1024
+"""How much framing, such as chunk extensions and trailers, may bring no body."""
+
+
+class Owner(Protocol):
+    """Who keeps connections between exchanges."""
+
+    def released(self, connection: "Connection") -> None:
+        """An exchange ended well; the connection can serve another."""
+
+    def lost(self, connection: "Connection") -> None:
+        """The connection is gone."""
+
+
+class Connection(asyncio.Protocol):
+    """The protocol behind one transport."""
+
+    def __init__(self, owner: Owner, clock: Callable[[], float]) -> None:
+        """Wait for a transport; `clock` gives monotonic seconds."""
+        self._owner = owner
+        self._clock = clock
+        self._transport: asyncio.Transport | None = None
+        self._response: Response | None = None
+        self._arrived: list[bytes] = []
+        # Read by the parser's constructor: body bytes need no Python call.
+        self.on_body = self._arrived.append
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._headers: Headers = []
+        self._head_bytes = 0
+        self._barren_bytes = 0
+        self._interims = 0
+        self._status = 0
+        self._end = -1
+        self._keep_alive = False
+        self._surplus = False
+        self._until_eof = False
+        self._broken = ""
+        self._writing = False
+        self._unsent = 0
+        self.idle_since = clock()
+
+    # What the owner calls.
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request can be sent now."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an exchange is under way."""
+        return self._response is not None
+
+    async def exchange(
+        self,
+        payload: tuple[bytes, ...],
+        timeouts: Timeouts,
+        started: float,
+        *,
+        body_less: bool,
+    ) -> Response:
+        """Send a request and wait for its reply's head.
+
+        Args:
+            payload: the request's bytes, written one after the other.
+            timeouts: the limits of the exchange.
+            started: when the exchange began, by the connection's clock.
+            body_less: the method is HEAD, whose reply has no body.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ExchangeFailure(
+                FailureKind.CONNECT, Certainty.NOT_SENT, "closed before the request"
+            )
+        response = Response(self, timeouts, started, self._clock)
+        response.body_less = body_less
+        self._begin(response)
+        for piece in payload:
+            transport.write(piece)
+        try:
+            while not response.status and response.failure is None:
+                await response.arrival()
+        except BaseException:
+            response.abort()
+            raise
+        if not response.status and response.failure is not None:
+            raise response.failure
+        return response
+
+    def _begin(self, response: Response) -> None:
+        """Forget the last exchange and point at the next."""
+        self._response = response
+        self._headers = []
+        self._head_bytes = self._barren_bytes = self._interims = self._status = 0
+        self._end = -1
+        self._keep_alive = self._until_eof = self._surplus = False
+        self._broken = ""
+
+    def check(self, now: float, keep_alive: float) -> None:
+        """Close what has passed a limit; `keep_alive` bounds idle connections."""
+        response = self._response
+        if response is None:
+            if now - self.idle_since >= keep_alive:
+                self.drop()
+            return
+        limits = response.timeouts
+        if now - response.started >= limits.total:
+            self._fail(FailureKind.TOTAL_TIMEOUT, f"{limits.total:g} s in all")
+        elif not response.status:
+            if self._writing and self._upload_moved():
+                response.since = now
+            if response.since and now - response.since >= limits.first_byte:
+                self._fail(
+                    FailureKind.FIRST_BYTE_TIMEOUT,
+                    f"no reply in {limits.first_byte:g} s",
+                )
+        elif response.since and now - response.since >= limits.idle:
+            self._fail(FailureKind.IDLE_TIMEOUT, f"silent for {limits.idle:g} s")
+
+    def _upload_moved(self) -> bool:
+        """Whether the provider has taken request bytes since the last look."""
+        unsent = self._transport.get_write_buffer_size() if self._transport else 0
+        moved = unsent != self._unsent
+        self._unsent = unsent
+        return moved
+
+    def abort(self) -> None:
+        """Close at once; an exchange under way ends with ABORTED."""
+        if self._response is not None:
+            self._response.abort()
+        else:
+            self.drop()
+
+    # What the response calls.
+
+    def resume(self) -> None:
+        """Read from the provider again."""
+        if self._response is not None and self._transport is not None:
+            self._response.paused = False
+            self._transport.resume_reading()
+
+    def drop(self) -> None:
+        """Close at once; the owner never sees this connection again."""
+        self._response = None
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+            self._owner.lost(self)
+
+    # What the transport calls.
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        # uvloop's transports are not subclasses of asyncio's.
+        self._transport = transport  # type: ignore[assignment]
+        # A buffer that is not empty is a request that is not sent. One, not zero:
+        # TLS transports take "at least high" for full.
+        transport.set_write_buffer_limits(high=1, low=0)  # type: ignore[attr-defined]
+
+    @override
+    def pause_writing(self) -> None:
+        """Note that request bytes wait in the transport."""
+        self._writing = True
+        self._unsent = -1
+
+    @override
+    def resume_writing(self) -> None:
+        """Note that the request has left; the wait for a reply begins here."""
+        self._writing = False
+        response = self._response
+        if response is not None and not response.status:
+            response.since = self._clock()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        """Parse, hand over what came, wake the reader."""
+        response = self._response
+        if response is None:
+            self.drop()
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._broken:
+                self._broken = str(error)
+        arrived = self._arrived
+        if arrived:
+            if self._end >= 0:
+                del arrived[self._end :]
+            response.chunks += arrived
+            arrived.clear()
+            response.since = 0.0
+            response.unread += len(data)
+            self._barren_bytes = 0
+        elif response.status:
+            self._barren_bytes += len(data)
+        if self._status and not response.status:
+            self._publish_head(response, data)
+        elif not self._status:
+            self._head_bytes += len(data)
+        self._after_feed(response)
+
+    def _publish_head(self, response: Response, data: bytes) -> None:
+        """Give the reader the head that has just become whole."""
+        size = self._head_bytes + len(data)
+        self._head_bytes = size
+        if size > HEAD_BYTES:
+            # The last piece held more than the head: count the head alone.
+            size = sum(len(name) + len(value) + 4 for name, value in self._headers)
+        if size > HEAD_BYTES or len(self._headers) > HEAD_FIELDS:
+            self._broken = "the head is too large"
+            return
+        response.headers = self._headers
+        response.status = self._status
+        if response.body_less:
+            self._end = 0
+            self._keep_alive = False
+            response.chunks.clear()
+
+    def _after_feed(self, response: Response) -> None:
+        """Decide what the bytes just parsed mean for the exchange."""
+        if self._end >= 0 and response.status:
+            self._finish(response)
+        elif self._broken:
+            self._fail(FailureKind.PROTOCOL, self._broken)
+        elif not response.status and self._head_bytes > HEAD_BYTES:
+            self._fail(FailureKind.PROTOCOL, "the head is too large")
+        elif self._barren_bytes > BARREN_BYTES:
+            self._fail(FailureKind.PROTOCOL, "framing without a body")
+        else:
+            if response.unread > HIGH_WATER and not response.paused:
+                response.paused = True
+                self._transport.pause_reading()  # type: ignore[union-attr]
+            if response.status or response.failure:
+                response.wake()
+
+    @override
+    def eof_received(self) -> None:
+        """End the reply; returning None lets the transport close itself."""
+        self._over(None)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the reply, if one was under way."""
+        self._over(exc)
+        # The parser holds bound methods of ours: break the circle.
+        self._parser = None
+
+    def _over(self, exc: Exception | None) -> None:
+        """Judge what the end of the connection means for the reply."""
+        response = self._response
+        if response is None:
+            self.drop()
+        elif self._until_eof and response.status and exc is None:
+            self._keep_alive = False
+            self._finish(response)
+        else:
+            where = "inside the reply" if self._head_bytes else "before any reply"
+            self._fail(FailureKind.RESET, f"closed {where}: {exc or 'EOF'}")
+
+    def _finish(self, response: Response) -> None:
+        """Let go of a complete reply; keep the connection if it is clean."""
+        self._response = None
+        response.source = None
+        response.complete = True
+        clean = self._keep_alive and not (
+            self._surplus or self._broken or self._writing or response.paused
+        )
+        if clean:
+            self.idle_since = self._clock()
+            self._owner.released(self)
+        else:
+            self.drop()
+        response.wake()
+
+    def _fail(self, kind: FailureKind, detail: str) -> None:
+        """End the exchange with a failure and close."""
+        response = self._response
+        if response is not None:
+            certainty = (
+                Certainty.RESPONSE_STARTED
+                if self._head_bytes
+                else Certainty.POSSIBLY_ACCEPTED
+            )
+            response.failure = ExchangeFailure(kind, certainty, detail)
+            response.source = None
+            response.wake()
+        self.drop()
+
+    # What the parser calls; exceptions here stop it.
+
+    def on_message_begin(self) -> None:
+        """Notice bytes behind a complete reply."""
+        if self._end >= 0:
+            self._surplus = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header; trailers are read and forgotten."""
+        if not self._status:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Judge the framing of the reply."""
+        if self._end >= 0:
+            return
+        parser = self._parser
+        status = parser.get_status_code()
+        if status < 200:
+            self._interim(status)
+            return
+        self._status = status
+        self._keep_alive = keep_alive = parser.should_keep_alive()
+        fields = dict(self._headers)
+        if b"transfer-encoding" in fields:
+            self._check_transfer_encoding()
+        elif b"content-length" not in fields:
+            self._until_eof = True
+        if not keep_alive and parser.get_http_version() not in {"1.0", "1.1"}:
+            self._refuse("the version is not HTTP/1.1")
+        if b"content-encoding" in fields and self._response is not None:
+            self._response.encoding = b", ".join(
+                value for name, value in self._headers if name == b"content-encoding"
+            )
+
+    def _check_transfer_encoding(self) -> None:
+        """Refuse every coding but one plain `chunked`."""
+        codings = [
+            value.strip().lower()
+            for name, value in self._headers
+            if name == b"transfer-encoding"
+        ]
+        if codings != [b"chunked"]:
+            self._refuse("unknown Transfer-Encoding")
+
+    def _interim(self, status: int) -> None:
+        """Skip a 1xx reply, a bounded number of times."""
+        self._interims += 1
+        if status < 100 or status == 101:
+            # 101 answers an upgrade that we never ask for.
+            self._refuse(f"status {status}")
+        if self._interims > INTERIM_REPLIES:
+            self._refuse("too many interim replies")
+        self._headers = []
+
+    def _refuse(self, reason: str) -> None:
+        """Stop the parser with a reason of ours."""
+        self._broken = reason
+        self._status = 0
+        raise ValueError(reason)
+
+    def on_message_complete(self) -> None:
+        """Mark where the body ends."""
+        if self._status and self._end < 0:
+            self._end = len(self._arrived)

@@ -1,0 +1,163 @@
+"""A reply as its reader sees it: a head, then a body that arrives in pieces.
+
+The connection fills a `Response` from the loop's callbacks and lets go of it as
+soon as the reply is complete on the wire, so that it serves the next request
+while the last bytes here are still unread. Rules: bytes that arrived come before
+the failure that followed them; a cancelled `read` loses nothing and can be
+called again; only one task reads at a time.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from posthouse.model.exchange import (
+    Certainty,
+    ExchangeFailure,
+    FailureKind,
+    Timeouts,
+)
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def check_size(size: int, limit: int) -> None:
+    """Raise TOO_LARGE when a body of `size` bytes is over its limit."""
+    if size > limit:
+        raise ExchangeFailure(
+            FailureKind.TOO_LARGE,
+            Certainty.RESPONSE_STARTED,
+            f"the body has more than {limit} bytes",
+        )
+
+
+class Source(Protocol):
+    """The connection that fills a response."""
+
+    def resume(self) -> None:
+        """Go on reading from the provider after a pause."""
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+
+
+class Response:
+    """A reply from a provider; implements `ports.UpstreamResponse`.
+
+    The attributes below the blank line belong to the connection.
+    """
+
+    __slots__ = (
+        "_clock",
+        "body_less",
+        "chunks",
+        "complete",
+        "encoding",
+        "failure",
+        "headers",
+        "paused",
+        "since",
+        "source",
+        "started",
+        "status",
+        "timeouts",
+        "unread",
+        "waiter",
+    )
+
+    def __init__(
+        self,
+        source: Source,
+        timeouts: Timeouts,
+        started: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """Begin waiting for a reply.
+
+        Args:
+            source: the connection that it comes from.
+            timeouts: the limits of the exchange.
+            started: the clock's time at which the exchange began, seconds.
+            clock: monotonic seconds.
+        """
+        self.status = 0
+        self.headers: Headers = []
+        self._clock = clock
+
+        self.source: Source | None = source
+        self.timeouts = timeouts
+        self.started = started
+        self.since = 0.0
+        """When the present silence began; 0 while bytes wait to be read."""
+        self.encoding = b""
+        self.body_less = False
+        self.chunks: list[bytes] = []
+        self.unread = 0
+        self.paused = False
+        self.complete = False
+        self.failure: ExchangeFailure | None = None
+        self.waiter: asyncio.Future[None] | None = None
+
+    async def arrival(self) -> None:
+        """Wait until the connection has something to tell."""
+        if self.waiter is not None:
+            raise RuntimeError("a reply is read by one task at a time")
+        if not self.since:
+            self.since = self._clock()
+        self.waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self.waiter
+        finally:
+            self.waiter = None
+
+    async def read(self) -> bytes:
+        """Give what has arrived of the body, b"" at its end."""
+        chunks = self.chunks
+        while not chunks:
+            if self.failure is not None:
+                raise self.failure
+            if self.complete:
+                return b""
+            await self.arrival()
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self.unread = 0
+        if self.paused and self.source is not None:
+            self.source.resume()
+        return data
+
+    async def read_all(self, limit: int) -> bytes:
+        """Give the rest of the body; more than `limit` bytes is TOO_LARGE."""
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while piece := await self.read():
+                size += len(piece)
+                check_size(size, limit)
+                pieces.append(piece)
+        except BaseException:
+            # What was read so far is lost with this call, so the rest is of no use.
+            self.abort()
+            raise
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def abort(self) -> None:
+        """Close at once; a waiting read ends with ABORTED."""
+        self.chunks.clear()
+        if self.failure is None:
+            certainty = (
+                Certainty.RESPONSE_STARTED
+                if self.status
+                else Certainty.POSSIBLY_ACCEPTED
+            )
+            self.failure = ExchangeFailure(FailureKind.ABORTED, certainty)
+        source, self.source = self.source, None
+        if source is not None:
+            source.drop()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the waiting reader look again."""
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

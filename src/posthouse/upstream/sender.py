@@ -1,0 +1,91 @@
+"""The one way out: routes a request to the client that can carry it."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from posthouse.model.exchange import (
+    Certainty,
+    ExchangeFailure,
+    FailureKind,
+    UpstreamRequest,
+)
+from posthouse.upstream.dial import Dialer, default_tls
+from posthouse.upstream.http1 import HTTP1Sender
+from posthouse.upstream.inprocess import InProcessSender, Play
+from posthouse.upstream.ports import Sender, UpstreamResponse
+from posthouse.upstream.resolver import Resolver
+from posthouse.upstream.sweep import Sweep
+
+KEEP_ALIVE_SECONDS = 30.0
+_IN_PROCESS = "sandbox://"
+
+
+class Upstream:
+    """Sends requests to providers, real ones and the sandbox; a `ports.Sender`."""
+
+    def __init__(
+        self,
+        *,
+        play: Play | None = None,
+        resolver: Resolver | None = None,
+        tls: Callable[[], ssl.SSLContext] = default_tls,
+        clock: Callable[[], float] = time.monotonic,
+        keep_alive: float = KEEP_ALIVE_SECONDS,
+    ) -> None:
+        """Start without connections.
+
+        Args:
+            play: answers requests whose origin is `sandbox://local`; None refuses
+                them.
+            resolver: host names to addresses; the system's, cached, by default.
+            tls: makes the TLS context on first use.
+            clock: monotonic seconds.
+            keep_alive: seconds after which an idle connection is closed.
+        """
+        self._sweep = Sweep(clock, keep_alive)
+        self._http1 = HTTP1Sender(
+            Dialer(resolver or Resolver(clock=clock), tls), self._sweep, clock
+        )
+        self._in_process: Sender | None = (
+            InProcessSender(play, self._sweep, clock) if play is not None else None
+        )
+        self._closed = False
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open, idle ones included."""
+        return self._sweep.connections
+
+    @property
+    def idle_connections(self) -> int:
+        """How many connections wait for a request."""
+        return self._http1.idle_connections
+
+    def send(self, request: UpstreamRequest) -> Coroutine[Any, Any, UpstreamResponse]:
+        """Send and wait for the reply's head; raises ExchangeFailure.
+
+        Not itself a coroutine function: it hands out the right client's.
+        """
+        if request.origin.startswith(_IN_PROCESS):
+            return self._send_in_process(request)
+        return self._http1.send(request)
+
+    async def _send_in_process(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Send to the sandbox."""
+        if self._in_process is None or self._closed:
+            raise ExchangeFailure(
+                FailureKind.CONNECT, Certainty.NOT_SENT, "there is no sandbox here"
+            )
+        return await self._in_process.send(request)
+
+    async def close(self) -> None:
+        """Close idle connections and abort the others."""
+        self._closed = True
+        await self._http1.close()
+        self._sweep.drop_all()
+        # Transports close their sockets in the loop's next rounds.
+        for _ in range(3):
+            await asyncio.sleep(0)
