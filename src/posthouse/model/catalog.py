@@ -49,6 +49,13 @@ class OperationRow(Struct, frozen=True, forbid_unknown_fields=True):
     quirks: Quirks = Quirks()
 
 
+class TierRates(Struct, frozen=True):
+    """The rates of one service tier."""
+
+    rates: dict[str, int]
+    long_context: tuple[tuple[int, dict[str, int]], ...] = ()
+
+
 class Price(Struct, frozen=True):
     """An immutable price: nano-dollars per million units, by unit.
 
@@ -61,7 +68,7 @@ class Price(Struct, frozen=True):
     free: bool = False
     long_context: tuple[tuple[int, dict[str, int]], ...] = ()
     """(above this many input tokens, the rates for the whole call), ascending."""
-    service_tiers: dict[str, dict[str, int]] = {}
+    service_tiers: dict[str, TierRates] = {}
     """Rates by the `service_tier` that the provider says it used."""
 
 
@@ -79,7 +86,21 @@ class ModelRow(Struct, frozen=True):
     """The list price; None means the operator must set one."""
     reasoning: bool = False
     source: str = ""
+    """Where the price was read: a URL, or `unverified`."""
     date: str = ""
+    """When it was read, as YYYY-MM-DD."""
+    alias_of: str = ""
+    """The model that this is another name of, at the same price."""
+
+
+class Currency(Struct, frozen=True, forbid_unknown_fields=True):
+    """The currency that a provider quotes in, and its dated rate."""
+
+    code: str
+    rate: str
+    """Units of it for one US dollar, a decimal string."""
+    source: str
+    date: str
 
 
 class ProviderRow(Struct, frozen=True):
@@ -92,6 +113,9 @@ class ProviderRow(Struct, frozen=True):
     auth: AuthScheme
     operations: dict[str, OperationRow]
     models: dict[str, ModelRow] = field(default_factory=dict)
+    """By name, aliases included."""
     documentation: str = ""
     free: bool = False
     """Models without a price cost nothing (software the operator runs)."""
+    currency: Currency | None = None
+    """None: US dollars."""

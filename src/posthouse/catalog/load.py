@@ -1,0 +1,364 @@
+"""Reading `catalog/*.toml`: one file is one provider, its name the file's name.
+
+Rules: files are found, never listed; an unknown key, a wrong type, a number
+where a decimal string belongs or a value out of range refuses the file by name
+and reason. Loading does no network and is done once at start.
+
+A file holds a row, which is the provider's address and operations, and then
+its models:
+
+    title = "…"
+    base_url = "https://…/v1"            # as the provider's own SDK takes it
+    auth = "bearer"
+    price_source = "https://…"           # where the models' prices were read,
+    price_date = "2026-01-31"            # and when; a model may have its own
+
+    [currency]                           # only where prices are not in USD
+    code = "CNY"
+    rate = "6.80"                        # units for one US dollar
+    source = "https://…"
+    date = "2026-01-31"
+
+    [operations.chat]
+    path = "/chat/completions"
+    dialect = "openai_chat"
+    verified = "docs:https://… 2026-01-31"    # or "sdk", or "unverified"
+    quirks = { rename = { old = "new" }, stream_usage = "automatic" }
+
+    [[models]]
+    id = "m"
+    aliases = ["m-2026-01-31"]           # other names at the same price
+    operations = ["chat"]                # the default
+    context = 128_000
+    usual_output = 4_000
+    max_output = 16_000
+    prices = { input = "2.50", output = "10.00" }
+    long_context = [{ above = 32_000, input = "5.00", output = "20.00" }]
+    service_tiers = { flex = { multiply = "0.5" } }
+
+A long-context step may say `multiply_input` and `multiply_output` in place of
+rates, and a service tier `multiply`, which then holds for every step as well.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from fractions import Fraction
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from posthouse.catalog.price import INPUT_UNITS, Rates, make_price, parse_rate
+from posthouse.model.call import Operation
+from posthouse.model.catalog import (
+    AuthScheme,
+    Currency,
+    ModelRow,
+    OperationRow,
+    Price,
+    ProviderRow,
+    Quirks,
+    StreamUsage,
+    TierRates,
+)
+from posthouse.model.money import NANO_PER_USD
+from posthouse.model.usage import Unit
+from posthouse.wire import json
+
+LONGEST_CONTEXT = 20_000_000
+DEAREST_TOKEN_RATE = 10_000 * NANO_PER_USD
+"""10,000 USD per million tokens: what is above is a slip of the decimal point."""
+
+_PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,40}")
+_DIALECT = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+_URL = re.compile(r"(https?|sandbox)://[^\s/][^\s]*[^\s/]")
+_DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+_VERIFIED = re.compile(rf"sdk|unverified|docs:https://\S+ {_DATE.pattern}")
+
+_TOKEN_OUTPUT = frozenset({Operation.CHAT, Operation.COMPLETION})
+"""Operations that produce tokens: their models have a maximum and a price for it."""
+
+
+class CatalogError(ValueError):
+    """A catalogue file is wrong; str() names the file and the reason."""
+
+
+class _Quirks(Struct, frozen=True, forbid_unknown_fields=True):
+    rename: dict[str, str] = {}
+    drop: tuple[str, ...] = ()
+    default: dict[str, Any] = {}
+    clamp: dict[str, tuple[float, float]] = {}
+    stream_usage: StreamUsage = StreamUsage.REQUEST
+
+
+class _Operation(Struct, frozen=True, forbid_unknown_fields=True):
+    path: str
+    dialect: str
+    verified: str
+    quirks: _Quirks = _Quirks()
+
+
+class _Model(Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    context: int
+    aliases: tuple[str, ...] = ()
+    operations: tuple[Operation, ...] = (Operation.CHAT,)
+    usual_output: int = 0
+    max_output: int = 0
+    reasoning: bool = False
+    free: bool = False
+    prices: dict[Unit, str] = {}
+    long_context: tuple[dict[str, int | str], ...] = ()
+    service_tiers: dict[str, dict[str, str]] = {}
+    source: str = ""
+    date: str = ""
+
+
+class _File(Struct, frozen=True, forbid_unknown_fields=True):
+    title: str
+    base_url: str
+    auth: AuthScheme
+    operations: dict[Operation, _Operation]
+    documentation: str = ""
+    free: bool = False
+    price_source: str = ""
+    price_date: str = ""
+    currency: Currency | None = None
+    models: tuple[_Model, ...] = ()
+
+
+def load_catalog(directory: Traversable | None = None) -> Mapping[str, ProviderRow]:
+    """Read every provider's file, in order of name; raises CatalogError.
+
+    Args:
+        directory: where the files are; default is the package's own.
+    """
+    folder = resources.files(__package__) if directory is None else directory
+    files = sorted(
+        (entry for entry in folder.iterdir() if entry.name.endswith(".toml")),
+        key=lambda entry: entry.name,
+    )
+    rows = (_load_file(entry.name, entry.read_bytes()) for entry in files)
+    return {row.name: row for row in rows}
+
+
+def _load_file(file_name: str, data: bytes) -> ProviderRow:
+    try:
+        content = msgspec.convert(tomllib.loads(data.decode()), _File)
+        return _provider(file_name.removesuffix(".toml"), content)
+    except ValueError as error:  # tomllib's, msgspec's and Unicode's errors are such
+        raise CatalogError(f"{file_name}: {error}") from None
+
+
+def _require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise ValueError(reason)
+
+
+def _check(pattern: re.Pattern[str], text: str, what: str) -> None:
+    _require(pattern.fullmatch(text) is not None, f"{what} {text!r} is malformed")
+
+
+# --- the row ----------------------------------------------------------------------
+
+
+def _provider(name: str, file: _File) -> ProviderRow:
+    _check(_PROVIDER, name, "the provider's name")
+    _require(bool(file.title.strip()), "the title is empty")
+    _require(bool(file.operations), "no operation is given")
+    if file.base_url:
+        _check(_URL, file.base_url, "base_url")
+    if file.documentation:
+        _check(_URL, file.documentation, "documentation")
+    divisor = Fraction(1) if file.currency is None else _divisor(file.currency)
+    models: dict[str, ModelRow] = {}
+    for model in file.models:
+        for row in _model_rows(model, file, divisor):
+            _require(row.id not in models, f"the model {row.id!r} is given twice")
+            models[row.id] = row
+    return ProviderRow(
+        name=name,
+        title=file.title,
+        base_url=file.base_url,
+        auth=file.auth,
+        operations={
+            operation.value: _operation(operation, row)
+            for operation, row in file.operations.items()
+        },
+        models=models,
+        documentation=file.documentation,
+        free=file.free,
+        currency=file.currency,
+    )
+
+
+def _divisor(currency: Currency) -> Fraction:
+    _check(re.compile("[A-Z]{3}"), currency.code, "the currency")
+    _check(re.compile(r"\d{1,6}(\.\d{1,6})?"), currency.rate, "the currency's rate")
+    _check(_URL, currency.source, "the currency's source")
+    _check(_DATE, currency.date, "the currency's date")
+    rate = Fraction(currency.rate)
+    _require(rate > 0, "the currency's rate is zero")
+    return rate
+
+
+def _operation(operation: Operation, row: _Operation) -> OperationRow:
+    what = f"operations.{operation}"
+    _require(row.path.startswith("/"), f"{what}: the path does not begin with '/'")
+    _require(row.path.isprintable() and " " not in row.path, f"{what}: bad path")
+    _check(_DIALECT, row.dialect, f"{what}: the dialect")
+    _check(_VERIFIED, row.verified, f"{what}: verified")
+    for field, (low, high) in row.quirks.clamp.items():
+        _require(low <= high, f"{what}: the bounds of {field!r} are the wrong way")
+    for old, new in row.quirks.rename.items():
+        _require(old != new, f"{what}: {old!r} is renamed to itself")
+    return OperationRow(
+        path=row.path,
+        dialect=row.dialect,
+        verified=row.verified,
+        quirks=Quirks(
+            rename=row.quirks.rename,
+            drop=row.quirks.drop,
+            default={k: json.raw(v) for k, v in row.quirks.default.items()},
+            clamp=row.quirks.clamp,
+            stream_usage=row.quirks.stream_usage,
+        ),
+    )
+
+
+# --- the models -------------------------------------------------------------------
+
+
+def _model_rows(model: _Model, file: _File, divisor: Fraction) -> list[ModelRow]:
+    """Give a model's row and those of its aliases, naming it in what is wrong."""
+    try:
+        row = _model_row(model, file, divisor)
+    except ValueError as error:
+        raise ValueError(f"the model {model.id!r}: {error}") from None
+    return [row, *(replace(row, id=n, alias_of=row.id) for n in model.aliases)]
+
+
+def _model_row(model: _Model, file: _File, divisor: Fraction) -> ModelRow:
+    for name in (model.id, *model.aliases):
+        _check(_MODEL, name, "the name")
+    for operation in model.operations:
+        _require(operation in file.operations, f"{operation} is no operation here")
+    _check_sizes(model)
+    price = _price(model, divisor)
+    source = model.source or file.price_source
+    date = model.date or file.price_date
+    if price is not None:
+        _check_priced(model, price, source, date)
+    return ModelRow(
+        id=model.id,
+        operations=tuple(operation.value for operation in model.operations),
+        context=model.context,
+        usual_output=model.usual_output,
+        max_output=model.max_output,
+        price=price,
+        reasoning=model.reasoning,
+        source=source,
+        date=date,
+    )
+
+
+def _check_sizes(model: _Model) -> None:
+    _require(0 <= model.context <= LONGEST_CONTEXT, "the context is out of range")
+    low, high = model.usual_output, model.max_output
+    _require(0 <= low <= high, "usual_output is negative or above max_output")
+    _require(not model.context or high <= model.context, "max_output exceeds context")
+    if _TOKEN_OUTPUT & set(model.operations):
+        _require(low > 0, "usual_output and max_output are needed")
+
+
+def _check_priced(model: _Model, price: Price, source: str, date: str) -> None:
+    if source != "unverified":
+        _check(_URL, source, "the price's source")
+    _check(_DATE, date, "the price's date")
+    if price.free:
+        return
+    whole = {Unit.REQUEST, Unit.TASK} & price.rates.keys()
+    _require(bool(whole) or Unit.INPUT in price.rates, "there is no input price")
+    if _TOKEN_OUTPUT & set(model.operations):
+        _require(bool(whole) or Unit.OUTPUT in price.rates, "there is no output price")
+
+
+def _price(model: _Model, divisor: Fraction) -> Price | None:
+    if not model.prices:
+        _require(
+            not model.long_context and not model.service_tiers,
+            "long_context and service_tiers need prices",
+        )
+        return make_price({}, free=True) if model.free else None
+    rates = _rates(model.prices, divisor)
+    steps = [_step(dict(step), rates, divisor) for step in model.long_context]
+    tiers = {
+        name: _tier(dict(tier), rates, steps, divisor)
+        for name, tier in model.service_tiers.items()
+    }
+    return make_price(rates, free=model.free, long_context=steps, service_tiers=tiers)
+
+
+def _rates(prices: Mapping[Any, Any], divisor: Fraction) -> Rates:
+    rates: Rates = {}
+    for name, text in prices.items():
+        unit = Unit(name)
+        _require(isinstance(text, str), f"{name} = {text!r} is not a decimal string")
+        rates[unit.value] = parse_rate(text, unit, divisor)
+    tokens = (rate for unit, rate in rates.items() if unit in INPUT_UNITS | {"output"})
+    _require(max(tokens, default=0) <= DEAREST_TOKEN_RATE, "a token price is absurd")
+    return rates
+
+
+def _step(
+    step: dict[str, int | str], rates: Rates, divisor: Fraction
+) -> tuple[int, Rates]:
+    above = step.pop("above", None)
+    _require(isinstance(above, int) and above > 0, "a long_context step lacks `above`")
+    if "multiply_input" not in step:
+        return int(above or 0), _rates(step, divisor)
+    factors = {
+        True: _factor(step.pop("multiply_input")),
+        False: _factor(step.pop("multiply_output", "1")),
+    }
+    _require(not step, "a long_context step has both rates and factors")
+    return int(above or 0), {
+        unit: _multiplied(rate, factors[unit in INPUT_UNITS])
+        for unit, rate in rates.items()
+    }
+
+
+def _tier(
+    tier: dict[str, str],
+    rates: Rates,
+    steps: list[tuple[int, Rates]],
+    divisor: Fraction,
+) -> TierRates:
+    if "multiply" not in tier:
+        _require(not steps, "with long_context a service tier is a `multiply`")
+        return TierRates(_rates(tier, divisor))
+    factor = _factor(tier.pop("multiply"))
+    _require(not tier, "a service tier has both rates and a factor")
+    return TierRates(
+        _all_multiplied(rates, factor),
+        tuple((above, _all_multiplied(table, factor)) for above, table in steps),
+    )
+
+
+def _factor(text: int | str) -> Fraction:
+    _require(isinstance(text, str), f"the factor {text!r} is not a decimal string")
+    _check(re.compile(r"\d{1,3}(\.\d{1,6})?"), str(text), "the factor")
+    return Fraction(text)
+
+
+def _all_multiplied(rates: Rates, factor: Fraction) -> Rates:
+    return {unit: _multiplied(rate, factor) for unit, rate in rates.items()}
+
+
+def _multiplied(rate: int, factor: Fraction) -> int:
+    return -(-rate * factor.numerator // factor.denominator)
