@@ -1,0 +1,218 @@
+"""Who is calling: from the key that a request presents to its principal.
+
+Rules: every kind of bad key (absent, malformed, unknown, revoked, disabled,
+expired) ends in the same error after the same work. Only digests are
+remembered, never keys. Everything remembered is bounded: principals, unknown
+digests, addresses, look-ups under way. A look-up that began before `forget`
+is not remembered after it, so a revoked key cannot come back.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from posthouse.access import keys
+from posthouse.access.failures import FailureTable
+from posthouse.access.networks import inside
+from posthouse.access.ports import KeyStore
+from posthouse.access.principal import Principal
+from posthouse.errors import AuthenticationFailed, Overloaded, PermissionDenied
+
+UNKNOWN_SECONDS = 60.0
+"""For which an unknown key is not looked up again."""
+
+
+class Bounds(Struct, frozen=True):
+    """How much an authenticator remembers."""
+
+    principals: int = 20_000
+    unknown: int = 10_000
+    addresses: int = 10_000
+    look_ups: int = 1_000
+    """Look-ups under way at the same time; more are refused."""
+    failures_per_minute: int = 20
+    """Per address; above it every key that is not remembered is refused."""
+
+
+DEFAULT_BOUNDS = Bounds()
+
+
+class Authenticator:
+    """Recognises keys; `cached` serves the hot path, `authenticate` the rest."""
+
+    def __init__(
+        self,
+        store: KeyStore,
+        pepper: bytes,
+        *,
+        bounds: Bounds = DEFAULT_BOUNDS,
+        wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin knowing nobody.
+
+        Args:
+            store: where keys are found.
+            pepper: the secret part of every digest.
+            bounds: how much to remember.
+            wall_clock: Unix seconds, for expiry.
+            clock: monotonic seconds, for everything else.
+        """
+        self._store = store
+        self._pepper = pepper
+        self._bounds = bounds
+        self._wall_clock = wall_clock
+        self._clock = clock
+        # Two generations make a cheap LRU: what is used moves to the young one;
+        # when that is full it becomes the old one, and the old one goes.
+        self._young: dict[bytes, Principal] = {}
+        self._old: dict[bytes, Principal] = {}
+        self._unknown: dict[bytes, float] = {}
+        self._under_way: dict[bytes, asyncio.Task[Principal | None]] = {}
+        self._failures = FailureTable(
+            bounds.failures_per_minute, bounds.addresses, clock
+        )
+        self._generation = 0
+
+    def __len__(self) -> int:
+        """Give the number of principals remembered."""
+        return len(self._young) + len(self._old)
+
+    def cached(self, presented: str, address: str) -> Principal | None:
+        """Give the principal if it is remembered and may call from there.
+
+        None decides nothing: `authenticate` does, and knows the error.
+        """
+        if len(presented) > keys.MAX_LENGTH or not presented.isascii():
+            return None
+        digest = keys.digest(self._pepper, presented)
+        principal = self._young.get(digest)
+        if principal is None:
+            principal = self._old.pop(digest, None)
+            if principal is None:
+                return None
+            self._remember(digest, principal)
+        expires_at = principal.expires_at
+        if expires_at is not None and self._wall_clock() >= expires_at:
+            return None
+        if principal.networks and not inside(address, principal.networks):
+            return None
+        return principal
+
+    async def authenticate(self, presented: str | None, address: str) -> Principal:
+        """Give the principal of a key.
+
+        Args:
+            presented: the key as it came; None if there was none.
+            address: the caller's, as seen behind trusted proxies.
+
+        Raises:
+            AuthenticationFailed: for every kind of bad key.
+            PermissionDenied: a good key from an address that it may not use.
+            RateLimited: too many bad keys came from this address.
+            StorageUnavailable: the key could not be looked up.
+            Overloaded: too many keys are being looked up.
+        """
+        if not presented:
+            # Nobody guesses by sending nothing, so this counts for nothing.
+            raise AuthenticationFailed
+        principal = self.cached(presented, address)
+        if principal is not None:
+            return principal
+        self._failures.check(address)
+        principal = await self._find(presented)
+        if principal is None or self._has_expired(principal):
+            self._failures.count(address)
+            raise AuthenticationFailed
+        if principal.networks and not inside(address, principal.networks):
+            raise PermissionDenied("This key may not be used from your address.")
+        return principal
+
+    def forget(self, *key_ids: str) -> None:
+        """Drop what is remembered of these keys, after they have changed."""
+        self._outdate()
+        gone = frozenset(key_ids)
+        for principals in (self._young, self._old):
+            stale = [
+                digest
+                for digest, principal in principals.items()
+                if principal.key_id in gone
+            ]
+            for digest in stale:
+                del principals[digest]
+
+    def clear(self) -> None:
+        """Drop everything that is remembered of keys."""
+        self._outdate()
+        self._young.clear()
+        self._old.clear()
+
+    def _outdate(self) -> None:
+        """Let nobody join a look-up that has begun, nor keep its answer."""
+        self._generation += 1
+        self._unknown.clear()
+        self._under_way.clear()
+
+    def _has_expired(self, principal: Principal) -> bool:
+        expires_at = principal.expires_at
+        return expires_at is not None and self._wall_clock() >= expires_at
+
+    async def _find(self, presented: str) -> Principal | None:
+        """Find a key in memory or in the store, once for all who ask."""
+        if len(presented) > keys.MAX_LENGTH or not presented.isascii():
+            return None
+        digest = keys.digest(self._pepper, presented)
+        known = self._young.get(digest) or self._old.get(digest)
+        if known is not None:
+            return known
+        until = self._unknown.get(digest)
+        if until is not None and self._clock() < until:
+            return None
+        task = self._under_way.get(digest)
+        if task is None:
+            if len(self._under_way) >= self._bounds.look_ups:
+                raise Overloaded(retry_after=1)
+            task = asyncio.create_task(self._look_up(digest))
+            self._under_way[digest] = task
+            task.add_done_callback(_retrieve)
+        # A caller that goes away must not take the others' look-up with it.
+        return await asyncio.shield(task)
+
+    async def _look_up(self, digest: bytes) -> Principal | None:
+        """Ask the store, and remember its answer unless it may be outdated."""
+        generation = self._generation
+        try:
+            principal = await self._store.find(digest)
+        finally:
+            if self._under_way.get(digest) is asyncio.current_task():
+                del self._under_way[digest]
+        if generation == self._generation:
+            if principal is not None:
+                self._remember(digest, principal)
+            else:
+                self._remember_unknown(digest)
+        return principal
+
+    def _remember(self, digest: bytes, principal: Principal) -> None:
+        young = self._young
+        young[digest] = principal
+        if len(young) >= max(self._bounds.principals // 2, 1):
+            self._old = young
+            self._young = {}
+
+    def _remember_unknown(self, digest: bytes) -> None:
+        unknown = self._unknown
+        if len(unknown) >= self._bounds.unknown:
+            # The oldest stands first, and is the first to lapse anyway.
+            del unknown[next(iter(unknown))]
+        unknown.pop(digest, None)
+        unknown[digest] = self._clock() + UNKNOWN_SECONDS
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Take note of a failure that every waiter has gone away from."""
+    if not task.cancelled():
+        task.exception()

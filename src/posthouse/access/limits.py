@@ -1,0 +1,102 @@
+"""Rate limits of keys and channels, counted in this process's memory.
+
+A key over its limit is told so; a channel over its limit is passed over. The
+caller releases each permit when its call or attempt ends.
+"""
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+from typing_extensions import override
+
+from posthouse.access.ports import Limiter
+from posthouse.access.principal import Principal
+from posthouse.access.windows import (
+    Header,
+    Limit,
+    Permit,
+    Rates,
+    Refusal,
+    WindowTable,
+)
+from posthouse.errors import RateLimited
+from posthouse.settings.file import ChannelLimits
+
+REMEMBERED_RATES = 1024
+
+UNLIMITED = Permit(None, Rates(), None, 0, clock=time.monotonic)
+"""The permit of everyone who has no limits."""
+
+
+class Limits(Limiter):
+    """The limits of all keys and channels of one process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with every minute empty; `clock` gives monotonic seconds."""
+        self._keys = WindowTable(clock)
+        self._channels = WindowTable(clock)
+
+    @override
+    async def admit(
+        self, principal: Principal, tokens: int, *, output_tokens: int = 0
+    ) -> Permit:
+        """Count a call of a key; this never waits.
+
+        Args:
+            principal: whose call it is.
+            tokens: the prompt's estimate.
+            output_tokens: the answer's greatest length. It is counted as far as
+                there is room in the minute, and corrected on release; so an
+                answer without a limit of the caller's is no reason to refuse.
+
+        Raises:
+            RateLimited: with `retry_after` from 1 to 60 seconds.
+        """
+        if (
+            principal.rpm is None
+            and principal.tpm is None
+            and principal.concurrency is None
+        ):
+            return UNLIMITED
+        rates = _rates(principal.rpm, principal.tpm, principal.concurrency)
+        result = self._keys.admit(principal.key_id, rates, tokens, output_tokens)
+        if isinstance(result, Refusal):
+            raise RateLimited(
+                _message(result.limit, rates, tokens), retry_after=result.retry_after
+            )
+        return result
+
+    def headers(self, principal: Principal) -> list[Header]:
+        """The `x-ratelimit-*` headers of a key, for a reply that refuses."""
+        rates = _rates(principal.rpm, principal.tpm, principal.concurrency)
+        return self._keys.headers(principal.key_id, rates)
+
+    def admit_channel(self, name: str, limits: ChannelLimits) -> Permit | Refusal:
+        """Count an attempt on a channel, or say why it must be passed over."""
+        if limits.rpm is None and limits.concurrency is None:
+            return UNLIMITED
+        rates = _rates(limits.rpm, None, limits.concurrency)
+        return self._channels.admit(name, rates)
+
+
+@lru_cache(maxsize=REMEMBERED_RATES)
+def _rates(rpm: int | None, tpm: int | None, concurrency: int | None) -> Rates:
+    """Share one value among all that have the same limits."""
+    return Rates(rpm, tpm, concurrency)
+
+
+def _message(limit: Limit, rates: Rates, tokens: int) -> str:
+    """Tell the caller which limit of the key it met."""
+    match limit:
+        case Limit.CONCURRENCY:
+            return f"This key may run {rates.concurrency} requests at the same time."
+        case Limit.REQUESTS:
+            return f"This key may make {rates.requests} requests per minute."
+        case Limit.TOKENS:
+            return f"This key may use {rates.tokens} tokens per minute."
+        case Limit.SIZE:
+            return (
+                f"This request needs about {tokens} tokens, more than the "
+                f"{rates.tokens} that this key may use per minute."
+            )

@@ -1,0 +1,301 @@
+"""Counting per minute, and who is at work: the engine behind every limit.
+
+Rules: in no span of 60 seconds is more admitted than the limit. Admissions
+within one second share a bucket, which counts until 60 seconds after its last
+one; a window is thus at most 61 numbers, whatever the limit. Refusing counts
+nothing. One process, one thread: nothing here waits or locks. The clock is
+monotonic, so a change of the wall clock opens and closes no window.
+"""
+
+import math
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from enum import Enum
+
+from msgspec import Struct
+
+WINDOW = 60.0
+"""Seconds for which an admission counts."""
+GRAIN = 1.0
+"""Seconds of admissions that share a bucket."""
+SWEPT_PER_NEWCOMER = 2
+"""Subjects looked at, and dropped when idle, for each one that is added."""
+
+Header = tuple[bytes, bytes]
+
+
+class Rates(Struct, frozen=True):
+    """What one subject is allowed; None is no limit."""
+
+    requests: int | None = None
+    """Per minute."""
+    tokens: int | None = None
+    """Per minute."""
+    concurrency: int | None = None
+
+
+class Limit(Enum):
+    """Which limit stood in the way."""
+
+    CONCURRENCY = "concurrency"
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    SIZE = "size"
+    """More tokens than the limit allows in a minute altogether."""
+
+
+class Refusal(Struct, frozen=True):
+    """Nothing was counted; another try makes sense later."""
+
+    limit: Limit
+    retry_after: int
+    """Seconds, from 1 to 60."""
+
+
+class Bucket:
+    """What was admitted within one grain; it may be corrected while it counts."""
+
+    __slots__ = ("count", "first", "last")
+
+    def __init__(self, now: float, count: int) -> None:
+        """Begin with one admission."""
+        self.first = now
+        self.last = now
+        self.count = count
+
+
+class Window:
+    """A sliding minute of one count."""
+
+    __slots__ = ("_buckets", "total")
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._buckets: deque[Bucket] = deque()
+        self.total = 0
+
+    def expire(self, now: float) -> None:
+        """Forget what no longer counts."""
+        buckets = self._buckets
+        while buckets and now - buckets[0].last >= WINDOW:
+            self.total -= buckets.popleft().count
+
+    def is_empty(self, now: float) -> bool:
+        """Whether nothing counts, nor could after a correction."""
+        self.expire(now)
+        return not self._buckets
+
+    def add(self, now: float, count: int) -> Bucket:
+        """Count an admission; give the bucket it stands in."""
+        self.total += count
+        buckets = self._buckets
+        if buckets and now - buckets[-1].first < GRAIN:
+            bucket = buckets[-1]
+            bucket.count += count
+            bucket.last = now
+            return bucket
+        bucket = Bucket(now, count)
+        buckets.append(bucket)
+        return bucket
+
+    def correct(self, bucket: Bucket, change: int) -> None:
+        """Change what a bucket counts; one that has expired changes nothing."""
+        buckets = self._buckets
+        # Buckets stand in the order of their beginnings.
+        if buckets and bucket.first >= buckets[0].first:
+            bucket.count += change
+            self.total += change
+
+    def seconds_until(self, now: float, room: int, limit: int) -> float:
+        """Give the time until `room` more fits under the limit."""
+        excess = self.total + room - limit
+        for bucket in self._buckets:
+            if excess <= 0:
+                break
+            excess -= bucket.count
+            wait = bucket.last + WINDOW - now
+            if excess <= 0:
+                return wait
+        return 0.0 if excess <= 0 else WINDOW
+
+    def seconds_until_empty(self, now: float) -> float:
+        """Give the time until nothing counts any more."""
+        return self._buckets[-1].last + WINDOW - now if self._buckets else 0.0
+
+
+class Subject:
+    """The counters of one key or channel."""
+
+    __slots__ = ("at_work", "requests", "tokens")
+
+    def __init__(self) -> None:
+        """Begin idle."""
+        self.at_work = 0
+        self.requests = Window()
+        self.tokens = Window()
+
+    def is_idle(self, now: float) -> bool:
+        """Whether forgetting the subject changes nothing."""
+        return (
+            not self.at_work
+            and self.requests.is_empty(now)
+            and self.tokens.is_empty(now)
+        )
+
+
+class Permit:
+    """One admitted call; release it when the call ends, however it ends."""
+
+    __slots__ = ("_bucket", "_clock", "_rates", "_released", "_subject", "_tokens")
+
+    def __init__(
+        self,
+        subject: Subject | None,
+        rates: Rates,
+        bucket: Bucket | None,
+        tokens: int,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        """Keep what release will need; without a subject there is nothing to do."""
+        self._subject = subject
+        self._rates = rates
+        self._bucket = bucket
+        self._tokens = tokens
+        self._clock = clock
+        self._released = subject is None
+
+    def release(self, tokens_used: int | None = None) -> None:
+        """End the call: free its place and count its tokens as they were.
+
+        Safe to call twice; the first call decides.
+
+        Args:
+            tokens_used: what the call consumed; None keeps the estimate.
+        """
+        if self._released or self._subject is None:
+            return
+        self._released = True
+        subject = self._subject
+        if self._rates.concurrency is not None:
+            subject.at_work -= 1
+        if self._bucket is not None and tokens_used is not None:
+            change = max(tokens_used, 0) - self._tokens
+            if change:
+                subject.tokens.correct(self._bucket, change)
+
+    @property
+    def headers(self) -> list[Header]:
+        """The `x-ratelimit-*` headers of this moment; none without limits."""
+        if self._subject is None:
+            return []
+        return render_headers(self._subject, self._rates, self._clock())
+
+
+class WindowTable:
+    """Counters by subject; those that have become idle are dropped."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with nobody; `clock` gives monotonic seconds."""
+        self._clock = clock
+        self._subjects: OrderedDict[str, Subject] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._subjects)
+
+    def admit(
+        self, name: str, rates: Rates, tokens: int = 0, output_tokens: int = 0
+    ) -> Permit | Refusal:
+        """Count one call of a subject, or say what stood in the way.
+
+        Args:
+            name: the subject's own, unique in this table.
+            rates: its limits now; they may differ from call to call.
+            tokens: what the call is sure to consume.
+            output_tokens: what it may consume on top: as much of it is counted
+                as there is room for, so that a generous estimate takes the
+                rest of the minute instead of being refused.
+        """
+        now = self._clock()
+        subject = self._subjects.get(name)
+        if subject is None:
+            subject = self._enter(name, now)
+        refusal = _judge(subject, rates, tokens, now)
+        if refusal is not None:
+            return refusal
+        if rates.concurrency is not None:
+            subject.at_work += 1
+        if rates.requests is not None:
+            subject.requests.add(now, 1)
+        bucket = None
+        if rates.tokens is not None:
+            room = rates.tokens - subject.tokens.total
+            tokens = min(tokens + output_tokens, room)
+            bucket = subject.tokens.add(now, tokens)
+        return Permit(subject, rates, bucket, tokens, clock=self._clock)
+
+    def headers(self, name: str, rates: Rates) -> list[Header]:
+        """The `x-ratelimit-*` headers of a subject, also after a refusal."""
+        now = self._clock()
+        subject = self._subjects.get(name) or Subject()
+        return render_headers(subject, rates, now)
+
+    def _enter(self, name: str, now: float) -> Subject:
+        """Add a subject, and look whether the oldest may go."""
+        subjects = self._subjects
+        for _ in range(min(SWEPT_PER_NEWCOMER, len(subjects))):
+            oldest, subject = subjects.popitem(last=False)
+            if not subject.is_idle(now):
+                subjects[oldest] = subject
+        subject = subjects[name] = Subject()
+        return subject
+
+
+def _judge(subject: Subject, rates: Rates, tokens: int, now: float) -> Refusal | None:
+    """Say which limit a call of so many tokens would break, if any."""
+    if rates.concurrency is not None and subject.at_work >= rates.concurrency:
+        return Refusal(Limit.CONCURRENCY, 1)
+    if rates.requests is not None:
+        window = subject.requests
+        window.expire(now)
+        if window.total >= rates.requests:
+            wait = window.seconds_until(now, 1, rates.requests)
+            return Refusal(Limit.REQUESTS, whole_seconds(wait))
+    if rates.tokens is not None:
+        window = subject.tokens
+        window.expire(now)
+        if tokens > rates.tokens:
+            return Refusal(Limit.SIZE, int(WINDOW))
+        # Also a call that seems to need none waits when all have been used.
+        needed = max(tokens, 1)
+        if window.total + needed > rates.tokens:
+            wait = window.seconds_until(now, needed, rates.tokens)
+            return Refusal(Limit.TOKENS, whole_seconds(wait))
+    return None
+
+
+def whole_seconds(wait: float) -> int:
+    """Round a wait up to whole seconds from 1 to 60."""
+    return min(max(math.ceil(wait), 1), int(WINDOW))
+
+
+def render_headers(subject: Subject, rates: Rates, now: float) -> list[Header]:
+    """Write limit, remaining and reset for requests and tokens."""
+    headers: list[Header] = []
+    if rates.requests is not None:
+        headers += _triple(b"requests", rates.requests, subject.requests, now)
+    if rates.tokens is not None:
+        headers += _triple(b"tokens", rates.tokens, subject.tokens, now)
+    return headers
+
+
+def _triple(what: bytes, limit: int, window: Window, now: float) -> list[Header]:
+    window.expire(now)
+    remaining = max(limit - window.total, 0)
+    reset = math.ceil(window.seconds_until_empty(now))
+    return [
+        (b"x-ratelimit-limit-" + what, b"%d" % limit),
+        (b"x-ratelimit-remaining-" + what, b"%d" % remaining),
+        (b"x-ratelimit-reset-" + what, b"%ds" % reset),
+    ]
