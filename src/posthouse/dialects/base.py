@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from posthouse.errors import UpstreamFault
+from posthouse.errors import PosthouseError, UpstreamFault
 from posthouse.model.call import Operation
 from posthouse.model.catalog import Quirks
 from posthouse.model.usage import ReportedUsage
@@ -25,6 +25,11 @@ class PromptSize(Struct, frozen=True):
     images: int = 0
     audio_parts: int = 0
     files: int = 0
+
+    @property
+    def has_media(self) -> bool:
+        """Whether text is not all there is."""
+        return bool(self.images or self.audio_parts or self.files)
 
 
 class ParsedRequest(Struct, frozen=True):
@@ -87,6 +92,15 @@ class StreamTap(Protocol):
 
     def output_text(self) -> str:
         """What was produced so far."""
+
+    def error_frame(self, error: PosthouseError) -> bytes:
+        """Tell the client of an error after its reply has begun."""
+
+    def cut_off_frames(self, error: PosthouseError) -> tuple[bytes, bytes]:
+        """End the answer as if its length limit were met, and say why.
+
+        Gives the frame that ends the choices, and the terminal one.
+        """
 
 
 class TappedFrame(Struct, frozen=True):

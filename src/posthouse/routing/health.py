@@ -153,7 +153,9 @@ class HealthTable:
         if verdict is Verdict.SUCCESS:
             self._succeed(entry, credential, now)
         elif verdict is Verdict.FAILURE:
-            self._fail(entry, now, trial=trial, rest=rest)
+            self._fail(entry, now, trial=trial)
+            if rest:
+                entry.credentials[credential] = CredentialHealth(now + rest, verdict)
         elif verdict is not Verdict.NEUTRAL:
             pause = RATE_LIMIT_REST if verdict is Verdict.RATE_LIMITED else REFUSED_REST
             entry.credentials[credential] = CredentialHealth(
@@ -169,9 +171,7 @@ class HealthTable:
             entry.credentials.pop(credential, None)
         _count(entry, now)
 
-    def _fail(
-        self, entry: ChannelHealth, now: float, *, trial: bool, rest: float | None
-    ) -> None:
+    def _fail(self, entry: ChannelHealth, now: float, *, trial: bool) -> None:
         entry.consecutive += 1
         _count(entry, now)
         entry.window_failures += 1
@@ -187,7 +187,7 @@ class HealthTable:
             return
         entry.ejections += 1
         pause = min(EJECTION * entry.ejections, LONGEST_EJECTION)
-        entry.open_until = now + max(pause, rest or 0.0)
+        entry.open_until = now + pause
         entry.window_calls = entry.window_failures = 0
 
 

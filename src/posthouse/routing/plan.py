@@ -40,7 +40,15 @@ class Target(Struct, frozen=True):
 class Plan:
     """Hands out the targets of one call, best first."""
 
-    __slots__ = ("_channels", "_health", "_members", "_point", "_routes", "blocked")
+    __slots__ = (
+        "_channels",
+        "_health",
+        "_members",
+        "_point",
+        "_routes",
+        "blocked",
+        "group",
+    )
 
     def __init__(
         self, routes: tuple[ModelRoutes, ...], point: int, health: HealthTable
@@ -53,6 +61,8 @@ class Plan:
             health: what can be used now.
         """
         self._routes = routes
+        self.group = routes[0].pattern
+        """Calls that share routes, for the budget of retries."""
         self._point = point
         self._health = health
         self._channels: set[str] = set()

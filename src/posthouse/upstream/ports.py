@@ -22,6 +22,13 @@ class UpstreamResponse(Protocol):
     async def read_all(self, limit: int) -> bytes:
         """Give the rest of the body; more than `limit` bytes is TOO_LARGE."""
 
+    def release(self) -> None:
+        """Let go of a reply whose remaining bytes are of no interest.
+
+        They are discarded; where the body's end comes within a second or so
+        the connection returns to the pool, else it is closed.
+        """
+
     def abort(self) -> None:
         """Close at once; a waiting read ends with ABORTED. Safe to call twice.
 

@@ -13,7 +13,11 @@ from msgspec import Raw, UnsetType
 from typing_extensions import override
 
 from posthouse.dialects.base import ParsedRequest, StreamTap, TappedFrame
-from posthouse.dialects.openai.errors import parse_error_member
+from posthouse.dialects.openai.errors import (
+    error_code,
+    parse_error_member,
+    render_error_body,
+)
 from posthouse.dialects.openai.replies import (
     UsageObject,
     merged_usage,
@@ -21,7 +25,7 @@ from posthouse.dialects.openai.replies import (
     tier_of,
     with_model,
 )
-from posthouse.errors import UpstreamBadResponse
+from posthouse.errors import PosthouseError, UpstreamBadResponse
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
 from posthouse.wire.json import Decoder, MalformedJSON
@@ -72,6 +76,7 @@ class OpenAIStreamTap(StreamTap):
         "_decoder",
         "_finished",
         "_hide_usage",
+        "_object",
         "_public_model",
         "_texts",
         "_wanted",
@@ -84,6 +89,7 @@ class OpenAIStreamTap(StreamTap):
     def __init__(
         self,
         decoder: Decoder[Any],
+        object_name: str,
         request: ParsedRequest,
         public_model: str | None,
     ) -> None:
@@ -91,6 +97,7 @@ class OpenAIStreamTap(StreamTap):
 
         Args:
             decoder: reads the dialect's `Chunk`.
+            object_name: what a chunk's `object` says.
             request: the call that the stream answers.
             public_model: replaces the model's name where it is not None.
         """
@@ -99,6 +106,7 @@ class OpenAIStreamTap(StreamTap):
         self.finished = False
         self.output_bytes = 0
         self._decoder = decoder
+        self._object = object_name
         self._texts: list[str] = []
         self._finished: set[int] = set()
         self._wanted = request.choices
@@ -158,3 +166,20 @@ class OpenAIStreamTap(StreamTap):
     @override
     def output_text(self) -> str:
         return "".join(self._texts)
+
+    @override
+    def error_frame(self, error: PosthouseError) -> bytes:
+        return data_frame(render_error_body(error))
+
+    @override
+    def cut_off_frames(self, error: PosthouseError) -> tuple[bytes, bytes]:
+        chunk = {
+            "object": self._object,
+            "choices": [
+                {"index": index, "delta": {}, "finish_reason": "length"}
+                for index in range(self._wanted)
+                if index not in self._finished
+            ],
+            "posthouse": {"code": error_code(error), "message": error.message},
+        }
+        return data_frame(json.encode(chunk)), _DONE.raw

@@ -44,7 +44,7 @@ class OpenAIChat(Dialect):
     def tap_stream(
         self, request: ParsedRequest, public_model: str | None
     ) -> StreamTap | None:
-        return OpenAIStreamTap(CHUNK, request, public_model)
+        return OpenAIStreamTap(CHUNK, "chat.completion.chunk", request, public_model)
 
     @override
     def parse_error(self, status: int, body: bytes) -> UpstreamFault:

@@ -1,0 +1,111 @@
+"""One call on its way through the relay: what is known of it from the start."""
+
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from posthouse.access.principal import Principal
+from posthouse.dialects.base import Dialect, ParsedRequest
+from posthouse.model.catalog import Price
+from posthouse.model.exchange import Timeouts, UpstreamRequest
+from posthouse.relay.attempt import AttemptLog
+from posthouse.relay.ports import Client
+from posthouse.relay.snapshot import Offer, Snapshot
+from posthouse.relay.watch import ClientWatch
+from posthouse.routing.plan import Target
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Incoming(Struct, frozen=True):
+    """A call as a handler passes it on."""
+
+    id: str
+    principal: Principal
+    dialect: Dialect
+    request: ParsedRequest
+    session: bytes | None
+    """What the caller says its session is."""
+    forwarded: Headers
+    """Those of the caller's headers that go to providers."""
+
+
+class Call:
+    """A call under way; belongs to one task."""
+
+    __slots__ = (
+        "attempts",
+        "clock",
+        "created_ms",
+        "incoming",
+        "offers",
+        "other_prices",
+        "prompt_tokens",
+        "reply_headers",
+        "snapshot",
+        "started",
+        "watch",
+    )
+
+    def __init__(
+        self,
+        incoming: Incoming,
+        client: Client,
+        snapshot: Snapshot,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Start the call's clock."""
+        self.incoming = incoming
+        self.snapshot = snapshot
+        self.clock = clock
+        self.started = clock()
+        self.created_ms = int(wall_clock() * 1000)
+        self.watch = ClientWatch(client)
+        self.attempts = AttemptLog(clock, self.started)
+        self.offers: dict[str, Offer] = {}
+        """By public model: the one asked for and those that may stand in."""
+        self.other_prices: list[Price] = []
+        """Of the further models that the body names."""
+        self.prompt_tokens = 0
+        """The estimate made of byte lengths."""
+        self.reply_headers: list[tuple[bytes, bytes]] = []
+
+    def elapsed_ms(self) -> int:
+        """Milliseconds since the call began."""
+        return round((self.clock() - self.started) * 1000)
+
+    def offer(self, target: Target) -> Offer:
+        """What the model that a target serves costs."""
+        return self.offers[target.routes.model]
+
+    def render(self, target: Target, seconds: float) -> UpstreamRequest:
+        """Write the request for a target, to be over within so many seconds."""
+        operation = self.incoming.request.operation
+        prepared = self.snapshot.prepared(target, operation)
+        edits = self.snapshot.edits(target, operation)
+        timeouts = prepared.timeouts
+        if self.attempts.records:
+            timeouts = Timeouts(
+                connect=timeouts.connect,
+                first_byte=timeouts.first_byte,
+                idle=timeouts.idle,
+                total=min(timeouts.total, seconds),
+            )
+        forwarded = self.incoming.forwarded
+        return UpstreamRequest(
+            method="POST",
+            origin=prepared.origin,
+            target=prepared.target,
+            headers=prepared.headers + forwarded if forwarded else prepared.headers,
+            body=prepared.dialect.render_request(self.incoming.request, edits),
+            timeouts=timeouts,
+            proxy=prepared.proxy,
+        )
+
+    def public_model(self, target: Target) -> str | None:
+        """The name that a reply must carry; None leaves it as it comes."""
+        public = target.routes.model
+        return None if target.member.upstream_model == public else public

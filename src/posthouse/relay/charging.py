@@ -1,0 +1,166 @@
+"""From what was produced to what is charged, and the record of the call.
+
+Rules: a whole answer, and one that the client left or the provider broke off
+after content, is charged for the prompt and what was produced; an answer
+without content that failed at the provider costs the customer nothing; a
+client that leaves before the first byte owes the prompt, if it was sent.
+Tokens are the provider's own count; where there is none they are counted here,
+in a thread, and the record says `estimated`.
+"""
+
+import asyncio
+
+from msgspec import Struct, structs
+
+from posthouse.billing.prices import charge
+from posthouse.billing.tokenizer import count_tokens
+from posthouse.billing.usage import TokenEstimate, normalise
+from posthouse.model.call import AttemptRecord, CallRecord, Outcome
+from posthouse.model.catalog import Price
+from posthouse.model.usage import NO_USAGE, Unit, Usage
+from posthouse.relay.call import Call
+from posthouse.relay.served import Completion, Served
+from posthouse.routing.plan import Target
+
+CLIENT_CLOSED = 499
+
+_OUTCOMES = {
+    Completion.WHOLE: Outcome.SERVED,
+    Completion.CUT_OFF: Outcome.SERVED,
+    Completion.INTERRUPTED: Outcome.INTERRUPTED,
+    Completion.ABANDONED: Outcome.ABANDONED,
+}
+
+
+class Ending(Struct, frozen=True):
+    """How a call ended for its client."""
+
+    status: int
+    outcome: Outcome
+    error_code: str = ""
+    first_token_ms: int = 0
+
+
+class Charged(Struct, frozen=True):
+    """A usage and what it costs each side, in nano-dollars."""
+
+    usage: Usage
+    price: int
+    list_price: int
+    cost: int | None
+    price_version: str
+    suspicious: tuple[str, ...] = ()
+
+
+NOTHING_CHARGED = Charged(NO_USAGE, 0, 0, 0, "")
+
+
+def outcome_of(served: Served) -> Outcome:
+    """How a call ended that produced something."""
+    return _OUTCOMES[served.completion]
+
+
+async def charge_served(call: Call, served: Served, price: Price) -> Charged:
+    """Price what was produced.
+
+    Args:
+        call: the call.
+        served: what it brought.
+        price: what its customer pays for the model that served it.
+    """
+    estimate = TokenEstimate(call.prompt_tokens, 0)
+    if served.usage is None:
+        estimate = await _count(call, served)
+    row = call.offer(served.target).model
+    found = normalise(
+        served.usage, estimate=estimate, context=row.context if row else 0
+    )
+    usage = found.usage
+    if call.incoming.request.searches:
+        usage = _with_searches(usage, call.incoming.request.searches)
+    tier = served.service_tier
+    cost = _amount(call.snapshot.cost(served.target), usage, tier)
+    listed = call.snapshot.list_price(served.target.routes)
+    return Charged(
+        usage=usage,
+        price=charge(price, usage, tier),
+        list_price=_amount(listed, usage, tier) or 0,
+        cost=cost,
+        price_version=price.version,
+        suspicious=found.suspicious,
+    )
+
+
+async def _count(call: Call, served: Served) -> TokenEstimate:
+    """Count the tokens of an answer whose provider did not."""
+    incoming = call.incoming
+    model = served.target.member.upstream_model
+    prompt = incoming.dialect.prompt_text(incoming.request)
+    media = call.prompt_tokens if incoming.request.prompt.has_media else 0
+
+    def count() -> TokenEstimate:
+        counted = count_tokens(prompt, model)
+        output = count_tokens(served.text, model) if served.text else 0
+        return TokenEstimate(max(counted, media), output)
+
+    return await asyncio.to_thread(count)
+
+
+def _with_searches(usage: Usage, searches: int) -> Usage:
+    quantities = dict(usage.quantities)
+    quantities.setdefault(Unit.SEARCH.value, searches)
+    return Usage(quantities, usage.source)
+
+
+def _amount(price: Price | None, usage: Usage, tier: str | None) -> int | None:
+    return None if price is None else charge(price, usage, tier)
+
+
+def record_call(
+    call: Call, target: Target | None, charged: Charged, ending: Ending
+) -> CallRecord:
+    """Write the usage record of a call that is over."""
+    incoming = call.incoming
+    attempts = _with_cost(call.attempts.records, charged.cost, ending)
+    return CallRecord(
+        id=incoming.id,
+        created_ms=call.created_ms,
+        key_id=incoming.principal.key_id,
+        operation=incoming.request.operation.value,
+        dialect=incoming.dialect.name,
+        streamed=incoming.request.stream,
+        requested_model=incoming.request.model,
+        channel=target.member.channel.name if target else "",
+        upstream_model=target.member.upstream_model if target else "",
+        usage=charged.usage.quantities,
+        usage_source=charged.usage.source.value,
+        cost=_total_cost(attempts),
+        list_price=charged.list_price,
+        price=charged.price,
+        price_version=charged.price_version,
+        status=ending.status,
+        outcome=ending.outcome.value,
+        error_code=ending.error_code,
+        first_token_ms=ending.first_token_ms,
+        total_ms=call.elapsed_ms(),
+        attempts=attempts,
+    )
+
+
+def _with_cost(
+    attempts: list[AttemptRecord], cost: int | None, ending: Ending
+) -> list[AttemptRecord]:
+    """Give the last attempt the cost of what it produced."""
+    if not attempts or ending.outcome in (Outcome.FAILED, Outcome.REJECTED):
+        return attempts
+    return [*attempts[:-1], structs.replace(attempts[-1], cost=cost)]
+
+
+def _total_cost(attempts: list[AttemptRecord]) -> int | None:
+    """What all attempts cost us; None as soon as one is not known."""
+    total = 0
+    for attempt in attempts:
+        if attempt.cost is None:
+            return None
+        total += attempt.cost
+    return total

@@ -1,0 +1,53 @@
+"""What an attempt has brought, as far as money asks."""
+
+from enum import Enum
+
+from msgspec import Struct
+
+from posthouse.dialects.base import ParsedReply, StreamTap
+from posthouse.model.usage import ReportedUsage
+from posthouse.routing.plan import Target
+
+
+class Completion(Enum):
+    """How far an answer came."""
+
+    WHOLE = "whole"
+    INTERRUPTED = "interrupted"
+    """The provider broke off after content had been delivered."""
+    ABANDONED = "abandoned"
+    """The client went away; nothing more was read, or all of it was."""
+    CUT_OFF = "cut_off"
+    """We ended it, for the money did not reach further."""
+
+
+class Served(Struct, frozen=True):
+    """What was produced, to be priced."""
+
+    target: Target
+    completion: Completion
+    usage: ReportedUsage | None
+    """As the provider told it; None must be counted."""
+    service_tier: str | None
+    text: str
+    """What was produced, where it must be counted."""
+    sent: bool = True
+    """The provider may have received the request."""
+
+
+def served_whole(target: Target, reply: ParsedReply) -> Served:
+    """A whole reply, read to its end."""
+    return Served(
+        target,
+        Completion.WHOLE,
+        reply.usage,
+        reply.service_tier,
+        reply.output_text,
+    )
+
+
+def served_stream(target: Target, completion: Completion, tap: StreamTap) -> Served:
+    """A stream, as far as it came."""
+    usage = tap.usage
+    text = "" if usage is not None else tap.output_text()
+    return Served(target, completion, usage, tap.service_tier, text)

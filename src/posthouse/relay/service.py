@@ -1,0 +1,269 @@
+"""The relay: takes a parsed call to a provider and its answer to the client.
+
+The layers of a call, outermost first:
+1. admission: the models it names, their prices, the key's limits, the hold;
+2. the attempt loop over the plan's targets;
+3. one exchange, whole or streamed;
+4. the settlement, before the last byte leaves;
+5. the record, the metrics and the release of the limits, whatever happened.
+Errors before a reply has begun are raised and rendered by the handler; later
+ones are told inside the stream.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from posthouse.billing.estimate import extension_amount
+from posthouse.billing.holds import Hold
+from posthouse.billing.killpoints import reach
+from posthouse.billing.prices import charge
+from posthouse.errors import InternalFault, PosthouseError
+from posthouse.model.call import CallRecord, Outcome
+from posthouse.model.catalog import Price
+from posthouse.relay.admission import Admission, Admitted
+from posthouse.relay.attempt import AttemptLoop
+from posthouse.relay.call import Call, Incoming
+from posthouse.relay.charging import (
+    CLIENT_CLOSED,
+    NOTHING_CHARGED,
+    Charged,
+    Ending,
+    charge_served,
+    outcome_of,
+    record_call,
+)
+from posthouse.relay.keepalive import KeepAlive
+from posthouse.relay.ports import Client
+from posthouse.relay.served import Completion, Served
+from posthouse.relay.snapshot import Snapshot
+from posthouse.relay.stream import StreamExchange
+from posthouse.relay.unary import UnaryExchange
+from posthouse.relay.watch import ClientGone
+from posthouse.routing.health import HealthTable
+from posthouse.routing.plan import Plan, Target
+from posthouse.routing.ring import hash_point
+from posthouse.upstream.ports import Sender
+
+JSON_HEADERS = [(b"content-type", b"application/json")]
+BYTES_PER_TOKEN = 3
+"""Delivered text is taken for at most one token in so many bytes, for holds."""
+
+
+class Ports(Struct, frozen=True):
+    """What the relay works with; made once per process."""
+
+    admission: Admission
+    attempts: AttemptLoop
+    health: HealthTable
+    sender: Sender
+    keep_alive: KeepAlive
+    call_ended: Callable[[CallRecord, tuple[str, ...]], None]
+    """Told every record, and what was suspicious about its usage."""
+
+
+class Relay:
+    """Serves the data plane's calls."""
+
+    def __init__(self, ports: Ports, snapshot: Snapshot) -> None:
+        """Begin with a configuration; `snapshot` may be replaced at any time."""
+        self._ports = ports
+        self.snapshot = snapshot
+
+    async def serve(self, incoming: Incoming, client: Client) -> None:
+        """Serve one call; raises PosthouseError while no reply has begun."""
+        call = Call(incoming, client, self.snapshot)
+        admitted = await self._ports.admission.admit(call)
+        tokens = 0
+        try:
+            if incoming.request.stream:
+                record = await self._stream(call, admitted, client)
+            else:
+                record = await self._unary(call, admitted, client)
+            tokens = sum(record.usage.values())
+        finally:
+            admitted.permit.release(tokens)
+
+    def _plan(self, call: Call, admitted: Admitted) -> Plan:
+        incoming = call.incoming
+        affinity = incoming.session or incoming.request.affinity
+        point = hash_point(affinity, incoming.principal.account_id.encode())
+        return Plan(admitted.routes, point, self._ports.health)
+
+    # --- whole replies ------------------------------------------------------------
+
+    async def _unary(
+        self, call: Call, admitted: Admitted, client: Client
+    ) -> CallRecord:
+        exchange = UnaryExchange(call, self._ports.sender)
+        hold = admitted.hold
+        try:
+            reach("before_dispatch")
+            served = await self._ports.attempts.run(
+                self._plan(call, admitted), call.attempts, exchange.attempt
+            )
+        except ClientGone:
+            return await self._abandoned(call, hold, None)
+        except BaseException as error:
+            await self._void(call, hold, error)
+            raise
+        record = await self._settle(call, hold, served, call.elapsed_ms())
+        if not client.gone:
+            reach("before_terminal")
+            headers = JSON_HEADERS + call.reply_headers
+            await client.respond(200, headers, exchange.body)
+        return record
+
+    # --- streams --------------------------------------------------------------------
+
+    async def _stream(
+        self, call: Call, admitted: Admitted, client: Client
+    ) -> CallRecord:
+        hold = admitted.hold
+
+        def answering(target: Target) -> None:
+            reach("before_first_content")
+            hold.answering(target.member.channel.name)
+
+        async def progress(target: Target, delivered: int) -> bool:
+            reach("mid_stream")
+            return await hold.progress(_delivered_charge(call, target, delivered))
+
+        exchange = StreamExchange(
+            call,
+            client,
+            self._ports.sender,
+            self._ports.keep_alive,
+            progress,
+            answering,
+        )
+        self._ports.keep_alive.add(exchange)
+        try:
+            return await self._run_stream(call, admitted, exchange)
+        finally:
+            self._ports.keep_alive.remove(exchange)
+
+    async def _run_stream(
+        self, call: Call, admitted: Admitted, exchange: StreamExchange
+    ) -> CallRecord:
+        hold = admitted.hold
+        failure: PosthouseError | None = None
+        try:
+            reach("before_dispatch")
+            served = await self._ports.attempts.run(
+                self._plan(call, admitted), call.attempts, exchange.attempt
+            )
+        except ClientGone:
+            return await self._abandoned(call, hold, exchange.partial)
+        except PosthouseError as error:
+            if exchange.partial is None:
+                record = await self._void(call, hold, error)
+                if not exchange.started:
+                    raise
+                await exchange.fail(error)
+                return record
+            served, failure = exchange.partial, error
+        except BaseException as error:
+            await self._void(call, hold, error)
+            raise
+        record = await self._settle(
+            call, hold, served, exchange.content_ms, failure=failure
+        )
+        if failure is not None:
+            await exchange.fail(failure)
+        else:
+            reach("before_terminal")
+            await exchange.finish()
+        return record
+
+    # --- endings ----------------------------------------------------------------------
+
+    async def _settle(
+        self,
+        call: Call,
+        hold: Hold,
+        served: Served,
+        first_token_ms: int,
+        *,
+        failure: PosthouseError | None = None,
+    ) -> CallRecord:
+        """Charge what was served; returns when that is in the journal."""
+        charged = await _charge(call, served)
+        status = CLIENT_CLOSED if served.completion is Completion.ABANDONED else 200
+        ending = Ending(
+            status,
+            outcome_of(served),
+            failure.code if failure is not None else "",
+            first_token_ms,
+        )
+        record = record_call(call, served.target, charged, ending)
+        await hold.settle(record)
+        self._ports.call_ended(record, charged.suspicious)
+        return record
+
+    async def _abandoned(
+        self, call: Call, hold: Hold, partial: Served | None
+    ) -> CallRecord:
+        """The client went away: charge the prompt and what it was given."""
+        target = call.attempts.target
+        if target is None:
+            return await self._void(call, hold, ClientGone())
+        if partial is None:
+            partial = Served(target, Completion.ABANDONED, None, None, "")
+        return await self._settle(call, hold, partial, 0)
+
+    async def _void(self, call: Call, hold: Hold, error: BaseException) -> CallRecord:
+        """Charge nothing, and keep a record all the same."""
+        ending, reason = _unserved(error)
+        record = record_call(call, call.attempts.target, NOTHING_CHARGED, ending)
+        await hold.void(record, reason)
+        self._ports.call_ended(record, ())
+        return record
+
+
+async def _charge(call: Call, served: Served) -> Charged:
+    """Price what was served; of several models named, the dearest counts."""
+    charged = await charge_served(call, served, call.offer(served.target).price)
+    for price in call.other_prices:
+        other = charge(price, charged.usage, served.service_tier)
+        if other > charged.price:
+            charged = _at_price(charged, price, other)
+    return charged
+
+
+def _at_price(charged: Charged, price: Price, amount: int) -> Charged:
+    return Charged(
+        charged.usage,
+        amount,
+        charged.list_price,
+        charged.cost,
+        price.version,
+        charged.suspicious,
+    )
+
+
+def _delivered_charge(call: Call, target: Target, delivered: int) -> int:
+    """What so many bytes of answer cost at most, in nano-dollars."""
+    return extension_amount(
+        call.offer(target).price,
+        call.incoming.request,
+        prompt_tokens=call.prompt_tokens,
+        tokens=-(-delivered // BYTES_PER_TOKEN),
+    )
+
+
+def _unserved(error: BaseException) -> tuple[Ending, str]:
+    """How a call ends for which nothing is charged, and the void's reason."""
+    if isinstance(error, ClientGone):
+        ending = Ending(CLIENT_CLOSED, Outcome.ABANDONED, "client_closed")
+        return ending, "abandoned_before_dispatch"
+    if isinstance(error, PosthouseError):
+        rejected = error.status < 500 and error.status != 429
+        outcome = Outcome.REJECTED if rejected else Outcome.FAILED
+        return Ending(error.status, outcome, error.code), outcome.value
+    if isinstance(error, asyncio.CancelledError):
+        ending = Ending(CLIENT_CLOSED, Outcome.ABANDONED, "cancelled")
+        return ending, "abandoned_unanswered"
+    code = InternalFault.code
+    return Ending(500, Outcome.FAILED, code), "internal_error"

@@ -1,0 +1,144 @@
+"""What calls are served by: routes, prices and prepared requests, swapped whole.
+
+A call takes the snapshot once, at its start, and keeps it to its end, so no
+call ever sees two configurations.
+"""
+
+from functools import cache
+from importlib import import_module
+
+from msgspec import Struct
+
+from posthouse import __version__
+from posthouse.billing.prices import PriceBook
+from posthouse.dialects.base import Dialect, Edits
+from posthouse.model.catalog import AuthScheme, ModelRow, Price
+from posthouse.model.exchange import Timeouts
+from posthouse.routing.plan import Target
+from posthouse.routing.table import Channel, ModelRoutes, RoutingTable
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+USER_AGENT = f"posthouse/{__version__}".encode()
+
+
+@cache
+def find_dialect(name: str) -> Dialect:
+    """The dialect of a name; raises LookupError if there is none."""
+    try:
+        found: Dialect = import_module(f"posthouse.dialects.{name}").DIALECT
+    except (ModuleNotFoundError, AttributeError):
+        raise LookupError(f"there is no dialect {name!r}") from None
+    return found
+
+
+class Prepared(Struct, frozen=True):
+    """What every request of one operation to one credential has in common."""
+
+    dialect: Dialect
+    origin: str
+    target: str
+    headers: Headers
+    timeouts: Timeouts
+    proxy: str | None
+
+
+class Offer(Struct, frozen=True):
+    """What serving one public model means for money."""
+
+    price: Price
+    model: ModelRow | None
+    """The catalogue's facts; None where it knows nothing."""
+
+
+class Snapshot:
+    """One configuration, ready to serve."""
+
+    def __init__(self, table: RoutingTable, prices: PriceBook) -> None:
+        """Join the routes with the prices."""
+        self.table = table
+        self.prices = prices
+        self._prepared: dict[tuple[str, int, str], Prepared] = {}
+
+    def offer(self, routes: ModelRoutes) -> Offer | None:
+        """The selling price of a model, and its facts; None is unpriced.
+
+        The first target of the highest tier stands for the model: what is
+        charged does not depend on the channel that answers.
+        """
+        first = routes.tiers[0].members[0]
+        provider = first.channel.provider.name
+        price = self.prices.selling(routes.model, provider, first.upstream_model)
+        if price is None:
+            return None
+        upstream = _upstream_name(first.upstream_model, routes.model)
+        return Offer(price, first.channel.provider.models.get(upstream))
+
+    def cost(self, target: Target) -> Price | None:
+        """The supplier's price at a target; None is not known."""
+        member = target.member
+        channel = member.channel
+        return self.prices.cost(
+            channel.name, channel.provider.name, member.upstream_model
+        )
+
+    def list_price(self, routes: ModelRoutes) -> Price | None:
+        """The list price of a model, as its first target's provider has it."""
+        first = routes.tiers[0].members[0]
+        return self.prices.list_price(first.channel.provider.name, first.upstream_model)
+
+    def prepared(self, target: Target, operation: str) -> Prepared:
+        """What is the same in every request of an operation to a target."""
+        member = target.member
+        key = (member.channel.name, member.credential, operation)
+        found = self._prepared.get(key)
+        if found is None:
+            found = _prepare(member.channel, member.credential, operation)
+            self._prepared[key] = found
+        return found
+
+    def edits(self, target: Target, operation: str) -> Edits:
+        """The edits of a body on its way to a target."""
+        channel = target.member.channel
+        return Edits(
+            model=target.member.upstream_model,
+            quirks=channel.provider.operations[operation].quirks,
+            set=channel.spec.body.set,
+            drop=channel.spec.body.drop,
+        )
+
+
+def _upstream_name(upstream: str, asked: str) -> str:
+    return asked if upstream == "*" else upstream
+
+
+def _prepare(channel: Channel, credential: int, operation: str) -> Prepared:
+    row = channel.provider.operations[operation]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"accept", b"*/*"),
+        (b"accept-encoding", b"identity"),
+        (b"user-agent", USER_AGENT),
+        *_credential_headers(channel, credential),
+        *(
+            (name.lower().encode(), value.encode())
+            for name, value in channel.spec.headers.items()
+        ),
+    ]
+    return Prepared(
+        dialect=find_dialect(row.dialect),
+        origin=channel.origin,
+        target=channel.base_path + row.path,
+        headers=tuple(headers),
+        timeouts=channel.timeouts,
+        proxy=channel.spec.proxy,
+    )
+
+
+def _credential_headers(channel: Channel, credential: int) -> Headers:
+    secret = channel.credentials[credential].encode()
+    if not secret or channel.provider.auth is AuthScheme.NONE:
+        return ()
+    if channel.provider.auth is AuthScheme.API_KEY:
+        return ((b"api-key", secret),)
+    return ((b"authorization", b"Bearer " + secret),)

@@ -1,0 +1,259 @@
+"""Calls answered as a stream: whole frames pass, the last one waits for money.
+
+What the client sees, in order: the head with the provider's first frame (or
+after a silence); frames, once the first of them carries content, for until
+then another channel may still take over; comments while the provider is
+silent; then the terminal frame, which the service sends after the settlement
+is in the journal. A stream that broke off gets an error frame and no
+terminator. Content is never sent twice and never from two channels.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from posthouse.dialects.base import StreamTap
+from posthouse.errors import (
+    InsufficientQuota,
+    PosthouseError,
+    UpstreamBadResponse,
+    UpstreamFault,
+    UpstreamInterrupted,
+)
+from posthouse.model.exchange import ExchangeFailure
+from posthouse.relay.call import Call
+from posthouse.relay.faults import AttemptFailed, exchange_failed
+from posthouse.relay.ports import Client, Headers
+from posthouse.relay.served import Completion, Served, served_stream
+from posthouse.relay.unary import send
+from posthouse.relay.watch import ClientGone
+from posthouse.routing.plan import Target
+from posthouse.upstream.ports import Sender, UpstreamResponse
+from posthouse.wire.sse import Frame, FrameTooLarge, SSEDecoder, comment
+
+HEAD_AFTER = 10.0
+COMMENT_AFTER = 15.0
+USAGE_AFTER_LEAVING = 5.0
+"""Seconds that usage is waited for when a client left after the last word."""
+PROGRESS_BYTES = 1024
+"""Content between two looks at what remains of the hold."""
+STREAM_LIMIT = 64 * 1024 * 1024
+"""Bytes of content that one stream may have."""
+
+STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+_KEEP_ALIVE = comment(b"keep-alive")
+
+Progress = Callable[[Target, int], Awaitable[bool]]
+"""Told the bytes delivered so far; false when the money ends here."""
+
+
+class StreamExchange:
+    """Makes one call's attempts at a stream, and writes it to the client."""
+
+    def __init__(
+        self,
+        call: Call,
+        client: Client,
+        sender: Sender,
+        *,
+        progress: Progress,
+        answering: Callable[[Target], None],
+    ) -> None:
+        """Serve `call` to `client` over `sender`.
+
+        `answering` is told before the first content is written, `progress`
+        as more of it has been.
+        """
+        self._call = call
+        self._client = client
+        self._sender = sender
+        self._progress = progress
+        self._answering = answering
+        self._background: asyncio.Future[None] | None = None
+        """A head or comment that the silence has brought about."""
+        self._checked = 0
+        self._held_back: list[bytes] = []
+        self.last_write = call.clock()
+        self.started = False
+        """The head is on its way: errors must be told in the stream."""
+        self.content_ms = 0
+        """When the first content was written; 0 while none was."""
+        self.partial: Served | None = None
+        """What was delivered by a stream that did not come to its end."""
+        self.terminal = b""
+        """The frame that ends the stream, for after the settlement."""
+        self.tap = self._new_tap(None)
+
+    # --- attempts ---------------------------------------------------------------
+
+    async def attempt(self, target: Target, seconds: float) -> Served:
+        """Make one attempt; raises AttemptFailed or ClientGone."""
+        call = self._call
+        drain = target.member.channel.spec.on_disconnect == "drain"
+        call.watch.drain = drain
+        response = await send(call, self._sender, target, seconds)
+        self.tap = tap = self._new_tap(target)
+        self._held_back.clear()
+        try:
+            completion = await self._relay(target, response, tap)
+        except ClientGone:
+            if not tap.finished or not await self._late_usage(response, tap):
+                response.abort()
+            self.partial = served_stream(target, Completion.ABANDONED, tap)
+            raise
+        except ExchangeFailure as failure:
+            response.abort()
+            raise self._failed(
+                target, exchange_failed(failure, delivered=self._delivered)
+            ) from None
+        except UpstreamFault as fault:
+            response.abort()
+            raise self._failed(
+                target, AttemptFailed(fault, status=200, delivered=self._delivered)
+            ) from None
+        return served_stream(target, completion, tap)
+
+    @property
+    def _delivered(self) -> bool:
+        return self.content_ms > 0
+
+    def _new_tap(self, target: Target | None) -> StreamTap:
+        incoming = self._call.incoming
+        public = None if target is None else self._call.public_model(target)
+        tap = incoming.dialect.tap_stream(incoming.request, public)
+        if tap is None:
+            raise ValueError(f"{incoming.dialect.name} has no streams")
+        return tap
+
+    def _failed(self, target: Target, failed: AttemptFailed) -> AttemptFailed:
+        """Keep what had been delivered, for it is charged."""
+        if failed.delivered:
+            self.partial = served_stream(target, Completion.INTERRUPTED, self.tap)
+        return failed
+
+    # --- frames -----------------------------------------------------------------
+
+    async def _relay(
+        self, target: Target, response: UpstreamResponse, tap: StreamTap
+    ) -> Completion:
+        """Pass frames until the stream's end."""
+        decoder = SSEDecoder()
+        watch = self._call.watch
+        while True:
+            data = await watch.wait(response.read)
+            try:
+                frames = decoder.feed(data) if data else decoder.close()
+            except FrameTooLarge:
+                raise UpstreamBadResponse from None
+            if await self._pass(target, frames, tap):
+                response.release()
+                return Completion.ABANDONED if watch.gone else Completion.WHOLE
+            if not data:
+                raise UpstreamInterrupted if self._delivered else UpstreamBadResponse
+            if tap.output_bytes - self._checked >= PROGRESS_BYTES:
+                self._checked = tap.output_bytes
+                within = tap.output_bytes <= STREAM_LIMIT
+                if not (within and await self._progress(target, tap.output_bytes)):
+                    response.abort()
+                    await self._cut_off(tap)
+                    return Completion.CUT_OFF
+
+    async def _pass(self, target: Target, frames: list[Frame], tap: StreamTap) -> bool:
+        """Tap and write some frames; tell whether the last one was among them."""
+        out = self._held_back
+        fault: UpstreamFault | None = None
+        content = terminal = begun = False
+        for raw, data in frames:
+            try:
+                tapped = tap.feed(raw, data)
+            except UpstreamFault as error:
+                fault = error
+                break
+            if tapped.terminal:
+                self.terminal = tapped.raw
+                terminal = True
+                break
+            if tapped.raw:
+                out.append(tapped.raw)
+                content = content or tapped.content
+                begun = begun or bool(data)
+        if begun and not self.started and (fault is None or content):
+            self.started = True
+            self.last_write = self._call.clock()
+            await self._client.start(200, self._headers())
+        if out and (content or terminal or self._delivered):
+            if not self._delivered:
+                self._answering(target)
+                self.content_ms = max(1, self._call.elapsed_ms())
+            data = b"".join(out)
+            out.clear()
+            await self._write(data)
+        if fault is not None:
+            raise fault
+        if terminal and not self._delivered:
+            # An end without a beginning is no answer.
+            raise UpstreamBadResponse
+        return terminal
+
+    async def _cut_off(self, tap: StreamTap) -> None:
+        """End the answer where the money ends."""
+        error = InsufficientQuota("The balance ended while the answer was given.")
+        last, self.terminal = tap.cut_off_frames(error)
+        await self._write(last)
+
+    async def _late_usage(self, response: UpstreamResponse, tap: StreamTap) -> bool:
+        """Wait a little for usage that must be on its way; True if it came."""
+        decoder = SSEDecoder()
+        try:
+            async with asyncio.timeout(USAGE_AFTER_LEAVING):
+                while tap.usage is None and (data := await response.read()):
+                    for raw, payload in decoder.feed(data):
+                        tap.feed(raw, payload)
+        except (TimeoutError, ExchangeFailure, UpstreamFault, FrameTooLarge):
+            return False
+        response.release()
+        return tap.usage is not None
+
+    # --- the client -------------------------------------------------------------
+
+    def _headers(self) -> Headers:
+        return STREAM_HEADERS + self._call.reply_headers
+
+    async def _write(self, data: bytes) -> None:
+        if self._background is not None:
+            await self._background
+            self._background = None
+        if not self._client.gone:
+            self.last_write = self._call.clock()
+            await self._client.write(data)
+
+    def silence_allowed(self) -> float:
+        """Seconds of silence after which `keep_alive` is due."""
+        return COMMENT_AFTER if self.started else HEAD_AFTER
+
+    def keep_alive(self) -> None:
+        """Send the head or a comment, unless the last one is not yet through."""
+        if self._background is not None and not self._background.done():
+            return
+        self.last_write = self._call.clock()
+        if self.started:
+            sending = self._client.write(_KEEP_ALIVE)
+        else:
+            self.started = True
+            sending = self._client.start(200, self._headers())
+        self._background = asyncio.ensure_future(sending)
+
+    async def finish(self) -> None:
+        """Send the terminal frame and end the body."""
+        if self._background is not None:
+            await self._background
+        if not self._client.gone:
+            await self._client.finish(self.terminal)
+
+    async def fail(self, error: PosthouseError) -> None:
+        """Tell of an error inside the stream, and end it without a terminator."""
+        await self._write(self.tap.error_frame(error))
+        self._client.abort()

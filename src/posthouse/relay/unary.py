@@ -1,0 +1,88 @@
+"""Calls answered in one piece: read the whole reply, settle, then hand it over."""
+
+from posthouse.errors import UpstreamFault
+from posthouse.model.exchange import ExchangeFailure
+from posthouse.relay.call import Call
+from posthouse.relay.faults import AttemptFailed, exchange_failed, status_failed
+from posthouse.relay.served import Served, served_whole
+from posthouse.relay.snapshot import find_dialect
+from posthouse.relay.watch import ClientGone
+from posthouse.routing.plan import Target
+from posthouse.upstream.ports import Sender, UpstreamResponse
+
+REPLY_LIMIT = 64 * 1024 * 1024
+"""Bytes of a whole reply."""
+ERROR_LIMIT = 64 * 1024
+"""Bytes of an error reply that are read before the connection is closed."""
+
+
+class UnaryExchange:
+    """Makes one call's attempts at a whole reply."""
+
+    __slots__ = ("_call", "_sender", "body")
+
+    def __init__(self, call: Call, sender: Sender) -> None:
+        """Serve `call` over `sender`."""
+        self._call = call
+        self._sender = sender
+        self.body = b""
+        """The reply for the client, once an attempt has served the call."""
+
+    async def attempt(self, target: Target, seconds: float) -> Served:
+        """Make one attempt; raises AttemptFailed or ClientGone."""
+        call = self._call
+        call.watch.drain = target.member.channel.spec.on_disconnect == "drain"
+        response = await send(call, self._sender, target, seconds)
+        try:
+            body = await call.watch.wait(lambda: response.read_all(REPLY_LIMIT))
+        except ExchangeFailure as failure:
+            response.abort()
+            raise exchange_failed(failure, status=response.status) from None
+        except ClientGone:
+            response.abort()
+            raise
+        incoming = call.incoming
+        try:
+            reply = incoming.dialect.parse_reply(
+                incoming.request, body, call.public_model(target)
+            )
+        except UpstreamFault as error:
+            raise AttemptFailed(error, status=response.status) from None
+        self.body = reply.body
+        return served_whole(target, reply)
+
+
+async def send(
+    call: Call, sender: Sender, target: Target, seconds: float
+) -> UpstreamResponse:
+    """Send a call's request; give the reply's head if its status is 200.
+
+    Raises AttemptFailed or ClientGone.
+    """
+    request = call.render(target, seconds)
+    try:
+        response = await call.watch.wait(lambda: sender.send(request))
+    except ExchangeFailure as failure:
+        raise exchange_failed(failure) from None
+    if response.status == 200:
+        return response
+    raise await _refusal(call, target, response)
+
+
+async def _refusal(
+    call: Call, target: Target, response: UpstreamResponse
+) -> AttemptFailed:
+    """Read and judge a reply whose status is not 200."""
+    try:
+        body = await call.watch.wait(lambda: response.read_all(ERROR_LIMIT))
+    except ExchangeFailure:
+        # The status says enough; whatever follows it is not worth waiting for.
+        body = b""
+        response.abort()
+    except ClientGone:
+        response.abort()
+        raise
+    operation = call.incoming.request.operation
+    row = target.member.channel.provider.operations[operation]
+    error = find_dialect(row.dialect).parse_error(response.status, body)
+    return status_failed(error, response.status, response.headers)
