@@ -1,0 +1,259 @@
+"""The load generator: closed loop, open loop, and streams that stay open.
+
+Requests are bytes made beforehand. An answer counts when its status is 200 and
+it came whole: a unary one with a body, a streamed one with `[DONE]` at its end.
+In the open loop every call has its instant before the run begins and its latency
+is counted from that instant, so a gateway that stalls cannot hide it (no
+coordinated omission); when no connection is free, another one is opened.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import httptools
+from typing_extensions import override
+
+from benchmarks.ticker import Ticker
+
+CALL_SECONDS = 120.0
+
+
+@dataclass
+class Tally:
+    """What a run did; latencies are seconds."""
+
+    calls: int = 0
+    failures: int = 0
+    frames: int = 0
+    reads: int = 0
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    complaint: str = ""
+
+    def check(self, what: str) -> None:
+        """Fail the benchmark if any call failed."""
+        if self.failures:
+            raise SystemExit(
+                f"{what}: {self.failures} of {self.calls} calls failed\n"
+                f"{self.complaint}"
+            )
+
+
+class Client(asyncio.Protocol):
+    """One keep-alive connection with at most one call on it."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+        self.done: Callable[[Client], None] = lambda _: None
+        self.first_byte: Callable[[], None] | None = None
+        self.alive = False
+        self._busy = False
+        self._streamed = False
+        self._began = 0.0
+        self._tail = b""
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport
+
+    def call(self, request: bytes, *, began: float = 0.0) -> None:
+        """Send a request; `done(self)` follows when its answer has ended."""
+        self._busy = True
+        self._began = began
+        self._tail = b""
+        self._streamed = False
+        self._transport.write(request)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._busy = False
+        self._transport.close()
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.alive = True
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self.tally.reads += 1
+        self._parser.feed_data(data)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.alive = False
+        if self._busy:
+            self._finish(f"connection lost: {exc!r}")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"content-type":
+            self._streamed = value.startswith(b"text/event-stream")
+
+    def on_body(self, body: bytes) -> None:
+        if self.first_byte is not None:
+            self.first_byte()
+        if self._streamed:
+            self.tally.frames += body.count(b"data: ")
+        self._tail = body
+
+    def on_message_complete(self) -> None:
+        if not self._parser.should_keep_alive():
+            self.alive = False
+        status = self._parser.get_status_code()
+        whole = b"[DONE]" in self._tail if self._streamed else bool(self._tail)
+        complaint = "" if status == 200 and whole else f"{status} {self._tail[:300]!r}"
+        self._finish(complaint)
+
+    def _finish(self, complaint: str) -> None:
+        self._busy = False
+        tally = self.tally
+        tally.calls += 1
+        if complaint:
+            tally.failures += 1
+            tally.complaint = tally.complaint or complaint
+        elif self._began:
+            tally.latencies.append(time.monotonic() - self._began)
+        self.done(self)
+
+
+async def connect(port: int, tally: Tally) -> Client:
+    """Open one connection."""
+    loop = asyncio.get_running_loop()
+    _, client = await loop.create_connection(lambda: Client(tally), "127.0.0.1", port)
+    return client
+
+
+async def connect_many(port: int, tally: Tally, count: int) -> list[Client]:
+    """Open connections, a hundred at a time."""
+    clients: list[Client] = []
+    while len(clients) < count:
+        batch = min(100, count - len(clients))
+        clients += await asyncio.gather(*(connect(port, tally) for _ in range(batch)))
+    return clients
+
+
+async def closed_loop(
+    port: int, requests: Sequence[bytes], *, calls: int, concurrency: int
+) -> Tally:
+    """So many calls, always so many of them in flight, requests in turn."""
+    tally = Tally()
+    clients = await connect_many(port, tally, min(concurrency, calls))
+    finished = asyncio.get_running_loop().create_future()
+    sent = 0
+    began = time.monotonic()
+
+    def next_call(client: Client) -> None:
+        nonlocal sent
+        if sent < calls and client.alive:
+            sent += 1
+            client.call(requests[sent % len(requests)], began=time.monotonic())
+        elif sent < calls:
+            opening.add(asyncio.ensure_future(reopen()))
+        elif tally.calls == calls and not finished.done():
+            finished.set_result(None)
+
+    async def reopen() -> None:
+        client = await connect(port, tally)
+        client.done = next_call
+        clients.append(client)
+        next_call(client)
+
+    opening: set[asyncio.Future[None]] = set()
+    for client in clients:
+        client.done = next_call
+        next_call(client)
+    async with asyncio.timeout(CALL_SECONDS):
+        await finished
+    tally.seconds = time.monotonic() - began
+    for client in clients:
+        client.close()
+    return tally
+
+
+def arrivals(calls: int, rate: float, seed: int) -> list[float]:
+    """A Poisson process's instants in seconds from its start."""
+    chance = random.Random(seed)
+    instants = []
+    now = 0.0
+    for _ in range(calls):
+        now += chance.expovariate(rate)
+        instants.append(now)
+    return instants
+
+
+async def open_loop(
+    port: int, requests: Sequence[bytes], instants: Sequence[float], warm: int = 64
+) -> Tally:
+    """Calls at instants fixed beforehand, whatever became of those before."""
+    tally = Tally()
+    idle = await connect_many(port, tally, warm)
+    loop = asyncio.get_running_loop()
+    finished = loop.create_future()
+    start = time.monotonic() + 0.05
+    sent = 0
+
+    def done(client: Client) -> None:
+        if client.alive:
+            idle.append(client)
+        if tally.calls == len(instants) and not finished.done():
+            finished.set_result(None)
+
+    def send(client: Client, request: bytes, began: float) -> None:
+        client.done = done
+        client.call(request, began=began)
+
+    async def send_anew(request: bytes, began: float) -> None:
+        send(await connect(port, tally), request, began)
+
+    def tick(_: int) -> None:
+        nonlocal sent
+        now = time.monotonic()
+        while sent < len(instants) and start + instants[sent] <= now:
+            request = requests[sent % len(requests)]
+            due = start + instants[sent]
+            sent += 1
+            while idle and not idle[-1].alive:
+                idle.pop()
+            if idle:
+                send(idle.pop(), request, due)
+            else:
+                opening.add(asyncio.ensure_future(send_anew(request, due)))
+        if sent < len(instants):
+            ticker.at(start + instants[sent])
+
+    opening: set[asyncio.Future[None]] = set()
+    ticker = Ticker(loop, tick)
+    ticker.at(start + instants[0])
+    async with asyncio.timeout(instants[-1] + CALL_SECONDS):
+        await finished
+    tally.seconds = time.monotonic() - start
+    ticker.close()
+    for client in idle:
+        client.close()
+    return tally
+
+
+async def hold_open(port: int, requests: Sequence[bytes], count: int) -> list[Client]:
+    """Open streams that stay open; back when each has its first content."""
+    tally = Tally()
+    clients = await connect_many(port, tally, count)
+    for begin in range(0, count, 100):
+        batch = clients[begin : begin + 100]
+        waiting = [asyncio.get_running_loop().create_future() for _ in batch]
+        for offset, (client, future) in enumerate(zip(batch, waiting, strict=True)):
+            client.first_byte = lambda future=future: (
+                None if future.done() else future.set_result(None)
+            )
+            client.done = lambda _, future=future: (
+                None if future.done() else future.set_exception(ConnectionError())
+            )
+            client.call(requests[(begin + offset) % len(requests)])
+        async with asyncio.timeout(CALL_SECONDS):
+            try:
+                await asyncio.gather(*waiting)
+            except ConnectionError:
+                tally.check("idle streams")
+                raise SystemExit("idle streams: a stream ended early") from None
+    return clients

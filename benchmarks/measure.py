@@ -1,0 +1,167 @@
+"""What is measured, each in rounds that alternate between the gateways.
+
+CPU per call: the CPU time of all of a gateway's processes over a closed loop of
+unary calls, late work included, divided by the calls.
+CPU per chunk: that of a run of streams with many chunks less that of a run with
+as many streams of few chunks, divided by the difference in chunks; what a stream
+costs by itself cancels.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from benchmarks import load
+from benchmarks.gateways import Gateway
+
+CONCURRENCY = 64
+STREAMS = 200
+FEW_CHUNKS = 5
+MANY_CHUNKS = 105
+LEAST_READS_PER_CHUNK = 0.9
+LATENCY_CALLS = 2_000
+
+
+@dataclass
+class Series:
+    """One quantity of one gateway over the rounds, in microseconds."""
+
+    rounds: list[float] = field(default_factory=list)
+    rate: float = 0.0
+    reads_per_chunk: float = 1.0
+
+    @property
+    def median(self) -> float:
+        return median(self.rounds)
+
+
+async def cpu_of(
+    gateway: Gateway, requests: Sequence[bytes], calls: int, concurrency: int
+) -> tuple[float, load.Tally]:
+    """CPU seconds that so many calls cost, and what the run did."""
+    before = gateway.cpu()
+    tally = await load.closed_loop(
+        gateway.port, requests, calls=calls, concurrency=concurrency
+    )
+    gateway.made += tally.calls
+    tally.check(gateway.name)
+    await gateway.settle()
+    return gateway.cpu() - before, tally
+
+
+async def warm_up(gateway: Gateway) -> float:
+    """One call with every key and some streams; CPU µs of a key's first call."""
+    requests = gateway.requests()
+    calls = max(len(requests), gateway.calls // 20)
+    seconds, _ = await cpu_of(gateway, requests, calls, CONCURRENCY)
+    if gateway.streams:
+        streams = gateway.requests(stream=True, chunks=FEW_CHUNKS)
+        gateway.upstream.pace(gateway.chunk_rate)
+        await cpu_of(gateway, streams, STREAMS, STREAMS)
+    return seconds / calls * 1e6
+
+
+def in_turn(gateways: Sequence[Gateway], number: int) -> Sequence[Gateway]:
+    """The gateways, another one first in each round."""
+    first = number % len(gateways)
+    return [*gateways[first:], *gateways[:first]]
+
+
+async def unary_rounds(gateways: Sequence[Gateway], rounds: int) -> dict[str, Series]:
+    """CPU µs per unary call."""
+    found = {gateway.name: Series() for gateway in gateways}
+    for number in range(rounds):
+        for gateway in in_turn(gateways, number):
+            seconds, tally = await cpu_of(
+                gateway, gateway.requests(), gateway.calls, CONCURRENCY
+            )
+            series = found[gateway.name]
+            series.rounds.append(seconds / tally.calls * 1e6)
+            series.rate = tally.calls / tally.seconds
+    return found
+
+
+async def chunk_rounds(gateways: Sequence[Gateway], rounds: int) -> dict[str, Series]:
+    """CPU µs per streamed chunk."""
+    found = {gateway.name: Series() for gateway in gateways}
+    for number in range(rounds):
+        for gateway in in_turn(gateways, number):
+            gateway.upstream.pace(gateway.chunk_rate)
+            seconds = {}
+            for chunks in (FEW_CHUNKS, MANY_CHUNKS):
+                requests = gateway.requests(stream=True, chunks=chunks)
+                seconds[chunks], tally = await cpu_of(
+                    gateway, requests, STREAMS, STREAMS
+                )
+            check_chunks(gateway, tally)
+            extra = STREAMS * (MANY_CHUNKS - FEW_CHUNKS)
+            cost = (seconds[MANY_CHUNKS] - seconds[FEW_CHUNKS]) / extra * 1e6
+            series = found[gateway.name]
+            series.rounds.append(cost)
+            series.rate = tally.frames / tally.seconds
+            series.reads_per_chunk = tally.reads / tally.frames
+    return found
+
+
+def check_chunks(gateway: Gateway, tally: load.Tally) -> None:
+    """Every chunk arrived, and by itself: a gateway that batches is not measured."""
+    if tally.frames < STREAMS * MANY_CHUNKS:
+        raise SystemExit(f"{gateway.name}: only {tally.frames} chunks arrived")
+    if tally.reads < LEAST_READS_PER_CHUNK * tally.frames:
+        print(
+            f"  note: {gateway.name} batched, {tally.frames} chunks came"
+            f" in {tally.reads} pieces"
+        )
+
+
+async def latency_rounds(
+    gateways: Sequence[Gateway], rounds: int
+) -> dict[str, list[float]]:
+    """Seconds per call in the open loop, sorted; instants are equal for all."""
+    found: dict[str, list[float]] = {gateway.name: [] for gateway in gateways}
+    for number in range(rounds):
+        for gateway in in_turn(gateways, number):
+            calls = min(LATENCY_CALLS, gateway.call_rate * 4)
+            instants = load.arrivals(calls, gateway.call_rate, seed=number)
+            tally = await load.open_loop(gateway.port, gateway.requests(), instants)
+            gateway.made += tally.calls
+            tally.check(gateway.name)
+            await gateway.settle()
+            found[gateway.name] += tally.latencies
+    return {name: sorted(values) for name, values in found.items()}
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which a share of the ordered ones lies."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+@dataclass
+class Idle:
+    """What streams cost that say nothing."""
+
+    streams: int
+    kib_per_stream: float
+    cpu_share: float
+    """Of one core, while all of them are open and silent."""
+
+
+async def idle_streams(gateway: Gateway, count: int, seconds: float) -> Idle:
+    """Open streams, let them be silent, and hang up."""
+    requests = gateway.requests(stream=True, model="silent")
+    before = gateway.memory()[0]
+    clients = await load.hold_open(gateway.port, requests, count)
+    gateway.made += count
+    await asyncio.sleep(1)
+    grown = gateway.memory()[0] - before
+    began = gateway.cpu()
+    await asyncio.sleep(seconds)
+    share = (gateway.cpu() - began) / seconds
+    alive = sum(client.alive for client in clients)
+    for client in clients:
+        client.close()
+    if alive != count:
+        raise SystemExit(f"{gateway.name}: {count - alive} idle streams broke off")
+    await gateway.settle()
+    return Idle(count, grown / count / 1024, share)

@@ -1,0 +1,187 @@
+"""Posthouse's rows: everything on, and larger by keys or by channels.
+
+Every key has a request limit, an opening credit and a price on what it asks
+for, so each call is authenticated, limited, held, routed, settled, journalled,
+drained and recorded. Calls take the keys in turn.
+"""
+
+import asyncio
+import json
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from typing_extensions import override
+
+from benchmarks import process
+from benchmarks.gateways import ROOT, Gateway, Upstream, get
+
+PROGRAM = Path(sys.executable).with_name("posthouse")
+ACTIVE_KEYS = 1_000
+SETTLE_SECONDS = 60.0
+
+CHANNEL = """\
+[[channels]]
+name = "channel-{number:04d}"
+provider = "openai-compatible"
+base_url = "http://127.0.0.1:{port}/v1"
+api_key = "sk-upstream-{number:04d}"
+models = ["bench", "silent"]
+timeouts = {{ first_byte = 600, idle = 3600, total = 7200 }}
+"""
+KEY = """\
+[[keys]]
+name = "key-{number:06d}"
+key = "{key}"
+balance_usd = "100000"
+rpm = 1000000
+"""
+PRICES = """\
+[[prices]]
+model = "bench"
+input = "2.50"
+cached_input = "1.25"
+output = "10.00"
+
+[[prices]]
+model = "silent"
+input = "2.50"
+output = "10.00"
+"""
+
+
+def key_literal(number: int) -> str:
+    """A key as the configuration file may name one."""
+    return f"sk-{number:06d}-benchmark-0123456789abcdefghijklmnopqrs"
+
+
+class Posthouse(Gateway):
+    """Posthouse with 10³ keys and one channel."""
+
+    name = "posthouse"
+    label: ClassVar[str] = "Posthouse, everything on"
+    key_count = 1_000
+    channel_count = 1
+
+    def __init__(self, folder: Path, upstream: Upstream) -> None:
+        super().__init__(folder, upstream)
+        self.data = self.folder / "data"
+        step = self.key_count // ACTIVE_KEYS
+        self.keys: Sequence[str] = [
+            key_literal(number * step) for number in range(ACTIVE_KEYS)
+        ]
+
+    @override
+    def version(self) -> str:
+        return process.output(["git", "-C", str(ROOT), "describe", "--always"])
+
+    @override
+    def command(self) -> list[str]:
+        configuration = self.folder / "posthouse.toml"
+        configuration.write_text("\n".join(self.sections()))
+        return [
+            str(PROGRAM),
+            "serve",
+            *("--config", str(configuration)),
+            *("--data", str(self.data)),
+            *("--host", "127.0.0.1"),
+            *("--port", str(self.port)),
+        ]
+
+    def sections(self) -> list[str]:
+        """The configuration file."""
+        channels = (
+            CHANNEL.format(number=number, port=self.upstream.port)
+            for number in range(self.channel_count)
+        )
+        keys = (
+            KEY.format(number=number, key=key_literal(number))
+            for number in range(self.key_count)
+        )
+        return [*channels, *keys, PRICES]
+
+    @override
+    def is_ready(self) -> bool:
+        return get(self.port, "/health/ready")[0] == 200
+
+    def settled(self) -> int:
+        """How many calls the ledger has settled or voided."""
+        with sqlite3.connect(f"file:{self.database()}?mode=ro", uri=True) as ledger:
+            row = ledger.execute("SELECT count(call_id) FROM transfers").fetchone()
+        return int(row[0])
+
+    def database(self) -> Path:
+        """The ledger's file."""
+        found = sorted(self.data.glob("*.db"))
+        if len(found) != 1:
+            raise SystemExit(f"{self.name}: no single database in {self.data}")
+        return found[0]
+
+    @override
+    async def settle(self) -> None:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while (settled := self.settled()) < self.made:
+            if time.monotonic() > deadline:
+                raise SystemExit(
+                    f"{self.name}: {self.made} calls made, {settled} settled"
+                )
+            await asyncio.sleep(0.05)
+
+    @override
+    def proof(self) -> dict[str, object]:
+        """After it has stopped: settlements = calls, clean audit, empty journal."""
+        settled = self.settled()
+        if settled != self.made:
+            raise SystemExit(f"{self.name}: {self.made} calls, {settled} settlements")
+        left = sorted(self.data.glob("journal/*/*.segment"))
+        if left:
+            raise SystemExit(f"{self.name}: the journal is not empty: {left[0]}")
+        audit = process.output(
+            [str(PROGRAM), "audit", "--json"], {"POSTHOUSE_DATA": str(self.data)}
+        )
+        return {
+            "calls": self.made,
+            "settlements": settled,
+            "journal": "empty",
+            "audit": clean_audit(self.name, audit),
+        }
+
+
+def clean_audit(name: str, text: str) -> str:
+    """`clean`, or the end of the benchmark with what is wrong."""
+    try:
+        report = json.loads(text)
+    except ValueError:
+        raise SystemExit(f"{name}: no audit: {text}") from None
+    if report.get("clean") is not True:
+        raise SystemExit(f"{name}: the audit is not clean: {text}")
+    return "clean"
+
+
+class ManyKeys(Posthouse):
+    """A hundred times as many keys; the calls still take a thousand in turn."""
+
+    name = "posthouse-keys"
+    label = "Posthouse, 10⁵ keys"
+    key_count = 100_000
+
+
+class ManyChannels(Posthouse):
+    """A thousand channels that all offer the model that is asked for."""
+
+    name = "posthouse-channels"
+    label = "Posthouse, 10³ channels"
+    channel_count = 1_000
+
+
+def loop_lag(port: int) -> dict[str, float]:
+    """What /metrics says of the event loop's lag."""
+    found: dict[str, float] = {}
+    for line in get(port, "/metrics")[1].decode().splitlines():
+        if "loop_lag" in line and not line.startswith("#"):
+            name, _, value = line.rpartition(" ")
+            found[name] = float(value)
+    return found
