@@ -5,6 +5,7 @@ functions from a reply to a script; the table at the end names them all.
 """
 
 import functools
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -158,10 +159,15 @@ def bad_chunk(reply: Reply, pace: Pace) -> Script:
 @functools.cache
 def gzip_bomb_body() -> bytes:
     """Compress 100 MiB of zeros; a flushed block can be repeated as it is."""
-    compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
-    opening = compressor.compress(b"") + compressor.flush(zlib.Z_FULL_FLUSH)
-    block = compressor.compress(bytes(MEBIBYTE)) + compressor.flush(zlib.Z_FULL_FLUSH)
-    return opening + block * 100 + compressor.flush(zlib.Z_FINISH)
+    zeros = bytes(MEBIBYTE)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = compressor.compress(zeros) + compressor.flush(zlib.Z_FULL_FLUSH)
+    last = compressor.flush(zlib.Z_FINISH)
+    checksum = 0
+    for _ in range(100):
+        checksum = zlib.crc32(zeros, checksum)
+    opening = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+    return opening + block * 100 + last + struct.pack("<II", checksum, 100 * MEBIBYTE)
 
 
 def gzip_bomb(_: Reply, pace: Pace) -> Script:

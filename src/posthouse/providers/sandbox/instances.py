@@ -43,13 +43,17 @@ def instance(schema: Any, param: str) -> Any:
     """Make a value for `schema`; raises RequestRefused naming `param`."""
     try:
         return Maker(schema).value(schema, "value", 0)
-    except NoInstance:
+    except (NoInstance, TooLarge):
         raise RequestRefused(
             f"Invalid schema for '{param}': it has no finite value, refers to what "
             "is not there, or is too large.",
             code="invalid_schema",
             param=param,
         ) from None
+
+
+class TooLarge(Exception):
+    """The schema asks for more than is worth making."""
 
 
 class Maker:
@@ -65,7 +69,7 @@ class Maker:
         """Make a value; `name` is what a string is filled with."""
         self.nodes += 1
         if self.nodes > MAX_NODES or depth > MAX_DEPTH:
-            raise NoInstance
+            raise TooLarge
         if schema is True or schema == {}:
             return f"sample {name}"
         if not isinstance(schema, dict):
@@ -138,7 +142,7 @@ class Maker:
         for part in schema["allOf"]:
             self.nodes += 1
             if self.nodes > MAX_NODES or depth > MAX_DEPTH:
-                raise NoInstance
+                raise TooLarge
             target = part
             if isinstance(part, dict) and "$ref" in part:
                 target = self.resolve(part["$ref"])
@@ -250,7 +254,7 @@ def text(schema: Schema, name: str) -> str:
     """Make a string that keeps the format, the pattern and the bounds."""
     least = integer(schema.get("minLength"), 0)
     if least > MAX_STRING:
-        raise NoInstance
+        raise TooLarge
     pattern = schema.get("pattern")
     if isinstance(pattern, str):
         match = matching_text(pattern, least)
