@@ -1,6 +1,6 @@
 """The one attempt loop: every operation's retries and failovers happen here.
 
-Rules: at most MOST_ATTEMPTS per call and never after content has reached the
+Rules: a few attempts per call and never after content has reached the
 client; no waiting while another target is ready; retries are at most a fifth
 of the calls in flight for a model (but always a few), so that a storm of
 failures does not become a storm of retries; all attempts together keep the
@@ -32,7 +32,6 @@ from posthouse.relay.watch import ClientGone
 from posthouse.routing.health import Blocked, HealthTable, Verdict
 from posthouse.routing.plan import Plan, Target
 
-MOST_ATTEMPTS = 3
 RETRY_SHARE = 0.2
 LEAST_RETRIES = 3
 """Retries in flight that are always allowed."""
@@ -123,11 +122,13 @@ class AttemptLoop:
         health: HealthTable,
         admit_channel: AdmitChannel,
         *,
+        most_attempts: int = 3,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Share one loop among all calls of a process."""
         self._health = health
         self._admit = admit_channel
+        self._most_attempts = most_attempts
         self._budget = RetryBudget()
         self._clock = clock
 
@@ -148,7 +149,7 @@ class AttemptLoop:
             while True:
                 target, release = self._next(plan, failed)
                 if failed is None:
-                    deadline = self._clock() + target.member.channel.timeouts.total
+                    deadline = self._clock() + plan.seconds(target)
                 try:
                     return await self._attempt(
                         target, log, perform, deadline - self._clock()
@@ -231,9 +232,9 @@ class AttemptLoop:
         """Whether another attempt is allowed after this failure."""
         if failed.retry is Retry.NEVER or self._clock() >= deadline:
             return False
-        most = MOST_ATTEMPTS
+        most = self._most_attempts
         if isinstance(failed.error, UpstreamBadResponse):
-            most = BAD_RESPONSE_ATTEMPTS
+            most = min(most, BAD_RESPONSE_ATTEMPTS)
         return len(log.records) < most
 
 

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from posthouse.access.principal import Principal
 from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.model.catalog import Price
-from posthouse.model.exchange import Timeouts, UpstreamRequest
+from posthouse.model.exchange import UpstreamRequest
 from posthouse.relay.attempt import AttemptLog
 from posthouse.relay.ports import Client
 from posthouse.relay.snapshot import Offer, Snapshot
@@ -86,14 +86,10 @@ class Call:
         operation = self.incoming.request.operation
         prepared = self.snapshot.prepared(target, operation)
         edits = self.snapshot.edits(target, operation)
-        timeouts = prepared.timeouts
+        stream = self.incoming.request.stream
+        timeouts = prepared.stream_timeouts if stream else prepared.timeouts
         if self.attempts.records:
-            timeouts = Timeouts(
-                connect=timeouts.connect,
-                first_byte=timeouts.first_byte,
-                idle=timeouts.idle,
-                total=min(timeouts.total, seconds),
-            )
+            timeouts = structs.replace(timeouts, total=min(timeouts.total, seconds))
         forwarded = self.incoming.forwarded
         return UpstreamRequest(
             method="POST",

@@ -1,8 +1,8 @@
 """Keeps silent streams alive: one sweep for all of them, no timer for each.
 
-A client that hears nothing gives up. So the reply's head is sent after
-HEAD_AFTER seconds of silence at the latest, and then a comment, which every
-client ignores, whenever nothing was written for COMMENT_AFTER seconds.
+A client that hears nothing gives up. So the reply's head is sent after some
+seconds of silence at the latest, and then a comment, which every client
+ignores, whenever nothing was written for a while.
 """
 
 import asyncio

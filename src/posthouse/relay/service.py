@@ -38,7 +38,7 @@ from posthouse.relay.keepalive import KeepAlive
 from posthouse.relay.ports import Client
 from posthouse.relay.served import Completion, Served
 from posthouse.relay.snapshot import Snapshot
-from posthouse.relay.stream import StreamExchange
+from posthouse.relay.stream import StreamExchange, StreamTimes
 from posthouse.relay.unary import UnaryExchange
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.health import HealthTable
@@ -59,6 +59,7 @@ class Ports(Struct, frozen=True):
     health: HealthTable
     sender: Sender
     keep_alive: KeepAlive
+    stream_times: StreamTimes
     call_ended: Callable[[CallRecord, tuple[str, ...]], None]
     """Told every record, and what was suspicious about its usage."""
 
@@ -89,7 +90,9 @@ class Relay:
         incoming = call.incoming
         affinity = incoming.session or incoming.request.affinity
         point = hash_point(affinity, incoming.principal.account_id.encode())
-        return Plan(admitted.routes, point, self._ports.health)
+        return Plan(
+            admitted.routes, point, self._ports.health, stream=incoming.request.stream
+        )
 
     # --- whole replies ------------------------------------------------------------
 
@@ -134,9 +137,9 @@ class Relay:
             call,
             client,
             self._ports.sender,
-            self._ports.keep_alive,
-            progress,
-            answering,
+            times=self._ports.stream_times,
+            progress=progress,
+            answering=answering,
         )
         self._ports.keep_alive.add(exchange)
         try:

@@ -7,7 +7,7 @@ call ever sees two configurations.
 from functools import cache
 from importlib import import_module
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from posthouse import __version__
 from posthouse.billing.prices import PriceBook
@@ -40,6 +40,7 @@ class Prepared(Struct, frozen=True):
     target: str
     headers: Headers
     timeouts: Timeouts
+    stream_timeouts: Timeouts
     proxy: str | None
 
 
@@ -131,6 +132,7 @@ def _prepare(channel: Channel, credential: int, operation: str) -> Prepared:
         target=channel.base_path + row.path,
         headers=tuple(headers),
         timeouts=channel.timeouts,
+        stream_timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
         proxy=channel.spec.proxy,
     )
 

@@ -11,6 +11,8 @@ terminator. Content is never sent twice and never from two channels.
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from msgspec import Struct
+
 from posthouse.dialects.base import StreamTap
 from posthouse.errors import (
     InsufficientQuota,
@@ -18,8 +20,9 @@ from posthouse.errors import (
     UpstreamBadResponse,
     UpstreamFault,
     UpstreamInterrupted,
+    UpstreamTimeout,
 )
-from posthouse.model.exchange import ExchangeFailure
+from posthouse.model.exchange import ExchangeFailure, FailureKind
 from posthouse.relay.call import Call
 from posthouse.relay.faults import AttemptFailed, exchange_failed
 from posthouse.relay.ports import Client, Headers
@@ -30,8 +33,6 @@ from posthouse.routing.plan import Target
 from posthouse.upstream.ports import Sender, UpstreamResponse
 from posthouse.wire.sse import Frame, FrameTooLarge, SSEDecoder, comment
 
-HEAD_AFTER = 10.0
-COMMENT_AFTER = 15.0
 USAGE_AFTER_LEAVING = 5.0
 """Seconds that usage is waited for when a client left after the last word."""
 PROGRESS_BYTES = 1024
@@ -39,12 +40,22 @@ PROGRESS_BYTES = 1024
 STREAM_LIMIT = 64 * 1024 * 1024
 """Bytes of content that one stream may have."""
 
+
+class StreamTimes(Struct, frozen=True):
+    """Seconds of silence that a client hears at most."""
+
+    head_after: float = 10.0
+    """Until the reply's head is sent."""
+    comment_after: float = 15.0
+
+
 STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
 _KEEP_ALIVE = comment(b"keep-alive")
+STREAM_TOO_LONG = "The answer was longer than a stream may be."
 
 Progress = Callable[[Target, int], Awaitable[bool]]
 """Told the bytes delivered so far; false when the money ends here."""
@@ -59,6 +70,7 @@ class StreamExchange:
         client: Client,
         sender: Sender,
         *,
+        times: StreamTimes,
         progress: Progress,
         answering: Callable[[Target], None],
     ) -> None:
@@ -70,6 +82,7 @@ class StreamExchange:
         self._call = call
         self._client = client
         self._sender = sender
+        self._times = times
         self._progress = progress
         self._answering = answering
         self._background: asyncio.Future[None] | None = None
@@ -106,6 +119,9 @@ class StreamExchange:
             raise
         except ExchangeFailure as failure:
             response.abort()
+            if self._delivered and failure.kind is FailureKind.TOTAL_TIMEOUT:
+                await self._cut_off(tap, UpstreamTimeout(STREAM_TOO_LONG))
+                return served_stream(target, Completion.CUT_OFF, tap)
             raise self._failed(
                 target, exchange_failed(failure, delivered=self._delivered)
             ) from None
@@ -155,11 +171,21 @@ class StreamExchange:
                 raise UpstreamInterrupted if self._delivered else UpstreamBadResponse
             if tap.output_bytes - self._checked >= PROGRESS_BYTES:
                 self._checked = tap.output_bytes
-                within = tap.output_bytes <= STREAM_LIMIT
-                if not (within and await self._progress(target, tap.output_bytes)):
+                error = await self._look_ahead(target, tap)
+                if error is not None:
                     response.abort()
-                    await self._cut_off(tap)
+                    await self._cut_off(tap, error)
                     return Completion.CUT_OFF
+
+    async def _look_ahead(
+        self, target: Target, tap: StreamTap
+    ) -> PosthouseError | None:
+        """Why the stream must end here; None if it may go on."""
+        if tap.output_bytes > STREAM_LIMIT:
+            return UpstreamBadResponse(STREAM_TOO_LONG)
+        if await self._progress(target, tap.output_bytes):
+            return None
+        return InsufficientQuota("The balance ended while the answer was given.")
 
     async def _pass(self, target: Target, frames: list[Frame], tap: StreamTap) -> bool:
         """Tap and write some frames; tell whether the last one was among them."""
@@ -198,9 +224,8 @@ class StreamExchange:
             raise UpstreamBadResponse
         return terminal
 
-    async def _cut_off(self, tap: StreamTap) -> None:
-        """End the answer where the money ends."""
-        error = InsufficientQuota("The balance ended while the answer was given.")
+    async def _cut_off(self, tap: StreamTap, error: PosthouseError) -> None:
+        """End the answer before its end, and say why."""
         last, self.terminal = tap.cut_off_frames(error)
         await self._write(last)
 
@@ -232,7 +257,8 @@ class StreamExchange:
 
     def silence_allowed(self) -> float:
         """Seconds of silence after which `keep_alive` is due."""
-        return COMMENT_AFTER if self.started else HEAD_AFTER
+        times = self._times
+        return times.comment_after if self.started else times.head_after
 
     def keep_alive(self) -> None:
         """Send the head or a comment, unless the last one is not yet through."""

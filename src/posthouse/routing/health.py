@@ -1,8 +1,8 @@
 """Which channels and credentials can be used now: breakers and cool-downs.
 
-A channel's breaker opens after CONSECUTIVE_FAILURES or at an error rate, for
-EJECTION seconds times the number of ejections in a row; then one live call is
-its trial. A credential rests as long as the provider asked, or until somebody
+A channel's breaker opens after a number of failures in a row or at an error
+rate, for some seconds times the number of ejections in a row; then one live
+call is its trial. A credential rests as long as the provider asked, or until somebody
 has a look at it. Tables belong to one process. Times are monotonic seconds.
 
     closed ──failures──▶ open ──time──▶ half-open ──success──▶ closed
@@ -12,12 +12,10 @@ has a look at it. Tables belong to one process. Times are monotonic seconds.
 from dataclasses import dataclass, field
 from enum import Enum
 
-CONSECUTIVE_FAILURES = 5
 ERROR_RATE = 0.5
 RATE_SAMPLE = 20
 """Calls in a window before its error rate says anything."""
 RATE_WINDOW = 30.0
-EJECTION = 30.0
 LONGEST_EJECTION = 600.0
 RATE_LIMIT_REST = 5.0
 """Where the provider did not say how long."""
@@ -87,8 +85,15 @@ class Blocked:
 class HealthTable:
     """The health of every channel, by name; outlives configuration changes."""
 
-    def __init__(self) -> None:
-        """Start with everything healthy."""
+    def __init__(self, failures: int = 5, seconds: float = 30.0) -> None:
+        """Start with everything healthy.
+
+        Args:
+            failures: in a row, that take a channel out.
+            seconds: for which it is out the first time.
+        """
+        self._failures = failures
+        self._seconds = seconds
         self._channels: dict[str, ChannelHealth] = {}
 
     def channel(self, name: str) -> ChannelHealth:
@@ -183,10 +188,10 @@ class HealthTable:
             # Late failures of calls that began before it opened add nothing.
             if not trial:
                 return
-        elif entry.consecutive < CONSECUTIVE_FAILURES and not failing_often:
+        elif entry.consecutive < self._failures and not failing_often:
             return
         entry.ejections += 1
-        pause = min(EJECTION * entry.ejections, LONGEST_EJECTION)
+        pause = min(self._seconds * entry.ejections, LONGEST_EJECTION)
         entry.open_until = now + pause
         entry.window_calls = entry.window_failures = 0
 

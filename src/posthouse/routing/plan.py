@@ -48,10 +48,16 @@ class Plan:
         "_routes",
         "blocked",
         "group",
+        "stream",
     )
 
     def __init__(
-        self, routes: tuple[ModelRoutes, ...], point: int, health: HealthTable
+        self,
+        routes: tuple[ModelRoutes, ...],
+        point: int,
+        health: HealthTable,
+        *,
+        stream: bool = False,
     ) -> None:
         """Plan a call.
 
@@ -59,7 +65,9 @@ class Plan:
             routes: of the model asked for, then of those that stand in for it.
             point: the call's affinity, a point on every ring.
             health: what can be used now.
+            stream: whether the answer is to be streamed, which may take longer.
         """
+        self.stream = stream
         self._routes = routes
         self.group = routes[0].pattern
         """Calls that share routes, for the budget of retries."""
@@ -69,6 +77,11 @@ class Plan:
         self._members: set[tuple[str, int]] = set()
         self.blocked: list[Blocked] = []
         """Why targets were passed over at the last call of next()."""
+
+    def seconds(self, target: Target) -> float:
+        """How long all attempts may take together that begin with `target`."""
+        channel = target.member.channel
+        return channel.stream_total if self.stream else channel.timeouts.total
 
     def exclude_channel(self, name: str) -> None:
         """Try a channel no more in this call."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from typing_extensions import override
 
-from posthouse.model.catalog import OperationRow, ProviderRow
+from posthouse.model.catalog import ProviderRow
 from posthouse.model.exchange import Timeouts
 from posthouse.model.patterns import is_pattern, matches, specificity
 from posthouse.routing.ring import Ring
@@ -20,6 +20,13 @@ from posthouse.settings.file import ChannelSpec, ModelEntry
 REMEMBERED_NAMES = 4096
 """Wildcard resolutions kept; a stranger's names cannot fill the memory."""
 SANDBOX_SCHEME = "sandbox"
+
+
+class ChannelDefaults(Struct, frozen=True):
+    """What a channel has where its configuration says nothing; seconds."""
+
+    timeouts: Timeouts = Timeouts()
+    stream_total: float = 1800.0
 
 
 class Channel(Struct, frozen=True):
@@ -33,6 +40,8 @@ class Channel(Struct, frozen=True):
     """Never empty: "" stands for a provider that takes none."""
     spec: ChannelSpec
     timeouts: Timeouts
+    stream_total: float
+    """Seconds that a stream may last; whole replies keep `timeouts.total`."""
     sandbox: bool
 
     @override
@@ -100,17 +109,27 @@ class RoutingTable:
                 else:
                     self._exact.setdefault(public, []).append((channel, upstream))
 
-    def models(self, operation: str | None = None, *, sandbox: bool) -> list[str]:
-        """The models that are named outright, sorted; wildcards list nothing."""
-        return sorted(
-            name
-            for name, offers in self._exact.items()
-            if any(
-                channel.sandbox or not sandbox
-                for channel, _ in offers
-                if operation is None or operation in channel.provider.operations
-            )
-        )
+    def listed(self, *, sandbox: bool) -> list[tuple[str, str]]:
+        """The models that are named outright, sorted, each with its provider.
+
+        Wildcards list nothing. `sandbox` lists only what the sandbox serves.
+        """
+        return [
+            (name, owner)
+            for name in sorted(self._exact)
+            if (owner := self.owner(name, sandbox=sandbox)) is not None
+        ]
+
+    def owner(self, model: str, *, sandbox: bool) -> str | None:
+        """The provider that serves a model first; None if nothing serves it."""
+        channels = [channel for channel, _ in self._exact.get(model, ())] or [
+            channel for pattern, channel in self._wildcards if matches(pattern, model)
+        ]
+        if sandbox:
+            channels = [channel for channel in channels if channel.sandbox]
+        if not channels:
+            return None
+        return max(channels, key=lambda channel: channel.spec.priority).provider.name
 
     def resolve(
         self, model: str, operation: str, *, sandbox: bool
@@ -206,9 +225,12 @@ def offered_models(channel: Channel) -> list[tuple[str, str]]:
 
 
 def make_channel(
-    spec: ChannelSpec, provider: ProviderRow, credentials: tuple[str, ...]
+    spec: ChannelSpec,
+    provider: ProviderRow,
+    credentials: tuple[str, ...],
+    default: ChannelDefaults,
 ) -> Channel:
-    """Join a configured channel with its provider's row.
+    """Join a configured channel with its provider's row and the defaults.
 
     Raises ValueError when neither names a base URL.
     """
@@ -216,8 +238,7 @@ def make_channel(
     parts = urlsplit(base_url)
     if not parts.scheme or not parts.netloc:
         raise ValueError(f"channel {spec.name!r} needs a base_url")
-    limits = spec.timeouts
-    default = Timeouts()
+    own = spec.timeouts
     return Channel(
         name=spec.name,
         provider=provider,
@@ -226,15 +247,11 @@ def make_channel(
         credentials=credentials or ("",),
         spec=spec,
         timeouts=Timeouts(
-            connect=limits.connect or default.connect,
-            first_byte=limits.first_byte or default.first_byte,
-            idle=limits.idle or default.idle,
-            total=limits.total or default.total,
+            connect=own.connect or default.timeouts.connect,
+            first_byte=own.first_byte or default.timeouts.first_byte,
+            idle=own.idle or default.timeouts.idle,
+            total=own.total or default.timeouts.total,
         ),
+        stream_total=own.total or default.stream_total,
         sandbox=parts.scheme == SANDBOX_SCHEME,
     )
-
-
-def operation_row(channel: Channel, operation: str) -> OperationRow:
-    """How a channel's provider takes an operation that it is known to have."""
-    return channel.provider.operations[operation]

@@ -1,0 +1,140 @@
+"""OpenAI's routes: chat, completions, embeddings, moderations, models.
+
+Every handler authenticates before it reads a byte of the body, and raises what
+goes wrong; the dispatcher renders it in OpenAI's shape.
+"""
+
+from collections.abc import Callable
+
+from posthouse.access.authenticator import Authenticator
+from posthouse.access.limits import Limits
+from posthouse.access.models import allows
+from posthouse.access.principal import Principal
+from posthouse.dialects.openai.errors import render_error
+from posthouse.errors import ModelNotFound, PosthouseError, RateLimited
+from posthouse.relay.call import Incoming
+from posthouse.relay.service import Relay
+from posthouse.relay.snapshot import find_dialect
+from posthouse.server.context import Reply
+from posthouse.server.heads import render_fields
+from posthouse.server.request import Request
+from posthouse.server.routes import Handler, Route
+from posthouse.wire import json
+
+FORWARDED = (b"openai-beta",)
+"""The only headers of a caller that a provider sees."""
+
+_JSON = (b"content-type", b"application/json")
+_OPERATIONS = {
+    "/v1/chat/completions": "openai_chat",
+    "/v1/completions": "openai_completions",
+    "/v1/embeddings": "openai_embeddings",
+    "/v1/moderations": "openai_moderations",
+}
+
+
+def render(error: PosthouseError, _request: Request | None) -> Reply:
+    """Render any error of these routes, and of those that nobody knows."""
+    return render_error(error)
+
+
+class OpenAIRoutes:
+    """The handlers, over what they need."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        limits: Limits,
+        relay: Relay,
+        *,
+        max_body_bytes: int,
+    ) -> None:
+        """Serve calls through `relay`."""
+        self._authenticator = authenticator
+        self._limits = limits
+        self._relay = relay
+        self._max_body_bytes = max_body_bytes
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        return [
+            *(
+                Route(("POST",), path, self._operation(dialect))
+                for path, dialect in _OPERATIONS.items()
+            ),
+            Route(("GET",), "/v1/models", self.list_models),
+            Route(("GET",), "/v1/models/", self.get_model, prefix=True),
+        ]
+
+    async def _principal(self, request: Request) -> Principal:
+        presented = request.presented_key()
+        address = request.client_address
+        if presented:
+            principal = self._authenticator.cached(presented, address)
+            if principal is not None:
+                return principal
+        return await self._authenticator.authenticate(presented, address)
+
+    def _operation(self, name: str) -> Handler:
+        """The handler of the operation that a dialect carries."""
+        dialect = find_dialect(name)
+
+        async def handle(request: Request) -> None:
+            principal = await self._principal(request)
+            body = await request.body(self._max_body_bytes)
+            incoming = Incoming(
+                id=request.request_id,
+                principal=principal,
+                dialect=dialect,
+                request=dialect.parse_request(body),
+                session=request.header(b"x-session-id"),
+                forwarded=_forwarded(request.header),
+            )
+            try:
+                await self._relay.serve(incoming, request.client)
+            except RateLimited:
+                request.client.extra += render_fields(self._limits.headers(principal))
+                raise
+
+        return handle
+
+    async def list_models(self, request: Request) -> None:
+        """GET /v1/models: those that this key may use."""
+        principal = await self._principal(request)
+        models = [
+            _model(name, owner)
+            for name, owner in self._relay.snapshot.table.listed(
+                sandbox=principal.sandbox
+            )
+            if allows(principal, name)
+        ]
+        body = json.encode({"object": "list", "data": models})
+        await request.client.respond(200, [_JSON], body)
+
+    async def get_model(self, request: Request) -> None:
+        """GET /v1/models/{id}; an id may contain slashes."""
+        principal = await self._principal(request)
+        name = request.tail
+        table = self._relay.snapshot.table
+        owner = table.owner(name, sandbox=principal.sandbox)
+        if owner is None or not allows(principal, name):
+            raise ModelNotFound(
+                f"The model '{name}' does not exist or you do not have access to it.",
+                param="model",
+            )
+        body = json.encode(_model(name, owner))
+        await request.client.respond(200, [_JSON], body)
+
+
+def _forwarded(
+    header: Callable[[bytes], bytes | None],
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Pick the caller's headers that go to the provider; mostly none."""
+    return tuple(
+        (name, value) for name in FORWARDED if (value := header(name)) is not None
+    )
+
+
+def _model(name: str, owner: str) -> dict[str, str | int]:
+    """A model in OpenAI's shape; its age is not known to a relay."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": owner}
