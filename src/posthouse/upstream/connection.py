@@ -40,6 +40,9 @@ INTERIM_REPLIES = 8
 BARREN_BYTES = 64 * 1024
 """How much framing, such as chunk extensions and trailers, may bring no body."""
 
+RELEASE_SECONDS = 1.0
+"""How long the rest of a reply that nobody wants may take."""
+
 
 class Owner(Protocol):
     """Who keeps connections between exchanges."""
@@ -116,12 +119,15 @@ class Connection(asyncio.Protocol):
         self._begin(response)
         for piece in payload:
             transport.write(piece)
+        response.since = self._clock()
+        response.waiter = asyncio.get_running_loop().create_future()
         try:
-            while not response.status and response.failure is None:
-                await response.arrival()
+            # Woken when the head is there or cannot come any more.
+            await response.waiter
         except BaseException:
             response.abort()
             raise
+        response.waiter = None
         if not response.status and response.failure is not None:
             raise response.failure
         return response
@@ -143,7 +149,10 @@ class Connection(asyncio.Protocol):
                 self.drop()
             return
         limits = response.timeouts
-        if now - response.started >= limits.total:
+        if response.released:
+            if now - response.released >= RELEASE_SECONDS:
+                self.abort()
+        elif now - response.started >= limits.total:
             self._fail(FailureKind.TOTAL_TIMEOUT, f"{limits.total:g} s in all")
         elif not response.status:
             if self._writing and self._upload_moved():
@@ -217,7 +226,11 @@ class Connection(asyncio.Protocol):
         response = self._response
         if response is None:
             self.drop()
-            return
+        else:
+            self._feed(response, data)
+
+    def _feed(self, response: Response, data: bytes) -> None:
+        """Parse what arrived for a reply."""
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -232,18 +245,23 @@ class Connection(asyncio.Protocol):
             response.since = 0.0
             response.unread += len(data)
             self._barren_bytes = 0
+            if response.status and self._end < 0 and not self._broken:
+                # The usual piece of a stream.
+                if response.unread > HIGH_WATER:
+                    self._hold_back(response)
+                response.wake()
+                return
         elif response.status:
             self._barren_bytes += len(data)
-        if self._status and not response.status:
-            self._publish_head(response, data)
-        elif not self._status:
+        if not response.status:
             self._head_bytes += len(data)
+            if self._status:
+                self._publish_head(response)
         self._after_feed(response)
 
-    def _publish_head(self, response: Response, data: bytes) -> None:
+    def _publish_head(self, response: Response) -> None:
         """Give the reader the head that has just become whole."""
-        size = self._head_bytes + len(data)
-        self._head_bytes = size
+        size = self._head_bytes
         if size > HEAD_BYTES:
             # The last piece held more than the head: count the head alone.
             size = sum(len(name) + len(value) + 4 for name, value in self._headers)
@@ -252,6 +270,7 @@ class Connection(asyncio.Protocol):
             return
         response.headers = self._headers
         response.status = self._status
+        response.since = 0.0
         if response.body_less:
             self._end = 0
             self._keep_alive = False
@@ -267,12 +286,16 @@ class Connection(asyncio.Protocol):
             self._fail(FailureKind.PROTOCOL, "the head is too large")
         elif self._barren_bytes > BARREN_BYTES:
             self._fail(FailureKind.PROTOCOL, "framing without a body")
-        else:
-            if response.unread > HIGH_WATER and not response.paused:
-                response.paused = True
-                self._transport.pause_reading()  # type: ignore[union-attr]
-            if response.status or response.failure:
-                response.wake()
+        elif response.status:
+            response.wake()
+
+    def _hold_back(self, response: Response) -> None:
+        """Let the provider wait until the reader has caught up."""
+        if response.released:
+            response.abort()
+        elif not response.paused and self._transport is not None:
+            response.paused = True
+            self._transport.pause_reading()
 
     @override
     def eof_received(self) -> None:

@@ -92,6 +92,11 @@ class DecodedResponse:
             raise
         return b"".join(pieces)
 
+    def release(self) -> None:
+        """Let go of the rest of the body."""
+        self._waiting = b""
+        self._response.release()
+
     def abort(self) -> None:
         """Close at once."""
         self._waiting = b""

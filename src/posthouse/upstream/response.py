@@ -44,26 +44,24 @@ class Source(Protocol):
 class Response:
     """A reply from a provider; implements `ports.UpstreamResponse`.
 
-    The attributes below the blank line belong to the connection.
+    What stands below the head belongs to the connection. The defaults are the
+    class's own, so that making a response costs little.
     """
 
-    __slots__ = (
-        "_clock",
-        "body_less",
-        "chunks",
-        "complete",
-        "encoding",
-        "failure",
-        "headers",
-        "paused",
-        "since",
-        "source",
-        "started",
-        "status",
-        "timeouts",
-        "unread",
-        "waiter",
-    )
+    status: int = 0
+    headers: Headers
+
+    since = 0.0
+    """When the present silence began; 0 while there is none."""
+    released = 0.0
+    """When the reader let go of the rest; 0 while it has not."""
+    encoding = b""
+    body_less = False
+    unread = 0
+    paused = False
+    complete = False
+    failure: ExchangeFailure | None = None
+    waiter: asyncio.Future[None] | None = None
 
     def __init__(
         self,
@@ -80,23 +78,11 @@ class Response:
             started: the clock's time at which the exchange began, seconds.
             clock: monotonic seconds.
         """
-        self.status = 0
-        self.headers: Headers = []
-        self._clock = clock
-
         self.source: Source | None = source
         self.timeouts = timeouts
         self.started = started
-        self.since = 0.0
-        """When the present silence began; 0 while bytes wait to be read."""
-        self.encoding = b""
-        self.body_less = False
         self.chunks: list[bytes] = []
-        self.unread = 0
-        self.paused = False
-        self.complete = False
-        self.failure: ExchangeFailure | None = None
-        self.waiter: asyncio.Future[None] | None = None
+        self._clock = clock
 
     async def arrival(self) -> None:
         """Wait until the connection has something to tell."""
@@ -128,6 +114,12 @@ class Response:
 
     async def read_all(self, limit: int) -> bytes:
         """Give the rest of the body; more than `limit` bytes is TOO_LARGE."""
+        if self.complete and self.failure is None:
+            # The usual case: a small reply came as a whole.
+            data = b"".join(self.chunks)
+            self.chunks.clear()
+            check_size(len(data), limit)
+            return data
         pieces: list[bytes] = []
         size = 0
         try:
@@ -140,6 +132,16 @@ class Response:
             self.abort()
             raise
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def release(self) -> None:
+        """Let go of the rest: a short one is discarded, a long one cut off."""
+        self.chunks.clear()
+        self.unread = 0
+        source = self.source
+        if source is not None:
+            self.released = self._clock()
+            if self.paused:
+                source.resume()
 
     def abort(self) -> None:
         """Close at once; a waiting read ends with ABORTED."""
