@@ -34,7 +34,7 @@ class Outcome(StrEnum):
     """The process died; settled from its journal."""
 
 
-class AttemptRecord(Struct, frozen=True, array_like=True):
+class AttemptRecord(Struct, frozen=True, array_like=True, gc=False):
     """One try of a call on one channel."""
 
     channel: str
@@ -53,7 +53,7 @@ class AttemptRecord(Struct, frozen=True, array_like=True):
     """Supplier cost in nano-dollars; None is not known."""
 
 
-class CallRecord(Struct, frozen=True, array_like=True):
+class CallRecord(Struct, frozen=True, array_like=True, gc=False):
     """The usage record of one call; written once, with its settlement."""
 
     id: str

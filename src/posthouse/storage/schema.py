@@ -1,7 +1,7 @@
 """The tables. Money is int64 nano-dollars; times are Unix milliseconds.
 
 Ledger tables are append-only but for `accounts.balance`, which always equals
-the sum of the account's entries, and `leases`, whose state only advances.
+the sum of the account's entries, and the owner and state of leases and journals.
 House accounts (revenue, cost, overrun, funding) have no balance: sums only.
 """
 
@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData(
@@ -27,6 +28,9 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+# SQLite numbers rows by itself only in a column that is exactly INTEGER.
+Sequence = BigInteger().with_variant(Integer, "sqlite")
 
 accounts = Table(
     "accounts",
@@ -41,39 +45,55 @@ accounts = Table(
         "balance IS NULL OR credit_line IS NULL OR balance >= -credit_line",
         name="within_credit_line",
     ),
+    # SQLite turns a sum beyond 64 bits into a float; far below that is refused.
+    CheckConstraint(
+        "balance IS NULL OR (balance >= -4611686018427387904"
+        " AND balance <= 4611686018427387904)",
+        name="within_range",
+    ),
 )
 
 transfers = Table(
     "transfers",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("kind", Text, nullable=False),  # opening, credit, draw, return, settle, void
-    Column("call_id", Text, unique=True),  # settle and void only
+    Column("id", Sequence, primary_key=True),
+    # opening, credit, draw, return, settle, void
+    Column("kind", Text, nullable=False),
+    # What may be posted once: a call's id, `opening:<name>`, `credit:<id>`;
+    # NULL for draws and returns, which only move money between pockets.
+    Column("reference", Text, unique=True),
+    # The available account on whose behalf the money moves.
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("held", BigInteger),  # settle and void: the hold it ends
+    Column("excess", BigInteger, nullable=False, server_default="0"),  # above it
     Column("reason", Text, nullable=False, server_default=""),
     Column("price_version", Text, nullable=False, server_default=""),
     Column("created_ms", BigInteger, nullable=False),
+    Index(None, "account_id"),
 )
 
 entries = Table(
     "entries",
     metadata,
-    Column("transfer_id", Text, ForeignKey("transfers.id"), primary_key=True),
+    Column("transfer_id", Sequence, ForeignKey("transfers.id"), primary_key=True),
     Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
     Column("amount", BigInteger, nullable=False),
     CheckConstraint("amount <> 0", name="not_zero"),
-    Index(None, "account_id"),
     sqlite_with_rowid=False,
 )
 
+# A lease account belongs to one journal until that is closed or recovered; then
+# the next journal that draws on the same account takes it over.
 leases = Table(
     "leases",
     metadata,
     Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
     Column("available_id", Text, ForeignKey("accounts.id"), nullable=False),
     Column("owner", Text, nullable=False, index=True),  # the journal that spends it
-    Column("epoch", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),  # rises with each new owner
     Column("state", Text, nullable=False),  # open, returned
     Column("created_ms", BigInteger, nullable=False),
+    Index(None, "available_id"),
 )
 
 journals = Table(
@@ -81,15 +101,18 @@ journals = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("drained_to", BigInteger, nullable=False, server_default="0"),
-    Column("state", Text, nullable=False),  # open, recovered
+    Column("state", Text, nullable=False),  # open, closed, recovered
     Column("created_ms", BigInteger, nullable=False),
 )
 
+# One row per settle or void, under the transfer's number, which is also how a
+# call is found by its id: transfers.reference is unique.
 calls = Table(
     "calls",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("created_ms", BigInteger, nullable=False, index=True),
+    Column("seq", Sequence, ForeignKey("transfers.id"), primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
     Column("key_id", Text, nullable=False),
     Column("operation", Text, nullable=False),
     Column("dialect", Text, nullable=False),
@@ -109,7 +132,7 @@ calls = Table(
     Column("first_token_ms", Integer, nullable=False),
     Column("total_ms", Integer, nullable=False),
     Column("attempts", Text, nullable=False),  # JSON array
-    Index(None, "key_id", "created_ms"),
+    Index(None, "key_id", "seq"),
 )
 
 price_versions = Table(
@@ -128,8 +151,10 @@ keys = Table(
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("hint", Text, nullable=False),  # last four characters, for people
     Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("opening", BigInteger),  # credit posted once; NULL: never asked for
     Column("rights", Text, nullable=False),  # JSON: models, limits, networks …
     Column("owner", Text, nullable=False),  # file, database
+    Column("made", Integer, nullable=False),  # 1: we made it, 0: it was given
     Column("enabled", Integer, nullable=False, server_default="1"),
     Column("revoked_ms", BigInteger),
     Column("created_ms", BigInteger, nullable=False),
@@ -152,9 +177,12 @@ prices = Table(
     "prices",
     metadata,
     Column("id", Text, primary_key=True),
+    Column("model", Text, nullable=False),  # a name or a wildcard
+    Column("channel", Text, nullable=False),  # empty: the selling price
     Column("specification", Text, nullable=False),  # JSON
-    Column("owner", Text, nullable=False),
+    Column("owner", Text, nullable=False),  # file, database
     Column("created_ms", BigInteger, nullable=False),
+    UniqueConstraint("model", "channel"),
 )
 
 fallbacks = Table(
@@ -162,13 +190,14 @@ fallbacks = Table(
     metadata,
     Column("model", Text, primary_key=True),
     Column("targets", Text, nullable=False),  # JSON array of model names
-    Column("owner", Text, nullable=False),
+    Column("owner", Text, nullable=False),  # file, database
 )
 
 changes = Table(
     "changes",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
     Column("subject", Text, nullable=False),  # configuration, key:<id>, account:<id>
-    Column("created_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False, index=True),
+    sqlite_autoincrement=True,  # a number is never given twice, also after pruning
 )

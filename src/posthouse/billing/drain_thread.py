@@ -1,0 +1,295 @@
+"""The ledger's thread: the only place where a process waits for its database.
+
+It serves draws and returns as they come and drains journals every tick. The
+one process of the machine that holds `writer.lock` drains all journals and
+recovers those whose owners die; the others drain nothing until the lock is
+free. When the database fails, the journal keeps what is written; draws fail at
+once, and after some failures in a row new holds are refused until it works.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from posthouse.billing.drain import Follower
+from posthouse.billing.journal import NASCENT, Journal
+from posthouse.billing.journal_lock import WRITER_LOCK, FileLock, try_lock
+from posthouse.billing.killpoints import reach
+from posthouse.billing.ports import (
+    ConnectLedger,
+    Draw,
+    DrawRequest,
+    GiveBack,
+    JournalMovedOn,
+    LedgerStore,
+    LedgerUnavailable,
+)
+from posthouse.billing.recovery import Recovery, recover_journal
+
+TICK_SECONDS: Final = 0.1
+SCAN_SECONDS: Final = 1.0
+FAILURES: Final = 5
+"""Failures in a row after which new holds are refused."""
+CLOSE_SECONDS: Final = 5.0
+
+DrawDone = Callable[[Draw | BaseException], None]
+ReturnDone = Callable[[BaseException | None], None]
+Command = tuple[DrawRequest, DrawDone] | tuple[GiveBack, ReturnDone]
+
+
+class LedgerThread:
+    """Owns the connection to the ledger; implements `leases.Teller`."""
+
+    def __init__(
+        self,
+        root: Path,
+        journal: Journal,
+        connect: ConnectLedger,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; `start` begins."""
+        self.failing = False
+        """Whether the ledger or the disk does not take what it is given."""
+        self.backlog_failures = 0
+        self.recovery = Recovery()
+        """What was recovered from siblings that died."""
+        self.open_holds = 0
+        """Told by the owner at each tick of its own."""
+        self._root = root
+        self._journal = journal
+        self._connect = connect
+        self._clock = clock
+        self._commands: queue.SimpleQueue[Command | threading.Event] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ledger: LedgerStore | None = None
+        self._writer: FileLock | None = None
+        self._followers: dict[str, Follower] = {}
+        self._scanned = -SCAN_SECONDS
+        self._drained = 0
+        self._events: list[threading.Event] = []
+        self._last: threading.Event | None = None
+        self._abandoned = False
+        self._finished = False
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin; callbacks go to `loop`."""
+        self._loop = loop
+        self._thread.start()
+
+    def draw(self, request: DrawRequest, done: DrawDone) -> None:
+        """See Teller."""
+        self._commands.put((request, done))
+
+    def give_back(self, item: GiveBack, done: ReturnDone) -> None:
+        """See Teller."""
+        self._commands.put((item, done))
+
+    async def flush(self) -> None:
+        """Return when what the journal holds now has been offered to the ledger."""
+        event = threading.Event()
+        self._commands.put(event)
+        await asyncio.to_thread(event.wait, CLOSE_SECONDS)
+
+    async def close(self) -> bool:
+        """Drain, close the journal in the ledger and stop.
+
+        False: the ledger did not take it all, the files stay for recovery.
+        """
+        self._last = threading.Event()
+        self._commands.put(self._last)
+        await asyncio.to_thread(self._thread.join)
+        return self._finished
+
+    def abandon(self) -> None:
+        """Stop at once and leave everything as it is, as a crash would."""
+        self._abandoned = True
+        self._commands.put(threading.Event())
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            # Nobody serves draws any more; if this is a fault, say so at once.
+            self.failing = True
+            self._hang_up()
+
+    def _work(self) -> None:
+        next_tick = self._clock() + TICK_SECONDS
+        while not self._abandoned:
+            self._serve(max(0.001, next_tick - self._clock()))
+            events, self._events = self._events, []
+            if events or self._clock() >= next_tick:
+                self._guard(self._tick)
+                next_tick = self._clock() + TICK_SECONDS
+            if self._last in events:
+                self._finish()
+                break
+            for event in events:
+                event.set()
+
+    def _hang_up(self) -> None:
+        for follower in self._followers.values():
+            follower.close()
+        if self._ledger is not None:
+            self._ledger.close()
+        if self._writer is not None:
+            self._writer.release()
+
+    def _serve(self, timeout: float) -> None:
+        """Serve the draws and returns that wait, or come before the timeout."""
+        commands: list[Command] = []
+        try:
+            item = self._commands.get(timeout > 0, timeout or None)
+            while True:
+                if isinstance(item, threading.Event):
+                    self._events.append(item)
+                else:
+                    commands.append(item)
+                item = self._commands.get_nowait()
+        except queue.Empty:
+            pass
+        if commands and not self._abandoned:
+            self._exchange(commands)
+
+    def _open(self) -> LedgerStore:
+        if self._ledger is None:
+            self._ledger = self._connect()
+        return self._ledger
+
+    def _guard(self, work: Callable[[], None]) -> bool:
+        """Do a piece of work; a failure is counted and the work tried again."""
+        try:
+            work()
+        except (LedgerUnavailable, OSError):
+            self.backlog_failures += 1
+            self.failing = self.backlog_failures >= FAILURES
+            return False
+        self.backlog_failures = 0
+        self.failing = False
+        return True
+
+    def _exchange(self, commands: list[Command]) -> None:
+        """Serve draws and returns in one transaction and report to the loop."""
+        returns = [item for item, _ in commands if isinstance(item, GiveBack)]
+        requests = [item for item, _ in commands if isinstance(item, DrawRequest)]
+        failure: BaseException | None = None
+        draws: list[Draw] = []
+        try:
+            draws = self._open().exchange(self._journal.id, returns, requests)
+        except LedgerUnavailable as error:
+            failure = error
+        served = iter(draws)
+        calls: list[Callable[[], None]] = []
+        for item, done in commands:
+            outcome = (
+                next(served, failure) if isinstance(item, DrawRequest) else failure
+            )
+            calls.append(_bind(done, outcome))
+        self._report(calls)
+
+    def _report(self, calls: list[Callable[[], None]]) -> None:
+        def deliver() -> None:
+            for call in calls:
+                call()
+
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(deliver)
+
+    def _tick(self) -> None:
+        """Drain, make segments, remove drained ones, look after siblings."""
+        ledger = self._open()
+        own = self._journal
+        if self._writer is None:
+            self._writer = try_lock(self._root / WRITER_LOCK)
+        scanning = self._clock() >= self._scanned + SCAN_SECONDS
+        if scanning:
+            self._scanned = self._clock()
+        if self._writer is not None:
+            self._drain(ledger)
+            if scanning:
+                self._scan(ledger)
+            self._drained = self._followers[own.id].position
+        elif scanning:
+            self._drained = ledger.register(own.id)
+        own.reclaim(self._drained)
+        own.prepare(self.open_holds)
+
+    def _drain(self, ledger: LedgerStore) -> None:
+        """Post what is in the journals that we follow."""
+        own = self._journal.id
+        if own not in self._followers:
+            self._follow(ledger, own)
+        self._followers[own].complete_below = self._journal.number
+        for journal_id, follower in list(self._followers.items()):
+            try:
+                while follower.drain(ledger, batches=1):
+                    # Calls that wait for money do not wait for the backlog.
+                    self._serve(0)
+            except (JournalMovedOn, FileNotFoundError):
+                # Its owner has drained or closed it: begin again, if at all.
+                follower.close()
+                del self._followers[journal_id]
+        if own not in self._followers:
+            self._follow(ledger, own)
+
+    def _follow(self, ledger: LedgerStore, journal_id: str) -> None:
+        drained_to = ledger.register(journal_id)
+        self._followers[journal_id] = Follower(
+            self._root / journal_id, drained_to, alive=True
+        )
+
+    def _scan(self, ledger: LedgerStore) -> None:
+        """Follow new siblings; recover dead ones."""
+        for directory in self._root.iterdir():
+            name = directory.name
+            if name == self._journal.id or name.startswith(NASCENT):
+                continue
+            if not directory.is_dir():
+                continue
+            if recover_journal(directory, ledger, self.recovery):
+                gone = self._followers.pop(name, None)
+                if gone is not None:
+                    gone.close()
+            elif name not in self._followers:
+                try:
+                    self._follow(ledger, name)
+                except (JournalMovedOn, FileNotFoundError):
+                    continue  # It is closing.
+
+    def _finish(self) -> None:
+        """Close the journal in the ledger; give up after a while."""
+        until = self._clock() + CLOSE_SECONDS
+        while not self._guard(self._close_journal) and self._clock() < until:
+            time.sleep(TICK_SECONDS)
+
+    def _close_journal(self) -> None:
+        ledger = self._open()
+        own = self._journal
+        follower = Follower(own.directory, ledger.register(own.id), alive=False)
+        try:
+            while follower.drain(ledger):
+                pass
+        except JournalMovedOn as error:
+            raise LedgerUnavailable("another process drains this journal") from error
+        finally:
+            follower.close()
+        reach("close.after_drain")
+        if self.open_holds == 0:
+            ledger.finish(own.id, [], "closed")
+            self._finished = True
+        reach("close.after_commit")
+
+
+def _bind(
+    done: Callable[..., None], outcome: Draw | BaseException | None
+) -> Callable[[], None]:
+    return lambda: done(outcome)

@@ -1,0 +1,373 @@
+"""Holds: what a call may cost is set aside before it leaves, then settled once.
+
+Rules. `open` is on disk before it returns, so a call that was dispatched is
+always known after a crash. A hold ends in exactly one settlement or void, and
+`settle` returns only when that is as durable as configured: whoever sends the
+end of a reply after it never has to take money back. A settlement above the
+hold takes what the wallet has; the ledger finds the rest. While the process's
+lease covers a call, opening and settling touch neither database nor thread.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from posthouse.billing.drain_thread import LedgerThread
+from posthouse.billing.journal import Carried, Journal
+from posthouse.billing.journal_sync import GroupSync
+from posthouse.billing.killpoints import reach
+from posthouse.billing.leases import MAX_AMOUNT, LeasePolicy, Wallet, Wallets
+from posthouse.billing.ports import ConnectLedger, LedgerUnavailable
+from posthouse.billing.records import (
+    ANSWERING,
+    OPENED,
+    PROGRESS,
+    SETTLEMENT,
+    VOID_REASONS,
+    Answering,
+    Opened,
+    Opening,
+    Progress,
+    Settlement,
+)
+from posthouse.billing.recovery import Recovery, recover
+from posthouse.errors import InsufficientQuota, StorageUnavailable
+from posthouse.model.call import CallRecord
+
+TICK_SECONDS: Final = 0.1
+SWEEP_TICKS: Final = 10
+RESERVED_HOLDS: Final = 8
+"""Room in the journal beyond the open holds' settlements."""
+LAST_SHARE: Final = 16
+"""A hold with less than this part of its first size left is used up."""
+MAX_CHARGE: Final = 10**18
+"""A billion US dollars: no single charge is larger."""
+
+
+class HoldEnded(Exception):
+    """The hold was settled or voided before."""
+
+
+class Hold:
+    """Money set aside for one call."""
+
+    __slots__ = (
+        "_check_at",
+        "_delivered",
+        "_manager",
+        "_opening",
+        "_step",
+        "_wallet",
+        "amount",
+        "bucket",
+        "channel",
+        "ended",
+    )
+
+    def __init__(self, manager: "HoldManager", wallet: Wallet, opening: Opening):
+        """Made by HoldManager.open, after the money was taken."""
+        amount = opening.amount
+        self.amount = amount
+        """The hold with its extensions, nano-dollars."""
+        self.channel = ""
+        self.ended = False
+        self.bucket: dict[str, Carried]
+        self._manager = manager
+        self._wallet = wallet
+        self._opening = opening
+        self._delivered = 0
+        self._step = max(1, amount - opening.prompt_charge)
+        self._check_at = max(1, self._step // 2)
+
+    def state(self) -> Opened:
+        """The hold as it stands now, for the journal."""
+        return Opened(self._opening, self.amount, self.channel, self._delivered)
+
+    def answering(self, channel: str) -> None:
+        """Note that the first content byte goes to the client (streams)."""
+        self.channel = channel
+        record = Answering(self._opening.call_id, channel)
+        self._manager.note(ANSWERING, record)
+        reach("hold.after_answering_record")
+
+    async def progress(self, charge_so_far: int) -> bool:
+        """Extend the hold in time.
+
+        Args:
+            charge_so_far: what the delivered content costs, nano-dollars,
+                without the prompt.
+
+        Returns whether the stream may go on: False when the hold is used up
+        and nothing can be added. Below half of what remains it costs nothing.
+        """
+        if charge_so_far < self._check_at:
+            return True
+        return await self._extend(charge_so_far)
+
+    async def settle(self, record: CallRecord) -> None:
+        """Charge `record.price`, exactly once.
+
+        Returns when the settlement is as durable as configured. Raises
+        HoldEnded, ValueError for a price that cannot be, and
+        StorageUnavailable: then the hold is still open, or its durability
+        cannot be promised.
+        """
+        if not 0 <= record.price <= MAX_CHARGE:
+            raise ValueError(f"{record.price} is not a charge")
+        reach("settle.before_record")
+        self._end(record, "")
+        reach("settle.after_record")
+        sync = self._manager.sync
+        if sync is not None:
+            await sync.wait()
+
+    async def void(self, record: CallRecord, reason: str) -> None:
+        """End the hold without a charge; `reason` is one of VOID_REASONS."""
+        if reason not in VOID_REASONS:
+            raise ValueError(f"{reason!r} is no reason for a void")
+        if record.price:
+            record = msgspec.structs.replace(record, price=0)
+        reach("void.before_record")
+        self._end(record, reason)
+        reach("void.after_record")
+        sync = self._manager.sync
+        if sync is not None:
+            await sync.wait()
+
+    def _end(self, record: CallRecord, void_reason: str) -> None:
+        """Write the end, then give free what was not used."""
+        opening = self._opening
+        if self.ended:
+            raise HoldEnded(opening.call_id)
+        if record.id != opening.call_id:
+            raise ValueError(f"{record.id} is not the call of this hold")
+        wallet = self._wallet
+        amount = self.amount
+        paid = record.price
+        if paid > amount:
+            paid = min(paid, amount + wallet.free)
+        settlement = Settlement(
+            opening.call_id,
+            opening.account_id,
+            wallet.lease_id,
+            amount,
+            paid,
+            void_reason,
+            record,
+        )
+        manager = self._manager
+        manager.journal.append(SETTLEMENT, settlement)
+        self.ended = True
+        del self.bucket[opening.call_id]
+        manager.open_holds -= 1
+        wallet.open_holds -= 1
+        wallet.free += amount - paid
+        if wallet.strict or wallet.waiters:
+            manager.wallets.changed(wallet)
+
+    async def _extend(self, charge_so_far: int) -> bool:
+        """Add to the hold what it lacks; write down how far the call is."""
+        wallet = self._wallet
+        rest = self.amount - self._opening.prompt_charge - charge_so_far
+        wish = min(self._step + max(0, -rest), MAX_AMOUNT)
+        if wallet.free >= wish and not wallet.waiters:
+            wallet.free -= wish
+            granted = wish
+        else:
+            granted = await self._wait(wish)
+        if self.ended:
+            wallet.free += granted
+            self._manager.wallets.changed(wallet)
+            return False
+        self.amount += granted
+        self._delivered = charge_so_far
+        record = Progress(self._opening.call_id, self.amount, charge_so_far)
+        self._manager.note(PROGRESS, record)
+        reach("hold.after_progress_record")
+        rest += granted
+        self._check_at = charge_so_far + max(1, rest // 2)
+        return rest > 0 and (granted > 0 or rest > self._step // LAST_SHARE)
+
+    async def _wait(self, wish: int) -> int:
+        try:
+            return await self._manager.wallets.wait(self._wallet, wish, 1)
+        except (InsufficientQuota, StorageUnavailable):
+            return 0
+
+
+class HoldManager:
+    """All holds of this process, its journal, wallets and ledger's thread."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        thread: LedgerThread,
+        *,
+        sync: GroupSync | None = None,
+        policy: LeasePolicy | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Join the parts; use `start`.
+
+        Args:
+            journal: this process's own.
+            thread: the ledger's thread, not started.
+            sync: waits for durability against power loss; None does not.
+            policy: how leases are drawn.
+            clock: monotonic seconds.
+        """
+        self.journal = journal
+        self.sync = sync
+        self.wallets = Wallets(thread, policy or LeasePolicy(), clock)
+        self.open_holds = 0
+        self.recovery = Recovery()
+        """What the start found left by the dead."""
+        self._thread = thread
+        self._wallet = self.wallets.wallet
+        self._ticks = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+
+    @classmethod
+    async def start(
+        cls,
+        root: Path,
+        connect: ConnectLedger,
+        *,
+        durability: Literal["process", "power"] = "process",
+        policy: LeasePolicy | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> "HoldManager":
+        """Recover what the dead left, then open a journal of our own.
+
+        Args:
+            root: the directory of all journals of this machine.
+            connect: opens the ledger; called in the thread that uses it.
+            durability: what a settlement survives before `settle` returns.
+            policy: how leases are drawn.
+            clock: monotonic seconds.
+
+        Raises LedgerUnavailable and OSError: then nothing can be served.
+        """
+        durable = durability == "power"
+
+        def prepare() -> tuple[Recovery, Journal]:
+            ledger = connect()
+            try:
+                recovery = recover(root, ledger)
+                journal = Journal(root, durable=durable)
+                try:
+                    ledger.register(journal.id)
+                except LedgerUnavailable:
+                    journal.close(remove=True)
+                    raise
+            finally:
+                ledger.close()
+            return recovery, journal
+
+        recovery, journal = await asyncio.to_thread(prepare)
+        thread = LedgerThread(root, journal, connect, clock)
+        sync = GroupSync(journal) if durable else None
+        manager = cls(journal, thread, sync=sync, policy=policy, clock=clock)
+        manager.recovery = recovery
+        manager.run()
+        return manager
+
+    def run(self) -> None:
+        """Start the thread and the tick in the running loop."""
+        loop = asyncio.get_running_loop()
+        self._thread.start(loop)
+        self._timer = loop.call_later(TICK_SECONDS, self._tick)
+
+    @property
+    def available(self) -> bool:
+        """Whether new holds are taken (readiness)."""
+        return not (
+            self._closing
+            or self._thread.failing
+            or self.journal.failed
+            or not self.journal.has_room(self.open_holds + RESERVED_HOLDS)
+        )
+
+    async def open(self, opening: Opening) -> Hold:
+        """Set money aside for a call and write that down.
+
+        Raises InsufficientQuota and StorageUnavailable. Does not suspend while
+        this process's lease of the account covers the amount.
+        """
+        amount = opening.amount
+        if amount < 0 or opening.prompt_charge < 0:
+            raise ValueError("a hold is not negative")
+        if not self.available:
+            raise StorageUnavailable(retry_after=1)
+        if amount > MAX_AMOUNT:
+            raise InsufficientQuota
+        wallet = self._wallet(opening.account_id)
+        wallet.open_holds += 1
+        if amount > wallet.free or wallet.waiters:
+            try:
+                await self.wallets.wait(wallet, amount, amount)
+            except BaseException:
+                wallet.open_holds -= 1
+                raise
+        else:
+            wallet.free -= amount
+        hold = Hold(self, wallet, opening)
+        journal = self.journal
+        try:
+            journal.append(OPENED, Opened(opening, amount))
+        except BaseException:
+            wallet.open_holds -= 1
+            wallet.free += amount
+            self.wallets.changed(wallet)
+            raise
+        bucket = journal.bucket
+        bucket[opening.call_id] = hold
+        hold.bucket = bucket
+        self.open_holds += 1
+        reach("hold.after_open_record")
+        if wallet.free < wallet.low_water:
+            self.wallets.top_up(wallet, amount)
+        return hold
+
+    def note(self, kind: int, record: Answering | Progress) -> None:
+        """Write a record that recovery is better with, if there is room."""
+        if self.journal.has_room(self.open_holds + RESERVED_HOLDS):
+            self.journal.append(kind, record)
+
+    async def drain(self) -> None:
+        """Return when what is settled now is in the ledger, if it takes it."""
+        await self._thread.flush()
+
+    async def close(self) -> bool:
+        """Drain everything, return the leases, remove the journal.
+
+        Returns False when holds are still open or the ledger does not take it
+        all: then the journal stays and the next start recovers it.
+        """
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.sync is not None:
+            self.sync.close()
+        self._thread.open_holds = self.open_holds
+        finished = await self._thread.close()
+        self.journal.close(remove=finished)
+        return finished
+
+    def _tick(self) -> None:
+        """Keep the journal short and the wallets few."""
+        self._thread.open_holds = self.open_holds
+        self._ticks += 1
+        if self._ticks % SWEEP_TICKS == 0:
+            self.wallets.sweep()
+        with suppress(StorageUnavailable):
+            # When the disk is full, new holds are refused meanwhile.
+            self.journal.carry()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(TICK_SECONDS, self._tick)

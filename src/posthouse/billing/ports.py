@@ -1,0 +1,111 @@
+"""What billing asks of the ledger's store. `storage` implements it.
+
+These ports are synchronous: one thread owns a connection and waits for it, so
+that the event loop never does. Each method is one transaction, or none: when
+it raises LedgerUnavailable nothing was changed and the call may be repeated.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from posthouse.billing.records import Settlement
+
+
+class LedgerUnavailable(Exception):
+    """The database is locked, full, unreachable or broken; nothing was changed."""
+
+
+class JournalMovedOn(Exception):
+    """The journal is closed or recovered, or is posted further than we think."""
+
+
+class DrawRequest(Struct, frozen=True):
+    """A wish for money from an account, for one journal's lease.
+
+    `need` is what waiting calls lack and `unit` a usual hold. Beyond the need
+    the store gives what keeps later calls from asking: up to `slice`, but at
+    most a quarter of what is available. When that quarter is less than the
+    need or a unit, the account is near its limit and only the need is given.
+    """
+
+    account_id: str
+    need: int
+    unit: int
+    slice: int
+
+
+class Draw(Struct, frozen=True):
+    """What a DrawRequest brought."""
+
+    lease_id: str
+    amount: int
+    """May be less than was needed, down to 0, when no more is there."""
+    strict: bool
+    """The account is near its limit: give back what is not needed."""
+    elsewhere: bool = False
+    """Other journals hold unspent money of this account."""
+
+
+class GiveBack(Struct, frozen=True):
+    """Unspent money that returns from a lease to its account."""
+
+    lease_id: str
+    account_id: str
+    amount: int
+
+
+class LeaseStore(Protocol):
+    """Moves money between accounts and a journal's leases."""
+
+    def exchange(
+        self,
+        journal_id: str,
+        returns: Sequence[GiveBack],
+        requests: Sequence[DrawRequest],
+    ) -> list[Draw]:
+        """Take back the returns, then serve the requests; one Draw for each."""
+
+
+class JournalStore(Protocol):
+    """Keeps what of each journal is in the ledger."""
+
+    def register(self, journal_id: str) -> int:
+        """Make the journal known, if it is not; give the position drained to.
+
+        Raises JournalMovedOn when it was closed or recovered before.
+        """
+
+    def post(
+        self, journal_id: str, settlements: Sequence[Settlement], position: int
+    ) -> None:
+        """Post settlements and move the journal's position to `position`.
+
+        A call that is posted already is left as it is. Raises JournalMovedOn.
+        """
+
+    def finish(
+        self, journal_id: str, settlements: Sequence[Settlement], state: str
+    ) -> None:
+        """Post the last settlements, return all leases, enter the state.
+
+        `state` is `closed` or `recovered`. Raises JournalMovedOn.
+        """
+
+    def unfinished(self) -> list[str]:
+        """The ids of the journals that are neither closed nor recovered."""
+
+    def lease_ids(self, journal_id: str) -> dict[str, str]:
+        """The journal's leases, by the account that they draw on."""
+
+
+class LedgerStore(LeaseStore, JournalStore, Protocol):
+    """An open connection to the ledger, for one thread."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+ConnectLedger = Callable[[], LedgerStore]
+"""Opens the ledger in the thread that calls it; raises LedgerUnavailable."""

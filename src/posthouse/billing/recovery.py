@@ -1,0 +1,95 @@
+"""After a crash: what the dead left in their journals goes into the ledger.
+
+A journal whose lock is free has no owner. Its settlements that the ledger
+lacks are posted; then, in one transaction, its open holds end (`records.
+recover_hold`), its leases return and the journal is marked as recovered; then
+its files go. Killed anywhere in between, the next run does the rest: posting is
+by position and by call, the marking happens once, and files without an open
+journal are only deleted.
+"""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import Struct
+
+from posthouse.billing.drain import Follower
+from posthouse.billing.journal import NASCENT, remove_journal
+from posthouse.billing.journal_lock import LOCK_NAME, try_lock
+from posthouse.billing.journal_replay import replay
+from posthouse.billing.ports import JournalMovedOn, JournalStore
+from posthouse.billing.records import recover_hold
+
+
+class Recovery(Struct):
+    """What was found and done."""
+
+    journals: int = 0
+    posted: int = 0
+    """Settlements that the dead had written and the ledger lacked."""
+    charged: int = 0
+    """Open holds that ended with a charge for what had been delivered."""
+    voided: int = 0
+    damaged: int = 0
+    """Segments that broke off where more followed."""
+    lost: int = 0
+    """Journals that the ledger knows and whose files are gone."""
+
+
+def recover(root: Path, ledger: JournalStore) -> Recovery:
+    """Recover every journal below `root` that nobody holds.
+
+    Raises LedgerUnavailable; what was done stays done.
+    """
+    result = Recovery()
+    if root.is_dir():
+        for directory in sorted(root.iterdir()):
+            if directory.is_dir():
+                recover_journal(directory, ledger, result)
+    for journal_id in ledger.unfinished():
+        if not (root / journal_id).exists():
+            # Nothing more can be known of it; its unspent money returns.
+            ledger.finish(journal_id, [], "recovered")
+            result.lost += 1
+    return result
+
+
+def recover_journal(directory: Path, ledger: JournalStore, result: Recovery) -> bool:
+    """Recover one journal unless someone holds it; tell whether it was free."""
+    lock = try_lock(directory / LOCK_NAME, create=False)
+    if lock is None:
+        return False
+    try:
+        if directory.name.startswith(NASCENT):
+            # Its owner died before it could be used.
+            shutil.rmtree(directory)
+            return True
+        with suppress(JournalMovedOn):
+            # Recovered before: only its files were left.
+            _finish(directory, ledger, result)
+        remove_journal(directory)
+    finally:
+        lock.release()
+    return True
+
+
+def _finish(directory: Path, ledger: JournalStore, result: Recovery) -> None:
+    journal_id = directory.name
+    follower = Follower(directory, ledger.register(journal_id), alive=False)
+    try:
+        while count := follower.drain(ledger):
+            result.posted += count
+    finally:
+        follower.close()
+    leases = ledger.lease_ids(journal_id)
+    ends = [
+        recover_hold(hold, leases.get(hold.opening.account_id, ""))
+        for hold in replay(directory, follower.position).open_holds.values()
+    ]
+    ledger.finish(journal_id, ends, "recovered")
+    result.journals += 1
+    result.damaged += follower.damaged
+    voided = sum(bool(end.void_reason) for end in ends)
+    result.voided += voided
+    result.charged += len(ends) - voided

@@ -1,0 +1,375 @@
+"""The ledger in SQLite, behind billing's ports: one connection, one thread.
+
+The raw driver and statements of many rows keep the cost per call small: the
+interpreter's lock is let go once per statement, not once per row. Every
+transaction begins IMMEDIATE, so that what was read is still true when it is
+written. Foreign keys are not checked here: rows are made together with what
+they point to, and the audit looks for orphans.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from posthouse.billing.killpoints import reach
+from posthouse.billing.ports import (
+    Draw,
+    DrawRequest,
+    GiveBack,
+    JournalMovedOn,
+    LedgerUnavailable,
+)
+from posthouse.billing.records import Settlement
+from posthouse.storage.ledger_rows import (
+    CALL_COLUMNS,
+    ENTRY_COLUMNS,
+    TRANSFER_COLUMNS,
+    Funds,
+    Rows,
+    Value,
+    in_chunks,
+    touched_accounts,
+)
+
+BUSY_TIMEOUT_SECONDS: Final = 1.0
+ROWS_PER_STATEMENT: Final = 32
+NAMES_PER_QUERY: Final = 500
+OPEN: Final = "open"
+LEASE: Final = "lease"
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def _marks(names: Sequence[str]) -> str:
+    """A parenthesis with a parameter mark for each name."""
+    return f"({','.join('?' * len(names))})"
+
+
+class SqliteLedger:
+    """Implements billing's LedgerStore. Use from the thread that made it."""
+
+    def __init__(
+        self, path: Path, *, durable: bool = False, clock: Callable[[], int] = now_ms
+    ) -> None:
+        """Open the database at `path`, whose schema must be there.
+
+        Args:
+            path: the database file.
+            durable: sync at every commit, to survive power loss.
+            clock: Unix time in milliseconds.
+        """
+        self._clock = clock
+        try:
+            self._connection = sqlite3.connect(
+                path,
+                timeout=BUSY_TIMEOUT_SECONDS,
+                isolation_level=None,
+                cached_statements=256,
+            )
+            execute = self._connection.execute
+            execute("PRAGMA journal_mode = WAL")
+            execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        except sqlite3.Error as error:
+            raise LedgerUnavailable(str(error)) from error
+        self._execute = execute
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    # Leases
+
+    def exchange(
+        self,
+        journal_id: str,
+        returns: Sequence[GiveBack],
+        requests: Sequence[DrawRequest],
+    ) -> list[Draw]:
+        """See LeaseStore."""
+        with self._transaction():
+            for item in returns:
+                self._move(item.lease_id, item.account_id, item.amount, "return")
+            draws = [self._draw(journal_id, item) for item in requests]
+            self._reach(returns, requests, "before")
+        self._reach(returns, requests, "after")
+        return draws
+
+    def _reach(
+        self, returns: Sequence[GiveBack], requests: Sequence[DrawRequest], when: str
+    ) -> None:
+        if returns:
+            reach(f"return.{when}_commit")
+        if requests:
+            reach(f"draw.{when}_commit")
+
+    def _draw(self, journal_id: str, request: DrawRequest) -> Draw:
+        """Serve one request within a transaction."""
+        row = self._execute(
+            "SELECT balance, credit_line FROM accounts"
+            " WHERE id = ? AND kind = 'available'",
+            (request.account_id,),
+        ).fetchone()
+        if row is None:
+            return Draw("", 0, strict=True)
+        balance, line = row
+        wish = max(request.need, request.slice)
+        if line is None:
+            amount, strict = wish, False
+        else:
+            left = max(0, balance + line)
+            amount = min(wish, left // 4)
+            strict = amount < max(request.need, request.unit, 1)
+            if strict:
+                amount = min(request.need, left)
+        if amount == 0:
+            return Draw("", 0, strict, self._elsewhere(journal_id, request))
+        lease_id = self._lease(journal_id, request.account_id)
+        self._move(request.account_id, lease_id, amount, "draw")
+        short = amount < request.need
+        elsewhere = short and self._elsewhere(journal_id, request)
+        return Draw(lease_id, amount, strict, elsewhere)
+
+    def _elsewhere(self, journal_id: str, request: DrawRequest) -> bool:
+        """Whether another journal's lease of this account still has money."""
+        return bool(
+            self._execute(
+                "SELECT EXISTS (SELECT 1 FROM leases JOIN accounts"
+                " ON accounts.id = leases.account_id WHERE available_id = ?"
+                " AND owner <> ? AND state = 'open' AND balance > 0)",
+                (request.account_id, journal_id),
+            ).fetchone()[0]
+        )
+
+    def _lease(self, journal_id: str, account_id: str) -> str:
+        """The journal's lease account: its own, a returned one, or a new one."""
+        rows = self._execute(
+            "SELECT account_id, owner, state FROM leases WHERE available_id = ?",
+            (account_id,),
+        ).fetchall()
+        returned = ""
+        for lease_id, owner, state in rows:
+            if state == OPEN and owner == journal_id:
+                return str(lease_id)
+            if state != OPEN:
+                returned = lease_id
+        if returned:
+            self._execute(
+                "UPDATE leases SET owner = ?, state = ?, epoch = epoch + 1"
+                " WHERE account_id = ?",
+                (journal_id, OPEN, returned),
+            )
+            return returned
+        lease_id = f"{LEASE}:{len(rows) + 1}:{account_id}"
+        created = self._clock()
+        self._execute(
+            "INSERT INTO accounts (id, kind, balance, credit_line, created_ms)"
+            " VALUES (?, ?, 0, 0, ?)",
+            (lease_id, LEASE, created),
+        )
+        self._execute(
+            "INSERT INTO leases"
+            " (account_id, available_id, owner, epoch, state, created_ms)"
+            " VALUES (?, ?, ?, 1, ?, ?)",
+            (lease_id, account_id, journal_id, OPEN, created),
+        )
+        return lease_id
+
+    def _move(self, source: str, target: str, amount: int, kind: str) -> None:
+        """Transfer between an account and its lease."""
+        account = target if kind == "return" else source
+        cursor = self._execute(
+            "INSERT INTO transfers (kind, account_id, created_ms) VALUES (?, ?, ?)",
+            (kind, account, self._clock()),
+        )
+        number = cursor.lastrowid
+        self._execute(
+            "INSERT INTO entries (transfer_id, account_id, amount)"
+            " VALUES (?, ?, ?), (?, ?, ?)",
+            (number, source, -amount, number, target, amount),
+        )
+        self._add(source, -amount)
+        self._add(target, amount)
+
+    def _add(self, account_id: str, amount: int) -> None:
+        """Change a balance; the account must be there."""
+        changed = self._execute(
+            "UPDATE accounts SET balance = balance + ? WHERE id = ?",
+            (amount, account_id),
+        ).rowcount
+        if changed != 1:
+            raise sqlite3.IntegrityError(f"there is no account {account_id!r}")
+
+    # Journals
+
+    def register(self, journal_id: str) -> int:
+        """See JournalStore."""
+        with self._transaction():
+            self._execute(
+                "INSERT OR IGNORE INTO journals (id, state, created_ms)"
+                " VALUES (?, ?, ?)",
+                (journal_id, OPEN, self._clock()),
+            )
+            drained_to, state = self._execute(
+                "SELECT drained_to, state FROM journals WHERE id = ?", (journal_id,)
+            ).fetchone()
+        if state != OPEN:
+            raise JournalMovedOn(journal_id)
+        return int(drained_to)
+
+    def post(
+        self, journal_id: str, settlements: Sequence[Settlement], position: int
+    ) -> None:
+        """See JournalStore."""
+
+        def write(unposted: Sequence[Settlement]) -> None:
+            with self._transaction():
+                self._advance(
+                    "UPDATE journals SET drained_to = ?"
+                    " WHERE id = ? AND state = 'open' AND drained_to < ?",
+                    (position, journal_id, position),
+                )
+                self._insert(unposted)
+                reach("drain.before_commit")
+
+        self._write_once(settlements, write)
+        reach("drain.after_commit")
+
+    def finish(
+        self, journal_id: str, settlements: Sequence[Settlement], state: str
+    ) -> None:
+        """See JournalStore."""
+
+        def write(unposted: Sequence[Settlement]) -> None:
+            with self._transaction():
+                self._advance(
+                    "UPDATE journals SET state = ? WHERE id = ? AND state = 'open'",
+                    (state, journal_id),
+                )
+                self._insert(unposted)
+                self._return_leases(journal_id)
+                reach("recovery.before_commit")
+
+        self._write_once(settlements, write)
+        reach("recovery.after_commit")
+
+    def _advance(self, statement: str, values: tuple[str | int, ...]) -> None:
+        """Move a journal on; one that does not move has been finished."""
+        if self._execute(statement, values).rowcount != 1:
+            raise JournalMovedOn
+
+    def _write_once(
+        self,
+        settlements: Sequence[Settlement],
+        write: Callable[[Sequence[Settlement]], None],
+    ) -> None:
+        """Write settlements; if the ledger has some of them, only the others.
+
+        That some are there already happens only after a power loss or a fault,
+        so it is not looked up before.
+        """
+        try:
+            write(settlements)
+        except LedgerUnavailable as error:
+            if not isinstance(error.__cause__, sqlite3.IntegrityError):
+                raise
+            write(self._unposted(settlements))
+
+    def _return_leases(self, journal_id: str) -> None:
+        """Give back what a journal's leases hold, and free them for others."""
+        for lease_id, account_id, balance in self._execute(
+            "SELECT leases.account_id, available_id, balance FROM leases"
+            " JOIN accounts ON accounts.id = leases.account_id"
+            " WHERE owner = ? AND state = ? ORDER BY available_id",
+            (journal_id, OPEN),
+        ).fetchall():
+            if balance:
+                self._move(lease_id, account_id, balance, "return")
+        self._execute(
+            "UPDATE leases SET state = 'returned' WHERE owner = ?", (journal_id,)
+        )
+
+    def unfinished(self) -> list[str]:
+        """See JournalStore."""
+        rows = self._execute("SELECT id FROM journals WHERE state = ?", (OPEN,))
+        return [row[0] for row in rows]
+
+    def lease_ids(self, journal_id: str) -> dict[str, str]:
+        """See JournalStore."""
+        rows = self._execute(
+            "SELECT available_id, account_id FROM leases WHERE owner = ? AND state = ?",
+            (journal_id, OPEN),
+        )
+        return dict(rows.fetchall())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit on leaving; roll back and translate the driver's errors."""
+        try:
+            self._execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise LedgerUnavailable(str(error)) from error
+
+    def _unposted(self, settlements: Sequence[Settlement]) -> list[Settlement]:
+        """Those of the settlements whose calls have not ended in the ledger."""
+        missing = {item.call_id: item for item in reversed(settlements)}
+        names = list(missing)
+        for start in range(0, len(names), NAMES_PER_QUERY):
+            some = names[start : start + NAMES_PER_QUERY]
+            for (found,) in self._execute(
+                f"SELECT reference FROM transfers WHERE reference IN ({_marks(some)})",
+                some,
+            ).fetchall():
+                del missing[found]
+        return list(reversed(missing.values()))
+
+    def _insert(self, settlements: Sequence[Settlement]) -> None:
+        """Insert the rows of settlements and change the balances they touch."""
+        if not settlements:
+            return
+        funds = Funds(self._balances(touched_accounts(settlements)))
+        first = self._execute(
+            "SELECT coalesce(max(id), 0) + 1 FROM transfers"
+        ).fetchone()[0]
+        rows = Rows(first)
+        for settlement in settlements:
+            rows.add(settlement, funds)
+        self._insert_rows("transfers", TRANSFER_COLUMNS, rows.transfers)
+        self._insert_rows("entries", ENTRY_COLUMNS, rows.entries)
+        self._insert_rows("calls", CALL_COLUMNS, rows.calls)
+        for account_id in sorted(funds.taken):
+            self._add(account_id, -funds.taken[account_id])
+
+    def _balances(self, accounts: list[str]) -> dict[str, tuple[int, int | None]]:
+        """Balance and credit line of each account that there is."""
+        found: dict[str, tuple[int, int | None]] = {}
+        for start in range(0, len(accounts), NAMES_PER_QUERY):
+            names = accounts[start : start + NAMES_PER_QUERY]
+            for name, balance, line in self._execute(
+                f"SELECT id, balance, credit_line FROM accounts WHERE id IN {_marks(names)}",  # noqa: S608, E501 - marks only
+                names,
+            ):
+                found[name] = (balance, line)
+        return found
+
+    def _insert_rows(
+        self, table: str, columns: tuple[str, ...], values: list[Value]
+    ) -> None:
+        """Insert flat rows, many per statement."""
+        width = len(columns)
+        row = f"({','.join('?' * width)})"
+        head = f"INSERT INTO {table} ({','.join(columns)}) VALUES "  # noqa: S608 - our own names
+        for chunk in in_chunks(values, width, ROWS_PER_STATEMENT):
+            self._execute(head + ",".join([row] * (len(chunk) // width)), chunk)

@@ -1,0 +1,172 @@
+"""A batch of settlements as rows: who pays what, decided without the database.
+
+Each settlement becomes one transfer, its entries (none when nothing is
+charged) and one row of `calls`. A price is paid from the lease as far as the
+settlement says and the lease holds, then from the account down to its credit
+line, and what is still missing by the house's `overrun` account.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import astuple
+
+from posthouse.billing.records import Settlement
+from posthouse.wire.json import encode
+
+REVENUE = "revenue"
+OVERRUN = "overrun"
+FUNDING = "funding"
+COST = "cost"
+HOUSE_ACCOUNTS = (REVENUE, OVERRUN, FUNDING, COST)
+SETTLE = "settle"
+VOID = "void"
+ABOVE_HOLD = "above_hold"
+
+TRANSFER_COLUMNS = (
+    "id",
+    "kind",
+    "reference",
+    "account_id",
+    "held",
+    "excess",
+    "reason",
+    "price_version",
+    "created_ms",
+)
+ENTRY_COLUMNS = ("transfer_id", "account_id", "amount")
+CALL_COLUMNS = (
+    "seq",
+    "id",
+    "created_ms",
+    "key_id",
+    "operation",
+    "dialect",
+    "streamed",
+    "requested_model",
+    "channel",
+    "upstream_model",
+    "usage",
+    "usage_source",
+    "cost",
+    "list_price",
+    "price",
+    "price_version",
+    "status",
+    "outcome",
+    "error_code",
+    "first_token_ms",
+    "total_ms",
+    "attempts",
+)
+USAGE = 9
+ATTEMPTS = 20
+"""Where the parts of a CallRecord stand that are kept as JSON."""
+
+Value = str | int | None
+
+
+class Funds:
+    """What can be taken from the accounts of a batch, and what was taken."""
+
+    def __init__(self, balances: dict[str, tuple[int, int | None]]) -> None:
+        """Begin with (balance, credit line or None for unlimited) by account."""
+        self._left = {
+            account: None if line is None else balance + line
+            for account, (balance, line) in balances.items()
+        }
+        self.taken: dict[str, int] = {}
+        """Nano-dollars taken by account, only accounts that paid."""
+
+    def cover(self, lease: str, amount: int) -> bool:
+        """Take the whole amount from a lease, or nothing if it is not there."""
+        left = self._left.get(lease)
+        if left is None or left < amount:
+            return False
+        self._left[lease] = left - amount
+        self.taken[lease] = self.taken.get(lease, 0) + amount
+        return True
+
+    def take(self, account: str, amount: int) -> int:
+        """Take at most `amount`, as much as is there; give how much it was."""
+        left = self._left.get(account, 0)
+        if left is not None:
+            amount = max(0, min(amount, left))
+            self._left[account] = left - amount
+        if amount:
+            self.taken[account] = self.taken.get(account, 0) + amount
+        return amount
+
+
+class Rows:
+    """The rows of a batch, flat: each list holds one value per column and row."""
+
+    def __init__(self, first_id: int) -> None:
+        """Number transfers from `first_id` on."""
+        self._ids = itertools.count(first_id)
+        self.transfers: list[Value] = []
+        self.entries: list[Value] = []
+        self.calls: list[Value] = []
+
+    def add(self, settlement: Settlement, funds: Funds) -> None:
+        """Add one settlement."""
+        call_id, account, lease, held, paid, reason, record = astuple(settlement)
+        number = next(self._ids)
+        values = list(astuple(record))
+        kind, price, excess = VOID, 0, 0
+        if not reason:
+            kind, price = SETTLE, record.price
+        if price:
+            if price == paid and funds.cover(lease, paid):
+                self.entries += (number, lease, -paid, number, REVENUE, price)
+            else:
+                reason = self._charge(number, settlement, funds)
+            if price > held:
+                excess = price - held
+                reason = reason or ABOVE_HOLD
+        version, ended_ms = record.price_version, record.created_ms + record.total_ms
+        self.transfers += (
+            *(number, kind, call_id, account, held, excess, reason),
+            *(version, ended_ms),
+        )
+        values[USAGE] = encode(values[USAGE]).decode()
+        values[ATTEMPTS] = encode(values[ATTEMPTS]).decode()
+        self.calls.append(number)
+        self.calls += values
+
+    def _charge(self, number: int, settlement: Settlement, funds: Funds) -> str:
+        """Enter a price that the lease does not cover; give the reason."""
+        price = settlement.record.price
+        legs: dict[str, int] = {}
+        missing = price
+        for account, most in (
+            (settlement.lease_id, settlement.paid),
+            (settlement.account_id, price),
+        ):
+            part = funds.take(account, min(most, missing))
+            if part:
+                legs[account] = -part
+                missing -= part
+        if missing:
+            legs[OVERRUN] = -missing
+        legs[REVENUE] = price
+        for account, amount in legs.items():
+            self.entries += (number, account, amount)
+        return OVERRUN if missing else ""
+
+
+def touched_accounts(settlements: Sequence[Settlement]) -> list[str]:
+    """Accounts whose balance a batch may change, in order of their ids."""
+    names = {item.lease_id for item in settlements}
+    names.update(item.account_id for item in settlements if item.record.price)
+    return sorted(names - {""})
+
+
+def in_chunks(values: list[Value], width: int, most: int) -> Iterator[list[Value]]:
+    """Cut flat rows into groups of 2ⁿ rows, at most `most`, few sizes in all."""
+    start, size = 0, most
+    while start < len(values):
+        while size > 1 and start + size * width > len(values):
+            size //= 2
+        yield values[start : start + size * width]
+        start += size * width
