@@ -39,8 +39,14 @@ PRICED_UNITS = tuple(
     for name in PriceSpec.__struct_fields__
     if name not in {"model", "channel", "free"}
 )
-# Nine decimals of a dollar are one unit of money; more cannot be kept.
-_DECIMAL = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+PRICED_APIECE = frozenset(
+    {"image", "second", "character", "page", "search", "task", "request"}
+)
+"""Units whose price is for one; the others' is for a million."""
+# Money is kept to nine decimals of a dollar, prices as that per million units.
+MONEY_PLACES = 9
+APIECE_PLACES = 15
+_DECIMAL = re.compile(r"[0-9]{1,9}(?:\.(?P<places>[0-9]{1,15}))?")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
 _OWNED_HEADERS = frozenset(
@@ -260,7 +266,10 @@ def _is_json(value: Any) -> bool:
         return all(_is_json(member) for member in value)
     if isinstance(value, float):
         return math.isfinite(value)
-    return isinstance(value, str | int)
+    if isinstance(value, int):
+        # Greater ones do not survive a JSON reader.
+        return -(2**63) <= value < 2**63
+    return isinstance(value, str)
 
 
 def check_key(spec: KeySpec) -> Iterator[Problem]:
@@ -298,12 +307,18 @@ def check_key_strength(value: str) -> None:
         raise ValueError(f"a key has {MIN_KEY_LENGTH} to {MAX_KEY_LENGTH} characters")
 
 
-def check_decimal(text: str) -> None:
-    """Raise ValueError unless this is digits, with at most nine after a point."""
-    if not _DECIMAL.fullmatch(text):
+def check_decimal(text: str, places: int = MONEY_PLACES) -> None:
+    """Raise ValueError unless this is digits, with at most so many after a point."""
+    found = _DECIMAL.fullmatch(text)
+    if not found or len(found["places"] or "") > places:
         raise ValueError(
-            f"{text!r} is not a decimal such as 2.50, up to nine places, not negative"
+            f"{text!r} is not a decimal such as 2.50, up to {places} places, "
+            "not negative"
         )
+
+
+def _check_apiece(text: str) -> None:
+    check_decimal(text, APIECE_PLACES)
 
 
 def check_price(spec: PriceSpec) -> Iterator[Problem]:
@@ -317,7 +332,8 @@ def check_price(spec: PriceSpec) -> Iterator[Problem]:
         if (amount := getattr(spec, unit)) is not None
     }
     for unit, amount in given.items():
-        yield from _refusals((unit,), check_decimal, amount, unit)
+        check = _check_apiece if unit in PRICED_APIECE else check_decimal
+        yield from _refusals((unit,), check, amount, unit)
     if spec.free and given:
         yield ("free",), "an entry is either free or has prices"
     elif not spec.free and not given:

@@ -1,0 +1,95 @@
+"""The feed of changes: how every process learns what another has written.
+
+A change is written in the transaction that it tells of. Its subject says what
+to forget: `configuration`, `key:<id>` or `account:<id>`.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from posthouse.storage.schema import changes
+
+CONFIGURATION = "configuration"
+KEY_PREFIX = "key:"
+MOST_AT_ONCE = 1000
+
+
+class Changes(Struct, frozen=True):
+    """What has changed since the last look."""
+
+    seq: int
+    """The last change seen; where the next look begins."""
+    configuration: bool
+    """Whether channels, prices or fallbacks must be read again."""
+    keys: tuple[str, ...]
+    """The ids of keys to forget."""
+    others: tuple[str, ...]
+    """Further subjects, as they were written."""
+    gap: bool
+    """Whether some may have been missed: forget everything and read again."""
+
+
+def key_subject(key_id: str) -> str:
+    """Name the change of a key."""
+    return KEY_PREFIX + key_id
+
+
+async def append(
+    connection: AsyncConnection, subjects: Iterable[str], created_ms: int
+) -> None:
+    """Tell of changes in the transaction that makes them."""
+    rows = [
+        {"subject": subject, "created_ms": created_ms}
+        for subject in dict.fromkeys(subjects)
+    ]
+    if rows:
+        await connection.execute(insert(changes), rows)
+
+
+async def latest(connection: AsyncConnection) -> int:
+    """Give the number of the last change; 0 before the first."""
+    found = await connection.scalar(select(func.max(changes.c.seq)))
+    return int(found or 0)
+
+
+async def since(connection: AsyncConnection, seq: int) -> Changes:
+    """Read the changes after a number, a bounded number of them at once."""
+    statement = (
+        select(changes.c.seq, changes.c.subject)
+        .where(changes.c.seq > seq)
+        .order_by(changes.c.seq)
+        .limit(MOST_AT_ONCE)
+    )
+    rows = (await connection.execute(statement)).all()
+    if not rows:
+        return Changes(seq, configuration=False, keys=(), others=(), gap=False)
+    subjects = dict.fromkeys(row.subject for row in rows)
+    keys = tuple(
+        subject.removeprefix(KEY_PREFIX)
+        for subject in subjects
+        if subject.startswith(KEY_PREFIX)
+    )
+    others = tuple(
+        subject
+        for subject in subjects
+        if subject != CONFIGURATION and not subject.startswith(KEY_PREFIX)
+    )
+    last = rows[-1].seq
+    return Changes(
+        seq=last,
+        configuration=CONFIGURATION in subjects,
+        keys=keys,
+        others=others,
+        gap=last - seq != len(rows),
+    )
+
+
+async def prune(connection: AsyncConnection, before_ms: int) -> int:
+    """Delete what was written before a time that every process has passed."""
+    result = await connection.execute(
+        delete(changes).where(changes.c.created_ms < before_ms)
+    )
+    return result.rowcount
