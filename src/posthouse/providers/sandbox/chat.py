@@ -17,6 +17,8 @@ from posthouse.wire import json
 
 CONTEXT = 128_000
 MAX_OUTPUT = 16_384
+SPOKEN_TOKENS = 2_000
+"""What a spoken answer counts as when a reply's size is judged."""
 QUOTE = 400
 """Characters of the prompt that an answer repeats."""
 THOUGHT = (
@@ -71,12 +73,7 @@ def answer(body: Body, directives: Directives) -> Chat:
     reasoning = "reasoning" in directives.behaviours
     limit = output_limit(body, reasoning=reasoning)
     if chat.tokens > CONTEXT:
-        raise RequestRefused(
-            f"This model's context length is {CONTEXT} tokens; the messages have "
-            f"{chat.tokens}.",
-            code="context_length_exceeded",
-            param="messages",
-        )
+        raise checks.too_long("messages", chat.tokens, CONTEXT)
     checks.sampling(body)
     checks.option(body, "reasoning_effort", EFFORTS)
     checks.option(body, "verbosity", ("low", "medium", "high"))
@@ -96,13 +93,19 @@ def answer(body: Body, directives: Directives) -> Chat:
         limited(numbered(whole, index, body), checks.stops(body), limit)
         for index in range(count)
     ]
+    top = top_logprobs(body)
+    audio = audio_format(body)
+    checks.reply_size(
+        sum(one.tokens for one in answers) * (1 + max(top, 0))
+        + (count * SPOKEN_TOKENS if audio else 0)
+    )
     return Chat(
         model=model,
         answers=answers,
         conversation=chat,
         legacy=legacy,
-        audio=audio_format(body),
-        top_logprobs=top_logprobs(body),
+        audio=audio,
+        top_logprobs=top,
         predicted=first_text((checks.member(body, "prediction") or {}).get("content")),
         tier=service_tier(body),
         include_usage=checks.include_usage(body),

@@ -47,14 +47,14 @@ def usage(chat: Chat) -> Document:
 
 def predicted_tokens(chat: Chat) -> tuple[int, int]:
     """Count a prediction's tokens that came true, and the others."""
-    predicted = tokens.split(chat.predicted)
-    said = tokens.split(chat.answers[0].content or "")
+    said = chat.answers[0].content or ""
+    predicted = tokens.split(chat.predicted[: len(said)])
     accepted = 0
-    for one, other in zip(predicted, said, strict=False):
+    for one, other in zip(predicted, tokens.split(said), strict=False):
         if one != other:
             break
         accepted += 1
-    return accepted, len(predicted) - accepted
+    return accepted, tokens.count(chat.predicted) - accepted
 
 
 def document(chat: Chat, identity: Identity) -> Document:

@@ -7,6 +7,7 @@ Each reader gives the field's value, None when it is absent or null, and raises
 from collections.abc import Collection
 from typing import Any
 
+from posthouse.providers.sandbox import tokens
 from posthouse.providers.sandbox.refusal import RequestRefused
 
 Body = dict[str, Any]
@@ -47,6 +48,15 @@ def invalid_value(name: str, value: Any, allowed: Collection[str]) -> RequestRef
     return RequestRefused(
         f"Invalid value for '{name}': '{str(value)[:100]}'. Supported are: {listed}.",
         code="invalid_value",
+        param=name,
+    )
+
+
+def too_long(name: str, count: int, most: int) -> RequestRefused:
+    """Refuse a prompt that is longer than the model's context."""
+    return RequestRefused(
+        f"This model's context length is {most} tokens; '{name}' has {count}.",
+        code="context_length_exceeded",
         param=name,
     )
 
@@ -182,6 +192,16 @@ def sampling(body: Body) -> None:
     integer(body, "seed", -(2**63), 2**63 - 1)
     member(body, "logit_bias")
     string(body, "user")
+
+
+def reply_size(count: int) -> None:
+    """Refuse a reply that would be too much work."""
+    if count > tokens.MAX_REPLY_TOKENS:
+        raise RequestRefused(
+            f"The sandbox makes at most {tokens.MAX_REPLY_TOKENS} tokens in one "
+            f"reply, log probabilities included; {count} were asked for.",
+            code="invalid_value",
+        )
 
 
 def include_usage(body: Body) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from posthouse.providers.sandbox import checks, tokens
-from posthouse.providers.sandbox.chat import FILLER, MAX_OUTPUT
+from posthouse.providers.sandbox.chat import CONTEXT, FILLER, MAX_OUTPUT
 from posthouse.providers.sandbox.checks import Body
 from posthouse.providers.sandbox.directives import Directives, from_prompt
 from posthouse.providers.sandbox.identity import (
@@ -63,6 +63,9 @@ def answer(body: Body, directives: Directives) -> Completion:
     echo = checks.boolean(body, "echo") or False
     suffix = checks.string(body, "suffix") or ""
     top = checks.integer(body, "logprobs", 0, 5)
+    prompt_tokens = sum(size for _, size in prompts) + tokens.count(suffix)
+    if prompt_tokens > CONTEXT:
+        raise checks.too_long("prompt", prompt_tokens, CONTEXT)
     texts = []
     for prompt, _ in prompts:
         for index in range(count):
@@ -71,10 +74,12 @@ def answer(body: Body, directives: Directives) -> Completion:
             texts.append(
                 Text(prompt + made.text, made.finish, made.tokens) if echo else made
             )
+    size = sum(tokens.count(text.text) for text in texts)
+    checks.reply_size(size * (1 + (top or 0)))
     return Completion(
         model=model,
         texts=texts,
-        prompt_tokens=sum(size for _, size in prompts) + tokens.count(suffix),
+        prompt_tokens=prompt_tokens,
         discarded_tokens=(best - count) * sum(text.tokens for text in texts[::count]),
         top_logprobs=-1 if top is None else top,
         include_usage=checks.include_usage(body),

@@ -45,7 +45,7 @@ def read(body: Body) -> Conversation:
     if messages is None:
         raise checks.missing("messages")
     found = Conversation()
-    awaited: list[str] = []
+    awaited: set[str] = set()
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         if not isinstance(message, dict):
@@ -60,7 +60,7 @@ def read(body: Body) -> Conversation:
     return found
 
 
-def answered(message: Body, role: str, where: str, awaited: list[str]) -> list[str]:
+def answered(message: Body, role: str, where: str, awaited: set[str]) -> set[str]:
     """Check that tool results follow their calls; give the calls still open."""
     if role == "tool":
         call = message.get("tool_call_id")
@@ -72,19 +72,20 @@ def answered(message: Body, role: str, where: str, awaited: list[str]) -> list[s
                 f"the assistant message before it; '{call[:64]}' does not.",
                 param=f"{where}.tool_call_id",
             )
-        return [other for other in awaited if other != call]
+        awaited.discard(call)
+        return awaited
     if awaited:
         raise unanswered(awaited, int(where[9:-1]))
-    return [
+    return {
         str(call.get("id"))
         for call in message.get("tool_calls") or ()
         if isinstance(call, dict)
-    ]
+    }
 
 
-def unanswered(calls: list[str], index: int) -> RequestRefused:
+def unanswered(calls: set[str], index: int) -> RequestRefused:
     """Refuse a chat that leaves tool calls without results."""
-    listed = ", ".join(call[:64] for call in calls)
+    listed = ", ".join(call[:64] for call in sorted(calls)[:5])
     return RequestRefused(
         "Every id in an assistant message's 'tool_calls' must be answered by a "
         f"message of role 'tool' right after it; unanswered: {listed}.",
@@ -108,7 +109,7 @@ def read_message(found: Conversation, message: Body, role: str, where: str) -> N
     elif role in ("system", "developer"):
         found.system = text
     if role in ("tool", "function"):
-        found.results = [*found.results, text]
+        found.results.append(text)
     else:
         found.results = []
     found.last_role = role

@@ -19,7 +19,7 @@ from posthouse.providers.sandbox.reply import Pace
 PREFIX = "sandbox"
 MAX_DELAY = 3600.0
 MAX_LENGTH = 100_000
-MAX_PARALLEL = 32
+MAX_PARALLEL = 16
 
 BEHAVIOURS = frozenset({"refusal", "content-filter", "no-tools", "echo", "reasoning"})
 """Directives without an argument that change an answer and break nothing."""

@@ -25,7 +25,7 @@ from posthouse.providers.sandbox.directives import (
     from_model,
     from_prompt,
 )
-from posthouse.providers.sandbox.identity import CREATED, identify
+from posthouse.providers.sandbox.identity import CREATED, Identity, identify
 from posthouse.providers.sandbox.refusal import RequestRefused
 from posthouse.providers.sandbox.reply import (
     Pace,
@@ -74,10 +74,11 @@ def answer(request: UpstreamRequest) -> Script:
     directives = read_directives(body)
     if directives.status:
         return render(faults.error_reply(directives.status), directives.pace)
+    identity = identify(request.body)
     if not directives.fault:
-        return render(OPERATIONS[path](body, directives), directives.pace)
+        return render(OPERATIONS[path](body, directives, identity), directives.pace)
     try:
-        reply = OPERATIONS[path](body, directives)
+        reply = OPERATIONS[path](body, directives, identity)
     except RequestRefused as refused:
         reply = refused.reply()
     return faults.FAULTS[directives.fault](reply, directives.pace)
@@ -118,10 +119,9 @@ def models() -> Reply:
     return json_reply({"object": "list", "data": listed})
 
 
-def reply_to_chat(body: Body, directives: Directives) -> Reply:
+def reply_to_chat(body: Body, directives: Directives, identity: Identity) -> Reply:
     """Answer a chat."""
     answered = chat.answer(body, directives)
-    identity = identify(body)
     if body.get("stream"):
         chunks = chat_reply.chunks(answered, identity)
         return stream_reply(usages.distorted_chunks(chunks, directives))
@@ -129,10 +129,11 @@ def reply_to_chat(body: Body, directives: Directives) -> Reply:
     return json_reply(usages.distorted(document, directives))
 
 
-def reply_to_completion(body: Body, directives: Directives) -> Reply:
+def reply_to_completion(
+    body: Body, directives: Directives, identity: Identity
+) -> Reply:
     """Answer a completion."""
     answered = completions.answer(body, directives)
-    identity = identify(body)
     if body.get("stream"):
         chunks = completions.chunks(answered, identity)
         return stream_reply(usages.distorted_chunks(chunks, directives))
@@ -140,17 +141,17 @@ def reply_to_completion(body: Body, directives: Directives) -> Reply:
     return json_reply(usages.distorted(document, directives))
 
 
-def reply_to_embedding(body: Body, directives: Directives) -> Reply:
+def reply_to_embedding(body: Body, directives: Directives, _: Identity) -> Reply:
     """Answer an embedding request."""
     return json_reply(usages.distorted(embeddings.answer(body), directives))
 
 
-def reply_to_moderation(body: Body, _: Directives) -> Reply:
+def reply_to_moderation(body: Body, _: Directives, identity: Identity) -> Reply:
     """Answer a moderation request."""
-    return json_reply(moderations.answer(body, identify(body)))
+    return json_reply(moderations.answer(body, identity))
 
 
-OPERATIONS: dict[str, Callable[[Body, Directives], Reply]] = {
+OPERATIONS: dict[str, Callable[[Body, Directives, Identity], Reply]] = {
     "chat/completions": reply_to_chat,
     "completions": reply_to_completion,
     "embeddings": reply_to_embedding,

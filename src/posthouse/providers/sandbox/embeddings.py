@@ -11,13 +11,20 @@ from posthouse.providers.sandbox import checks, completions, tokens
 from posthouse.providers.sandbox.checks import Body
 from posthouse.providers.sandbox.refusal import RequestRefused
 
-DIMENSIONS = 1536
-MAX_DIMENSIONS = 4096
+DIMENSIONS = 256
+MAX_DIMENSIONS = 3072
 MAX_INPUTS = 2048
 MAX_INPUT_TOKENS = 8192
-SPREAD = 16
+MAX_REQUEST_TOKENS = 100_000
+MAX_NUMBERS = 600_000
+SPREAD = 8
 """Dimensions that one word adds to or takes from."""
+MAX_WORDS = 64
+"""Different words of a text that its vector is made from, the first ones."""
 WORD = re.compile(r"\w+")
+
+Vector = dict[int, float]
+"""The numbers that are not zero, by dimension."""
 
 
 def answer(body: Body) -> dict[str, Any]:
@@ -27,17 +34,24 @@ def answer(body: Body) -> dict[str, Any]:
     dimensions = checks.integer(body, "dimensions", 1, MAX_DIMENSIONS) or DIMENSIONS
     form = checks.option(body, "encoding_format", ("float", "base64")) or "float"
     checks.string(body, "user")
-    vectors = [vector(words, dimensions) for words, _ in inputs]
     count = sum(size for _, size in inputs)
+    if count > MAX_REQUEST_TOKENS or len(inputs) * dimensions > MAX_NUMBERS:
+        raise RequestRefused(
+            f"The sandbox takes at most {MAX_REQUEST_TOKENS} tokens and gives at most "
+            f"{MAX_NUMBERS} numbers at once.",
+            code="invalid_value",
+            param="input",
+        )
+    write = floats if form == "float" else packed
     return {
         "object": "list",
         "data": [
             {
                 "object": "embedding",
                 "index": index,
-                "embedding": vector if form == "float" else packed(vector),
+                "embedding": write(vector(words, dimensions), dimensions),
             }
-            for index, vector in enumerate(vectors)
+            for index, (words, _) in enumerate(inputs)
         ],
         "model": model,
         "usage": {"prompt_tokens": count, "total_tokens": count},
@@ -77,27 +91,32 @@ def read_input(value: Any) -> tuple[list[str], int]:
     return words, size
 
 
-def vector(words: list[str], dimensions: int) -> list[float]:
+def vector(words: list[str], dimensions: int) -> Vector:
     """Make a unit vector: each word adds to or takes from a few dimensions."""
-    sums = [0.0] * dimensions
-    for word in words:
-        digest = hashlib.blake2b(word.encode(), digest_size=SPREAD * 3).digest()
-        for place in range(0, SPREAD * 3, 3):
-            index = (digest[place] << 8 | digest[place + 1]) % dimensions
-            sums[index] += 1.0 if digest[place + 2] & 1 else -1.0
-    size = math.sqrt(sum(value * value for value in sums))
+    sums: Vector = {}
+    for word in list(dict.fromkeys(words))[:MAX_WORDS]:
+        digest = hashlib.blake2b(word.encode(), digest_size=2 * SPREAD).digest()
+        for value in struct.unpack(f"<{SPREAD}H", digest):
+            index = (value >> 1) % dimensions
+            sums[index] = sums.get(index, 0.0) + (1.0 if value & 1 else -1.0)
+    size = math.sqrt(sum(value * value for value in sums.values()))
     if size == 0:
         # The words cancelled out, which few dimensions make possible.
-        sums[0] = size = 1.0
-    return [single(value / size) for value in sums]
+        return {0: 1.0}
+    return {index: value / size for index, value in sums.items() if value}
 
 
-def single(value: float) -> float:
-    """Round to what a 32-bit float holds, so that both encodings agree."""
-    rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]
-    return rounded
+def packed(values: Vector, dimensions: int) -> str:
+    """Write a vector as base64 of little-endian 32-bit floats."""
+    data = bytearray(4 * dimensions)
+    for index, value in values.items():
+        struct.pack_into("<f", data, 4 * index, value)
+    return base64.b64encode(data).decode()
 
 
-def packed(values: list[float]) -> str:
-    """Encode a vector as base64 of little-endian 32-bit floats."""
-    return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+def floats(values: Vector, dimensions: int) -> list[float]:
+    """Write a vector as numbers, rounded as the other encoding rounds them."""
+    written = [0.0] * dimensions
+    for index, value in values.items():
+        written[index] = struct.unpack("<f", struct.pack("<f", value))[0]
+    return written

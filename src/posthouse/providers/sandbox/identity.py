@@ -1,15 +1,14 @@
 """Names and numbers that a reply needs and that only the request decides."""
 
 import hashlib
-from typing import Any
 
 from msgspec import Struct
-
-from posthouse.wire import json
 
 CREATED = 1_700_000_000
 """Every reply's `created`: the sandbox has no clock."""
 FINGERPRINT = "sandbox"
+SAMPLE = 65_536
+"""Bytes at either end of a body that its ids depend on."""
 
 
 class Identity(Struct, frozen=True):
@@ -22,9 +21,10 @@ class Identity(Struct, frozen=True):
         return f"{prefix}{self.digest[index : index + 24]}"
 
 
-def identify(body: Any) -> Identity:
+def identify(data: bytes) -> Identity:
     """Derive ids from a request's body; equal requests get equal ids."""
-    return Identity(hashlib.blake2b(json.encode(body), digest_size=64).hexdigest())
+    sample = data[:SAMPLE] + data[-SAMPLE:]
+    return Identity(hashlib.blake2b(sample, digest_size=64).hexdigest())
 
 
 def logprob(place: int, rank: int = 0) -> float:

@@ -11,9 +11,9 @@ from typing import Any
 from posthouse.providers.sandbox.patterns import matching_text
 from posthouse.providers.sandbox.refusal import RequestRefused
 
-MAX_NODES = 10_000
+MAX_NODES = 2_000
 MAX_DEPTH = 48
-MAX_STRING = 10_000
+MAX_STRING = 1_000
 COMBINED = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
 
 FORMATS = {

@@ -6,6 +6,7 @@ from typing import Any
 from posthouse.providers.sandbox import checks
 from posthouse.providers.sandbox.checks import Body
 from posthouse.providers.sandbox.identity import Identity
+from posthouse.providers.sandbox.refusal import RequestRefused
 
 WORDS: dict[str, tuple[str, ...]] = {
     "harassment": ("harass", "bully"),
@@ -38,18 +39,28 @@ FLAGGED = 0.97
 CLEAN = 0.0003
 DEFAULT_MODEL = "omni-moderation-latest"
 
-PATTERNS = {
-    category: re.compile(rf"\b(?:{'|'.join(words)})", re.IGNORECASE)
-    for category, words in WORDS.items()
-}
+MAX_CHARACTERS = 500_000
+FLAGGING = re.compile(
+    r"\b(?:"
+    + "|".join(sorted({word for some in WORDS.values() for word in some}))
+    + ")",
+    re.IGNORECASE,
+)
 
 
 def answer(body: Body, identity: Identity) -> dict[str, Any]:
     """Answer a moderation request; raises RequestRefused."""
+    inputs = read_inputs(body)
+    if sum(len(text) for text, _ in inputs) > MAX_CHARACTERS:
+        raise RequestRefused(
+            f"The sandbox judges at most {MAX_CHARACTERS} characters at once.",
+            code="invalid_value",
+            param="input",
+        )
     return {
         "id": identity.make("modr-"),
         "model": checks.string(body, "model") or DEFAULT_MODEL,
-        "results": [judge(text, kinds) for text, kinds in read_inputs(body)],
+        "results": [judge(text, kinds) for text, kinds in inputs],
     }
 
 
@@ -79,9 +90,9 @@ def read_inputs(body: Body) -> list[tuple[str, list[str]]]:
 
 def judge(text: str, kinds: list[str]) -> dict[str, Any]:
     """Judge one input."""
+    found = {word.lower() for word in FLAGGING.findall(text)}
     categories = {
-        category: pattern.search(text) is not None
-        for category, pattern in PATTERNS.items()
+        category: not found.isdisjoint(words) for category, words in WORDS.items()
     }
     return {
         "flagged": any(categories.values()),

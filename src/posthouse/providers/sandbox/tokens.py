@@ -5,6 +5,9 @@ Parts that are not text have a fixed count.
 """
 
 TOKEN_CHARACTERS = 4
+MAX_REPLY_TOKENS = 20_000
+"""For all choices of one reply together: the sandbox shares its process with
+everybody's calls, so no reply may take long to make."""
 MESSAGE_TOKENS = 3
 """What a message costs beside its text."""
 IMAGE_TOKENS = 85

@@ -13,7 +13,7 @@ from posthouse.providers.sandbox import checks
 from posthouse.providers.sandbox.checks import Body
 from posthouse.providers.sandbox.conversation import Conversation
 from posthouse.providers.sandbox.directives import Directives
-from posthouse.providers.sandbox.instances import instance
+from posthouse.providers.sandbox.instances import MAX_DEPTH, instance
 from posthouse.providers.sandbox.refusal import RequestRefused
 from posthouse.wire import json
 
@@ -84,10 +84,12 @@ def read_tool(tool: Any, kind: str, where: str) -> Tool:
     return Tool(kind, name, schema, f"{where}.parameters")
 
 
-def check_strict(schema: Any, where: str) -> None:
+def check_strict(schema: Any, where: str, depth: int = 0) -> None:
     """Refuse an object schema that strict mode does not take."""
     if not isinstance(schema, dict):
         return
+    if depth > MAX_DEPTH:
+        raise strict_refusal(where, "a schema may not be nested so deeply")
     properties = schema.get("properties")
     if isinstance(properties, dict):
         if schema.get("additionalProperties") is not False:
@@ -98,8 +100,8 @@ def check_strict(schema: Any, where: str) -> None:
         if absent:
             raise strict_refusal(where, f"'required' must name '{absent[0]}'")
         for name, item in properties.items():
-            check_strict(item, f"{where}.properties.{name}")
-    check_strict(schema.get("items"), f"{where}.items")
+            check_strict(item, f"{where}.properties.{name}", depth + 1)
+    check_strict(schema.get("items"), f"{where}.items", depth + 1)
 
 
 def strict_refusal(where: str, why: str) -> RequestRefused:

@@ -257,3 +257,36 @@ def test_no_request_whatever_makes_it_raise(
     played = ask(path, **body)
     assert played.status in (200, 400)
     assert played.headers["x-posthouse-sandbox"] == "true"
+
+
+GREEDY: list[tuple[str, dict[str, Any]]] = [
+    (
+        "/chat/completions",
+        {"n": 128, "messages": [USER | {"content": "sandbox:length-5000"}]},
+    ),
+    (
+        "/chat/completions",
+        {
+            "logprobs": True,
+            "top_logprobs": 20,
+            "messages": [USER | {"content": "sandbox:length-5000"}],
+        },
+    ),
+    (
+        "/chat/completions",
+        {"n": 100, "modalities": ["audio"], "audio": {"format": "wav"}},
+    ),
+    ("/completions", {"prompt": ["a" * 100_000] * 100, "echo": True}),
+    ("/completions", {"prompt": ["sandbox:length-5000 a"] * 100, "max_tokens": 5000}),
+    ("/embeddings", {"input": ["a"] * 2048, "dimensions": 3072}),
+    ("/embeddings", {"input": ["abcd " * 1000] * 1000}),
+    ("/moderations", {"input": "a" * 500_001}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), GREEDY)
+def test_what_would_hold_up_everybody_else_is_refused(
+    path: str, body: dict[str, Any]
+) -> None:
+    played = ask(path, **{"model": "sandbox", "messages": [USER], **body})
+    assert played.status == 400
