@@ -11,7 +11,7 @@ import re
 MAX_PATTERN = 500
 MAX_TEXT = 256
 CLASSES = {"d": "0", "w": "a", "s": " ", "D": "a", "W": "-", "S": "a"}
-COUNT = re.compile(r"(\*|\+|\?|\{(\d{1,6})(?:(,)(\d{0,6}))?\})[?+]?")
+COUNT = re.compile(r"(\*|\+|\?|\{(\d{1,6})(?:(,)(\d{0,6}))?\})\??")
 CONTROL = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
 AMBIGUOUS = re.compile(r"\[|--|&&|\|\||~~")
 """What a later version of `re` may read otherwise inside a class."""
@@ -87,7 +87,8 @@ class Reader:
     def item(self) -> str:
         """Read what a repetition may follow."""
         character = self.take()
-        if character in "^$":
+        if character in "^$*+?":
+            # An anchor inside, a repetition of a repetition.
             raise UnknownForm
         if character == "(":
             return self.group()
