@@ -1,0 +1,154 @@
+"""How much to hold before a call: arithmetic on byte lengths, no tokenizer.
+
+Rules: an estimate errs upwards. Ordinary text, code and JSON in any script is
+never estimated below 95 % of its tokens; random data and tables of single
+digits may take up to half as many again, which settlement then draws. Media
+count a maximum per part. A hold takes the dearest rates that may apply: no
+cached price, the requested service tier if it is dearer, the long-context
+rates if the estimate reaches them.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from posthouse.billing.prices import rates_for
+from posthouse.dialects.base import ParsedRequest, PromptSize
+from posthouse.model.call import Operation
+from posthouse.model.catalog import ModelRow, Price
+from posthouse.model.money import MAX_AMOUNT, PER_MILLION
+from posthouse.model.usage import Unit
+
+BYTES_PER_TOKEN = 2
+"""Dense JSON has 2.2 bytes to a token, Chinese 2.3 (older encodings) or 3.2,
+English 3.6, source code 4.2."""
+TOKENS_PER_MESSAGE = 4
+TOKENS_PER_CALL = 8
+"""What frames a prompt beside its messages."""
+TOKENS_PER_IMAGE = 5_000
+TOKENS_PER_AUDIO = 12_000
+"""Twenty minutes of speech at ten tokens a second."""
+TOKENS_PER_FILE = 50_000
+
+USUAL_OUTPUT = 4_096
+MAX_OUTPUT = 16_384
+"""For a model of which nothing is known."""
+
+_ANSWERING = frozenset({Operation.CHAT, Operation.COMPLETION})
+_DEFAULT_TIERS = frozenset({None, "auto", "default", "standard"})
+_OUTPUT_UNITS = (Unit.OUTPUT, Unit.REASONING, Unit.AUDIO_OUTPUT, Unit.IMAGE_OUTPUT)
+
+
+def estimate_prompt(request: ParsedRequest, model: ModelRow | None) -> int:
+    """Estimate a prompt's tokens by its byte length and parts.
+
+    No served chat exceeds its model's window; a list to embed may, for the
+    window is that of each of its entries.
+    """
+    size = request.prompt
+    text = max(size.text_bytes, 0)
+    tokens = (
+        TOKENS_PER_CALL
+        + (text + BYTES_PER_TOKEN - 1) // BYTES_PER_TOKEN
+        + TOKENS_PER_MESSAGE * size.messages
+        + TOKENS_PER_IMAGE * size.images
+        + TOKENS_PER_AUDIO * size.audio_parts
+        + TOKENS_PER_FILE * size.files
+    )
+    if model is None or not model.context or request.operation not in _ANSWERING:
+        return tokens
+    return min(tokens, model.context)
+
+
+def held_output(request: ParsedRequest, model: ModelRow | None) -> int:
+    """Give the output tokens that a call's first hold covers, all choices.
+
+    The client's limit counts as far as the model's reaches. Without one, a
+    whole reply may be as long as the model's longest; a stream begins with the
+    usual length and is extended.
+    """
+    if request.operation not in _ANSWERING:
+        return 0
+    longest = model.max_output if model is not None else 0
+    usual = model.usual_output if model is not None else 0
+    limit = request.output_limit
+    if limit is None:
+        limit = (usual or USUAL_OUTPUT) if request.stream else (longest or MAX_OUTPUT)
+    elif longest:
+        limit = min(limit, longest)
+    return max(limit, 0) * max(request.choices, 1)
+
+
+def hold_amount(
+    price: Price,
+    request: ParsedRequest,
+    *,
+    prompt_tokens: int,
+    model: ModelRow | None,
+    hold_max: int,
+) -> int:
+    """Give a call's first hold in nano-dollars, from 0 to `hold_max`.
+
+    Args:
+        price: what the customer pays.
+        request: what is asked for.
+        prompt_tokens: the prompt's estimate.
+        model: the catalogue's facts; None is not known.
+        hold_max: the most that one call may hold, in nano-dollars.
+    """
+    if price.free:
+        return 0
+    output = held_output(request, model)
+    totals = (
+        prompt_tokens * _dearest(rates, _input_units(request.prompt))
+        + output * _dearest(rates, _OUTPUT_UNITS)
+        + request.searches * rates.get(Unit.SEARCH, 0)
+        + rates.get(Unit.REQUEST, 0)
+        for rates in _possible_rates(price, prompt_tokens, request.service_tier)
+    )
+    return min(-(-max(totals) // PER_MILLION), hold_max, MAX_AMOUNT)
+
+
+def extension_amount(
+    price: Price, request: ParsedRequest, *, prompt_tokens: int, tokens: int
+) -> int:
+    """Give what so many more output tokens of a stream may cost at most."""
+    if price.free:
+        return 0
+    rate = max(
+        _dearest(rates, _OUTPUT_UNITS)
+        for rates in _possible_rates(price, prompt_tokens, request.service_tier)
+    )
+    return min(-(-max(tokens, 0) * rate // PER_MILLION), MAX_AMOUNT)
+
+
+def _possible_rates(
+    price: Price, prompt_tokens: int, service_tier: str | None
+) -> list[Mapping[str, int]]:
+    """Give every table of rates that the call may end with.
+
+    The provider says only in its reply which tier it used: the default, the
+    one asked for, or any where it has another name for what was asked.
+    """
+    tiers: set[str | None] = {None}
+    if service_tier in price.service_tiers:
+        tiers.add(service_tier)
+    elif service_tier not in _DEFAULT_TIERS:
+        tiers.update(price.service_tiers)
+    return [rates_for(price, prompt_tokens, tier) for tier in tiers]
+
+
+def _dearest(rates: Mapping[str, int], units: Iterable[Unit]) -> int:
+    return max(rates.get(unit, 0) for unit in units)
+
+
+def _input_units(size: PromptSize) -> list[Unit]:
+    """Give the units that a prompt's tokens may be charged in.
+
+    A written cache may be dearer than plain input, and providers write it of
+    their own accord; one that lives for an hour must be asked for.
+    """
+    units = [Unit.INPUT, Unit.CACHE_WRITE_5M]
+    if size.images or size.files:
+        units.append(Unit.IMAGE_INPUT)
+    if size.audio_parts:
+        units.append(Unit.AUDIO_INPUT)
+    return units

@@ -1,0 +1,124 @@
+"""Counting tokens where a provider gave no usage: in a thread, on demand.
+
+Rules: nothing is fetched, the rank files are in the package; nothing is loaded
+before the first count. Any text is counted in bounded time, whatever its
+shape: long texts are sampled and runs without a break are cut, for which a
+count may differ by a token or two from the exact one at each cut. OpenAI's
+models are counted by their own encodings, all others by the newest of them,
+which is near enough where the alternative is nothing.
+"""
+
+import lzma
+import threading
+from collections.abc import Iterable, Iterator
+from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiktoken import Encoding
+
+DEFAULT_ENCODING = "o200k_base"
+OLDER_ENCODING = "cl100k_base"
+
+OLDER_MODELS = (
+    "gpt-4-",
+    "gpt-3.5-",
+    "text-embedding-3-",
+    "text-embedding-ada-",
+)
+"""Prefixes of the models that OpenAI's older encoding counts; also `gpt-4`."""
+
+TOKENS_PER_MESSAGE = 3
+"""What a chat model adds to each message, its role apart."""
+TOKENS_PER_REPLY = 3
+"""What a chat model adds before its answer."""
+
+LONGEST_SLICE = 512
+"""Characters encoded at once. Merging costs the square of a run's length, and
+the splitting pattern's recursion grows with it."""
+SAMPLED_CHARACTERS = 131_072
+"""A longer text is counted by slices spread evenly over it."""
+
+_encodings: dict[str, "Encoding"] = {}
+_loading = threading.Lock()
+
+
+def count_tokens(text: str, model: str = "") -> int:
+    """Count the tokens of a text as `model` would, near enough to charge for."""
+    if not text:
+        return 0
+    encoding = _encoding(_encoding_name(model))
+    if len(text) <= SAMPLED_CHARACTERS:
+        return _count(encoding, _slices(text))
+    step = len(text) * LONGEST_SLICE // SAMPLED_CHARACTERS
+    sample = [text[at : at + LONGEST_SLICE] for at in range(0, len(text), step)]
+    characters = sum(map(len, sample))
+    return -(-_count(encoding, sample) * len(text) // characters)
+
+
+def count_chat_tokens(messages: Iterable[str], model: str = "") -> int:
+    """Count a chat's prompt: the messages' texts and what frames them.
+
+    Each message costs its text, its role and the frame around them; a name
+    costs about as much as its text, so a caller may join it to the text.
+    """
+    total = TOKENS_PER_REPLY
+    for text in messages:
+        total += TOKENS_PER_MESSAGE + 1 + count_tokens(text, model)
+    return total
+
+
+def _encoding_name(model: str) -> str:
+    older = model == "gpt-4" or model.startswith(OLDER_MODELS)
+    return OLDER_ENCODING if older else DEFAULT_ENCODING
+
+
+def _count(encoding: "Encoding", pieces: Iterable[str]) -> int:
+    return sum(len(encoding.encode_ordinary(piece)) for piece in pieces)
+
+
+def _slices(text: str) -> Iterator[str]:
+    """Cut a text before a space where there is one, else where it must be.
+
+    Encodings join a space to the word after it, so such a cut costs nothing.
+    """
+    start, end = 0, len(text)
+    while end - start > LONGEST_SLICE:
+        cut = text.rfind(" ", start + 1, start + LONGEST_SLICE + 1)
+        if cut < 0:
+            cut = start + LONGEST_SLICE
+        yield text[start:cut]
+        start = cut
+    yield text[start:]
+
+
+def _encoding(name: str) -> "Encoding":
+    """Give an encoding, loading it once however many threads ask."""
+    found = _encodings.get(name)
+    if found is None:
+        with _loading:
+            found = _encodings.get(name)
+            if found is None:
+                found = _encodings[name] = _load(name)
+    return found
+
+
+def _load(name: str) -> "Encoding":
+    """Read a rank file; `tools/rank_files.py` says how one is made."""
+    # Imported here, for most processes never count a token themselves.
+    from tiktoken import Encoding  # noqa: PLC0415
+
+    packed = resources.files(__package__).joinpath("ranks", f"{name}.xz").read_bytes()
+    data = memoryview(lzma.decompress(packed))
+    pattern_end = 4 + int.from_bytes(data[:4], "big")
+    pattern = bytes(data[4:pattern_end]).decode()
+    lengths_at = pattern_end + 4
+    count = int.from_bytes(data[pattern_end:lengths_at], "big")
+    at = lengths_at + count
+    ranks: dict[bytes, int] = {}
+    for rank, length in enumerate(data[lengths_at:at]):
+        ranks[bytes(data[at : at + length])] = rank
+        at += length
+    return Encoding(
+        f"posthouse_{name}", pat_str=pattern, mergeable_ranks=ranks, special_tokens={}
+    )
