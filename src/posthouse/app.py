@@ -1,1 +1,303 @@
-"""The composition root."""
+"""The composition root: the only module that knows every other.
+
+The layers of a request, outermost first, and what each adds:
+
+ 0. `server.protocol`   bytes to an Exchange, under limits of size and time
+ 1. `server.dispatch`   the request id; the route; CORS; every error's rendering
+ 2. `api.openai`        the principal (`access`), then the body
+ 3. `dialects`          the parsed request: model, limits, size of the prompt
+ 4. `relay.admission`   routes and offers; the permit (`access.limits`); the hold
+ 5. `relay.attempt`     targets (`routing.plan`), retries, health, attempt records
+ 6. `relay.unary|stream`  one exchange over `upstream`, read along by the dialect
+ 7. `relay.charging`    usage and prices (`billing`), the call's record
+ 8. `billing.holds`     the settlement in the journal, before the last byte leaves
+ 9. `observe.metrics`   the counters
+
+An Application lives in one event loop. `reload` reads the configuration anew
+and swaps the snapshot; calls under way keep the one they began with.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from msgspec import structs
+
+from posthouse.access.authenticator import Authenticator, Bounds
+from posthouse.access.limits import Limits
+from posthouse.access.windows import Refusal
+from posthouse.api.openai import OpenAIRoutes, render
+from posthouse.billing.holds import HoldManager
+from posthouse.billing.prices import PriceBook
+from posthouse.catalog.load import load_catalog
+from posthouse.model.call import CallRecord
+from posthouse.model.catalog import ProviderRow
+from posthouse.model.exchange import Timeouts
+from posthouse.observe.logs import logger
+from posthouse.observe.loop_lag import LoopLag
+from posthouse.observe.metrics import Metrics
+from posthouse.providers import registry
+from posthouse.relay.admission import Admission
+from posthouse.relay.attempt import AttemptLoop
+from posthouse.relay.keepalive import KeepAlive
+from posthouse.relay.service import Ports, Relay
+from posthouse.relay.snapshot import Snapshot
+from posthouse.relay.stream import StreamTimes
+from posthouse.routing.health import HealthTable
+from posthouse.routing.plan import Target
+from posthouse.routing.table import ChannelDefaults, RoutingTable, make_channel
+from posthouse.server.address import TrustedProxies
+from posthouse.server.cors import CORS
+from posthouse.server.dispatch import Dispatcher
+from posthouse.server.limits import ServerLimits
+from posthouse.server.operations import operational_routes
+from posthouse.server.run import DrainTimes, RunOptions
+from posthouse.settings.environment import Settings
+from posthouse.storage import changes
+from posthouse.storage.configuration import StoredConfiguration, load_configuration
+from posthouse.storage.database import Database
+from posthouse.storage.keys import StoredKeys
+from posthouse.storage.ledger import SqliteLedger
+from posthouse.storage.ownership import now_ms
+from posthouse.storage.prices import keep_versions
+from posthouse.storage.secrets import SecretBox
+from posthouse.upstream.sender import Upstream
+
+log = logger("posthouse")
+
+
+class Application:
+    """One process's services, wired."""
+
+    def __init__(
+        self, settings: Settings, database: Database, *, box: SecretBox, pepper: bytes
+    ) -> None:
+        """Wire what needs no waiting; call `start` next.
+
+        Args:
+            settings: of this process.
+            database: with the schema in place.
+            box: opens the credentials of channels.
+            pepper: the secret part of every key's digest.
+        """
+        self.settings = settings
+        self.metrics = Metrics()
+        self._database = database
+        self._box = box
+        self._catalog = load_catalog()
+        self._health = HealthTable(settings.breaker_failures, settings.breaker_seconds)
+        self._limits = Limits()
+        self._upstream = Upstream(play=registry.play)
+        self._authenticator = Authenticator(
+            StoredKeys(database),
+            pepper,
+            bounds=Bounds(
+                principals=settings.principal_cache,
+                failures_per_minute=settings.failures_per_minute,
+            ),
+        )
+        self._lag = LoopLag()
+        self._revision = 0
+        self._watcher: asyncio.Task[None] | None = None
+        self.holds: HoldManager
+        self.relay: Relay
+
+    async def start(self) -> None:
+        """Recover the journals, read the configuration, begin to watch it."""
+        settings = self.settings
+        database = settings.data / "posthouse.db"
+        durable = settings.durability == "power"
+        self.holds = await HoldManager.start(
+            settings.data / "journal",
+            lambda: SqliteLedger(database, durable=durable),
+            durability=settings.durability,
+        )
+        admission = Admission(self._limits, self.holds, hold_max=settings.hold_max)
+        loop = AttemptLoop(
+            self._health, self._admit_channel, most_attempts=settings.max_attempts
+        )
+        ports = Ports(
+            admission=admission,
+            attempts=loop,
+            health=self._health,
+            sender=self._upstream,
+            keep_alive=KeepAlive(),
+            stream_times=StreamTimes(
+                settings.commit_seconds, settings.heartbeat_seconds
+            ),
+            call_ended=self._call_ended,
+        )
+        self.relay = Relay(ports, await self._read_snapshot())
+        self._watcher = asyncio.create_task(self._watch())
+        self._lag.start()
+        self._export_gauges()
+
+    async def close(self) -> None:
+        """Drain the journal, return the leases, close connections."""
+        self._lag.stop()
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watcher
+        await self._upstream.close()
+        await self.holds.close()
+        await self._database.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether calls can be served."""
+        return self.holds.available
+
+    # --- configuration ----------------------------------------------------------
+
+    async def _read_snapshot(self) -> Snapshot:
+        stored = await load_configuration(self._database, self._box)
+        self._revision = stored.revision
+        snapshot = build_snapshot(self._catalog, stored, self.settings)
+        async with self._database.write() as connection:
+            await keep_versions(connection, snapshot.prices.versions(), now_ms())
+        self._health.keep_only(set(snapshot.table.channels))
+        return snapshot
+
+    async def _watch(self) -> None:
+        """Follow the feed of changes; a faulty database is asked again."""
+        while True:
+            await asyncio.sleep(self.settings.changes_seconds)
+            try:
+                await self._follow_changes()
+            except Exception as error:
+                log.exception("the configuration could not be read", exc_info=error)
+
+    async def _follow_changes(self) -> None:
+        async with self._database.read() as connection:
+            found = await changes.since(connection, self._revision)
+        if found.seq == self._revision:
+            return
+        if found.gap:
+            self._authenticator.clear()
+        elif found.keys:
+            self._authenticator.forget(*found.keys)
+        if found.configuration or found.gap:
+            self.relay.snapshot = await self._read_snapshot()
+        self._revision = max(self._revision, found.seq)
+
+    # --- what the relay tells ------------------------------------------------------
+
+    def _admit_channel(self, target: Target) -> Callable[[], None] | None:
+        channel = target.member.channel
+        permit = self._limits.admit_channel(channel.name, channel.spec.limits)
+        return None if isinstance(permit, Refusal) else permit.release
+
+    def _call_ended(self, record: CallRecord, suspicious: tuple[str, ...]) -> None:
+        self.metrics.call(
+            (record.operation, record.outcome),
+            record.status,
+            usage=record.usage,
+            total_ms=record.total_ms,
+            first_token_ms=record.first_token_ms,
+        )
+        for attempt in record.attempts:
+            self.metrics.attempt(attempt.channel, attempt.outcome, attempt.error_code)
+            if attempt.upstream_status in (301, 302, 303, 307, 308, 401, 402, 403):
+                log.warning(
+                    "a provider refused a channel",
+                    channel=attempt.channel,
+                    credential=attempt.credential,
+                    status=attempt.upstream_status,
+                )
+        if suspicious:
+            log.warning(
+                "a provider reported impossible usage",
+                call=record.id,
+                channel=record.channel,
+                found=list(suspicious),
+            )
+
+    def _export_gauges(self) -> None:
+        worst, high = self._lag.gauges()
+        gauge = self.metrics.gauge
+        gauge("posthouse_loop_lag_max_seconds", "Longest loop lag since.", worst)
+        gauge("posthouse_loop_lag_p999_seconds", "99.9th percentile of it.", high)
+        gauge("posthouse_holds_open", "Holds not ended.", lambda: self.holds.open_holds)
+        gauge(
+            "posthouse_upstream_connections",
+            "Open connections to providers.",
+            lambda: self._upstream.open_connections,
+        )
+
+    # --- HTTP ---------------------------------------------------------------
+
+    def dispatcher(self) -> Dispatcher:
+        """The application behind every connection."""
+        settings = self.settings
+        openai = OpenAIRoutes(
+            self._authenticator,
+            self._limits,
+            self.relay,
+            max_body_bytes=settings.max_body_bytes,
+        )
+        return Dispatcher(
+            [
+                *openai.routes(),
+                *operational_routes(lambda: self.is_ready, self.metrics.exposition),
+            ],
+            render,
+            cors=CORS(settings.cors_origins),
+            proxies=TrustedProxies(settings.trusted_proxies),
+        )
+
+
+def build_snapshot(
+    catalog: Mapping[str, ProviderRow],
+    stored: StoredConfiguration,
+    settings: Settings,
+) -> Snapshot:
+    """Join the catalogue with a stored configuration.
+
+    Raises ValueError when a channel names no provider or has no base URL.
+    """
+    defaults = ChannelDefaults(
+        Timeouts(
+            connect=settings.connect_seconds,
+            first_byte=settings.first_byte_seconds,
+            idle=settings.idle_seconds,
+            total=settings.total_seconds,
+        ),
+        settings.stream_seconds,
+    )
+    channels = []
+    for channel in stored.channels:
+        spec = channel.spec
+        if not spec.enabled:
+            continue
+        keys = (spec.api_key,) if isinstance(spec.api_key, str) else spec.api_key
+        provider = catalog.get(spec.provider)
+        if provider is None:
+            raise ValueError(
+                f"channel {spec.name!r} names an unknown provider {spec.provider!r}"
+            )
+        bare = structs.replace(spec, api_key=())
+        channels.append(make_channel(bare, provider, keys, defaults))
+    table = RoutingTable(
+        channels, {fallback.model: fallback.to for fallback in stored.fallbacks}
+    )
+    return Snapshot(table, PriceBook(catalog, stored.prices))
+
+
+def run_options(settings: Settings) -> RunOptions:
+    """What the server is told of the settings."""
+    return RunOptions(
+        limits=ServerLimits(
+            header_timeout=settings.header_seconds,
+            head_bytes=settings.max_header_bytes,
+            head_fields=settings.max_headers,
+            body_window=settings.body_seconds,
+            body_window_bytes=settings.body_min_bytes,
+            idle_timeout=settings.keep_alive_seconds,
+            stall_timeout=settings.stalled_client_seconds,
+            buffered_bodies=settings.max_buffered_bytes,
+        ),
+        drain=DrainTimes(
+            grace=settings.drain_grace_seconds, finish=settings.drain_seconds
+        ),
+    )

@@ -46,9 +46,7 @@ class Admission:
         incoming = call.incoming
         request = incoming.request
         model = call.offers[request.model].model
-        call.prompt_tokens = estimate_prompt(
-            request.prompt, model.context if model else 0
-        )
+        call.prompt_tokens = estimate_prompt(request, model)
         permit = await self._limits.admit(
             incoming.principal,
             call.prompt_tokens,

@@ -17,7 +17,7 @@ from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 
 
-class _Message(Struct):
+class _Message(Struct, frozen=True):
     content: Any = None
     refusal: Any = None
     reasoning_content: Any = None

@@ -18,7 +18,7 @@ class _ToolCall(Struct):
     custom: _Function | None = None
 
 
-class _Delta(Struct):
+class _Delta(Struct, frozen=True):
     content: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
