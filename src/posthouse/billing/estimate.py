@@ -8,14 +8,13 @@ cached price, the requested service tier if it is dearer, the long-context
 rates if the estimate reaches them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from posthouse.billing.prices import rates_for
 from posthouse.dialects.base import ParsedRequest, PromptSize
 from posthouse.model.call import Operation
 from posthouse.model.catalog import ModelRow, Price
 from posthouse.model.money import MAX_AMOUNT, PER_MILLION
-from posthouse.model.usage import Unit
 
 BYTES_PER_TOKEN = 2
 """Dense JSON has 2.2 bytes to a token, Chinese 2.3 (older encodings) or 3.2,
@@ -34,7 +33,12 @@ MAX_OUTPUT = 16_384
 
 _ANSWERING = frozenset({Operation.CHAT, Operation.COMPLETION})
 _DEFAULT_TIERS = frozenset({None, "auto", "default", "standard"})
-_OUTPUT_UNITS = (Unit.OUTPUT, Unit.REASONING, Unit.AUDIO_OUTPUT, Unit.IMAGE_OUTPUT)
+
+# Plain strings: they are looked up for every call.
+_OUTPUT_UNITS = ("output", "reasoning", "audio_output", "image_output")
+_TEXT_UNITS = ("input", "cache_write_5m")
+_MEDIA_UNITS = (*_TEXT_UNITS, "image_input")
+_AUDIO_UNITS = (*_MEDIA_UNITS, "audio_input")
 
 
 def estimate_prompt(request: ParsedRequest, model: ModelRow | None) -> int:
@@ -97,14 +101,14 @@ def hold_amount(
     if price.free:
         return 0
     output = held_output(request, model)
-    totals = (
-        prompt_tokens * _dearest(rates, _input_units(request.prompt))
-        + output * _dearest(rates, _OUTPUT_UNITS)
-        + request.searches * rates.get(Unit.SEARCH, 0)
-        + rates.get(Unit.REQUEST, 0)
-        for rates in _possible_rates(price, prompt_tokens, request.service_tier)
-    )
-    return min(-(-max(totals) // PER_MILLION), hold_max, MAX_AMOUNT)
+    units = _input_units(request.prompt)
+    dearest = 0
+    for rates in _possible_rates(price, prompt_tokens, request.service_tier):
+        total = prompt_tokens * _dearest(rates, units)
+        total += output * _dearest(rates, _OUTPUT_UNITS)
+        total += request.searches * rates.get("search", 0) + rates.get("request", 0)
+        dearest = max(dearest, total)
+    return min(-(-dearest // PER_MILLION), hold_max, MAX_AMOUNT)
 
 
 def extension_amount(
@@ -122,33 +126,34 @@ def extension_amount(
 
 def _possible_rates(
     price: Price, prompt_tokens: int, service_tier: str | None
-) -> list[Mapping[str, int]]:
+) -> tuple[Mapping[str, int], ...]:
     """Give every table of rates that the call may end with.
 
     The provider says only in its reply which tier it used: the default, the
     one asked for, or any where it has another name for what was asked.
     """
-    tiers: set[str | None] = {None}
-    if service_tier in price.service_tiers:
-        tiers.add(service_tier)
-    elif service_tier not in _DEFAULT_TIERS:
-        tiers.update(price.service_tiers)
-    return [rates_for(price, prompt_tokens, tier) for tier in tiers]
+    if service_tier in _DEFAULT_TIERS:
+        return (rates_for(price, prompt_tokens),)
+    tiers = price.service_tiers
+    possible = (service_tier,) if service_tier in tiers else tuple(tiers)
+    return tuple(rates_for(price, prompt_tokens, tier) for tier in (None, *possible))
 
 
-def _dearest(rates: Mapping[str, int], units: Iterable[Unit]) -> int:
-    return max(rates.get(unit, 0) for unit in units)
+def _dearest(rates: Mapping[str, int], units: tuple[str, ...]) -> int:
+    dearest = 0
+    for unit in units:
+        rate = rates.get(unit, 0)
+        if rate > dearest:  # noqa: PLR1730 - max() costs three times as much here
+            dearest = rate
+    return dearest
 
 
-def _input_units(size: PromptSize) -> list[Unit]:
+def _input_units(size: PromptSize) -> tuple[str, ...]:
     """Give the units that a prompt's tokens may be charged in.
 
     A written cache may be dearer than plain input, and providers write it of
     their own accord; one that lives for an hour must be asked for.
     """
-    units = [Unit.INPUT, Unit.CACHE_WRITE_5M]
-    if size.images or size.files:
-        units.append(Unit.IMAGE_INPUT)
     if size.audio_parts:
-        units.append(Unit.AUDIO_INPUT)
-    return units
+        return _AUDIO_UNITS
+    return _MEDIA_UNITS if size.images or size.files else _TEXT_UNITS

@@ -30,6 +30,8 @@ from posthouse.settings.file import PriceSpec
 MEMORY_LIMIT = 4096
 """Look-ups that a book remembers; what clients may name is unbounded."""
 
+_REQUEST = Unit.REQUEST.value
+
 
 def price_of_spec(spec: PriceSpec) -> Price:
     """Read an operator's entry; raises ValueError naming the model and reason."""
@@ -197,7 +199,7 @@ def _versions(
 
 def rates_for(
     price: Price, input_tokens: int, service_tier: str | None = None
-) -> Mapping[str, int]:
+) -> dict[str, int]:
     """Choose the rates that apply to a whole call.
 
     Args:
@@ -218,7 +220,7 @@ def rates_for(
 
 def input_tokens(quantities: Mapping[str, int]) -> int:
     """Count the prompt's tokens over all its buckets."""
-    return sum(quantities.get(unit, 0) for unit in INPUT_UNITS)
+    return sum([n for unit, n in quantities.items() if unit in INPUT_UNITS])
 
 
 def unpriced_units(price: Price, usage: Usage) -> tuple[str, ...]:
@@ -242,20 +244,29 @@ def charge(price: Price, usage: Usage, service_tier: str | None = None) -> int:
     """
     if price.free:
         return 0
-    counts = {unit: count for unit, count in usage.quantities.items() if count > 0}
-    rates = dict(rates_for(price, input_tokens(counts), service_tier))
-    if Unit.REQUEST in rates:
-        counts[Unit.REQUEST.value] = 1
-    if not counts.keys() <= rates.keys():
+    counts = usage.quantities
+    rates = price.rates
+    if price.long_context or price.service_tiers:
+        rates = rates_for(price, input_tokens(counts), service_tier)
+    odd = not counts.keys() <= rates.keys() or (counts and min(counts.values()) < 0)
+    if odd or _REQUEST in rates:
         counts, rates = _reconciled(counts, rates)
     return min(price_amount(counts, rates), MAX_AMOUNT)
 
 
 def _reconciled(
-    counts: dict[str, int], rates: dict[str, int]
+    quantities: Mapping[str, int], rates: Mapping[str, int]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Give unpriced tokens the dearest token rate; leave other units out."""
+    """Give quantities that can be priced, and a rate for each.
+
+    What is below zero counts for nothing, unpriced tokens have the dearest
+    token rate, other units without a rate are left out.
+    """
+    counts = {unit: count for unit, count in quantities.items() if count > 0}
+    if _REQUEST in rates:
+        counts[_REQUEST] = 1
     dearest = max((rates[unit] for unit in rates if unit in TOKEN_UNITS), default=None)
+    whole = dict(rates)
     if dearest is not None:
-        rates = dict.fromkeys(counts.keys() & TOKEN_UNITS, dearest) | rates
-    return {unit: count for unit, count in counts.items() if unit in rates}, rates
+        whole = dict.fromkeys(counts.keys() & TOKEN_UNITS, dearest) | whole
+    return {unit: count for unit, count in counts.items() if unit in whole}, whole

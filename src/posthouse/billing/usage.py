@@ -6,9 +6,12 @@ then says so. A total that cannot be true is replaced by the estimate and named
 as suspicious, so that finance may look at it; nothing here raises.
 """
 
+from collections.abc import Callable
+from operator import attrgetter
+
 from msgspec import Struct, structs
 
-from posthouse.model.usage import ReportedUsage, Unit, Usage, UsageSource
+from posthouse.model.usage import ReportedUsage, Usage, UsageSource
 
 ABSURD_CONTEXTS = 4
 """A total above this many context windows, and this many times what we count
@@ -20,20 +23,33 @@ UNKNOWN_CONTEXT = 2_000_000
 MOST_SEARCHES = 1_000
 """Searches of one call; more is no count of searches."""
 
-# Each is a part of its total. Where the parts together exceed the total, the
-# dearer kinds keep theirs and the later ones yield.
-_INPUT_PARTS: tuple[tuple[str, Unit], ...] = (
-    ("cache_write_1h", Unit.CACHE_WRITE_1H),
-    ("cache_write_5m", Unit.CACHE_WRITE_5M),
-    ("audio_input", Unit.AUDIO_INPUT),
-    ("image_input", Unit.IMAGE_INPUT),
-    ("cached_input", Unit.CACHED_INPUT),
+
+class _Side(Struct, frozen=True):
+    """A total and its parts, which reports and buckets name alike.
+
+    Where the parts together exceed the total, the dearer kinds keep theirs and
+    the later ones yield.
+    """
+
+    total: str
+    parts: tuple[str, ...]
+    read: Callable[[ReportedUsage], tuple[int | None, ...]]
+
+
+def _side(total: str, *parts: str) -> _Side:
+    return _Side(total, parts, attrgetter(*parts))
+
+
+_INPUT = _side(
+    "input",
+    "cache_write_1h",
+    "cache_write_5m",
+    "audio_input",
+    "image_input",
+    "cached_input",
 )
-_OUTPUT_PARTS: tuple[tuple[str, Unit], ...] = (
-    ("audio_output", Unit.AUDIO_OUTPUT),
-    ("image_output", Unit.IMAGE_OUTPUT),
-    ("reasoning", Unit.REASONING),
-)
+_OUTPUT = _side("output", "audio_output", "image_output", "reasoning")
+_NO_REPORT = ReportedUsage()
 
 
 class TokenEstimate(Struct, frozen=True):
@@ -70,75 +86,78 @@ def normalise(
             may fill it more than once, as far as the estimate says so.
         choices: how many answers were asked for; each has a window.
     """
-    report = reported if reported is not None else ReportedUsage()
+    report = reported if reported is not None else _NO_REPORT
     window = (context if context > 0 else UNKNOWN_CONTEXT) * max(choices, 1)
-    suspicious: list[str] = []
     quantities: dict[str, int] = {}
+    suspicious: list[str] = []
     estimated = False
-    for unit, value, own, parts in (
-        (Unit.INPUT, report.input, max(estimate.input, 0), _INPUT_PARTS),
-        (Unit.OUTPUT, report.output, max(estimate.output, 0), _OUTPUT_PARTS),
+    for side, value, own in (
+        (_INPUT, report.input, max(estimate.input, 0)),
+        (_OUTPUT, report.output, max(estimate.output, 0)),
     ):
         total = value
-        fault = _total_fault(value, own, ABSURD_CONTEXTS * max(window, own))
+        fault = _total_fault(value, own, window)
+        if fault:
+            suspicious.append(f"{side.total}_{fault}")
         if fault or total is None:
             total, estimated = own, estimated or own > 0 or bool(fault)
-            suspicious += [f"{unit}_{fault}"] if fault else []
-        quantities |= _split(report, total, unit, parts=parts, suspicious=suspicious)
-    searches = _judge_searches(report.searches, suspicious)
+        parts = side.read(report)
+        if any(parts):
+            total = _take_parts(
+                side, parts, total, quantities=quantities, suspicious=suspicious
+            )
+        if total:
+            quantities[side.total] = total
+    searches = report.searches and _judge_searches(report.searches, suspicious)
     if searches:
-        quantities[Unit.SEARCH.value] = searches
+        quantities["search"] = searches
     source = UsageSource.ESTIMATED if estimated else UsageSource.PROVIDER
     if not quantities and reported is None:
         source = UsageSource.NONE
     return NormalisedUsage(Usage(quantities, source), tuple(suspicious))
 
 
-def _total_fault(value: int | None, own: int, limit: int) -> str:
+def _total_fault(value: int | None, own: int, window: int) -> str:
     """Name what is impossible about a total; empty where it may be true."""
     if value is None:
         return ""
     if value < 0:
         return "negative"
-    if value > limit:
+    if value > ABSURD_CONTEXTS * window and value > ABSURD_CONTEXTS * own:
         return "absurd"
     return "zero" if value == 0 and own else ""
 
 
-def _split(
-    report: ReportedUsage,
+def _take_parts(
+    side: _Side,
+    values: tuple[int | None, ...],
     total: int,
-    remainder: Unit,
     *,
-    parts: tuple[tuple[str, Unit], ...],
+    quantities: dict[str, int],
     suspicious: list[str],
-) -> dict[str, int]:
-    """Divide a total into its parts and what remains of it."""
-    quantities: dict[str, int] = {}
+) -> int:
+    """Take the parts out of a total; give what remains of it."""
     left = total
     exceeded = False
-    for field, unit in parts:
-        value = getattr(report, field)
+    for name, value in zip(side.parts, values, strict=True):
         if not value:
             continue
         if value < 0:
-            suspicious.append(f"{field}_negative")
+            suspicious.append(f"{name}_negative")
             continue
         taken = min(value, left)
         exceeded = exceeded or taken < value
         if taken:
-            quantities[unit.value] = taken
+            quantities[name] = taken
             left -= taken
     if exceeded:
-        suspicious.append(f"{remainder}_parts_exceed_total")
-    if left:
-        quantities[remainder.value] = left
-    return quantities
+        suspicious.append(f"{side.total}_parts_exceed_total")
+    return left
 
 
-def _judge_searches(value: int | None, suspicious: list[str]) -> int:
-    if value is None or 0 <= value <= MOST_SEARCHES:
-        return value or 0
+def _judge_searches(value: int, suspicious: list[str]) -> int:
+    if 0 <= value <= MOST_SEARCHES:
+        return value
     suspicious.append("searches_impossible")
     return 0
 

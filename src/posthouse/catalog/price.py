@@ -30,18 +30,21 @@ FALLBACKS: tuple[tuple[Unit, Unit], ...] = (
 )
 """(a unit without a rate of its own, the unit whose rate it takes)."""
 
+# Plain strings: they are looked up for every call.
 INPUT_UNITS = frozenset(
-    {
+    unit.value
+    for unit in (
         Unit.INPUT,
         Unit.CACHED_INPUT,
         Unit.CACHE_WRITE_5M,
         Unit.CACHE_WRITE_1H,
         Unit.AUDIO_INPUT,
         Unit.IMAGE_INPUT,
-    }
+    )
 )
 OUTPUT_UNITS = frozenset(
-    {Unit.OUTPUT, Unit.REASONING, Unit.AUDIO_OUTPUT, Unit.IMAGE_OUTPUT}
+    unit.value
+    for unit in (Unit.OUTPUT, Unit.REASONING, Unit.AUDIO_OUTPUT, Unit.IMAGE_OUTPUT)
 )
 TOKEN_UNITS = INPUT_UNITS | OUTPUT_UNITS
 
