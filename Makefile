@@ -32,3 +32,9 @@ format: setup ## rewrite the code's layout
 test: setup ## the whole suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+
+bench: setup ## what a call costs beside nginx; PEERS=1 adds others, PAGE=1 writes the page
+	$(BIN)/python -m benchmarks --json .bench/figures.json $(if $(PAGE),--page)
+
+soak: setup ## ten thousand idle streams for ten minutes
+	$(BIN)/python -m benchmarks.soak

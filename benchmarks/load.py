@@ -183,77 +183,99 @@ def arrivals(calls: int, rate: float, seed: int) -> list[float]:
     return instants
 
 
-async def open_loop(
-    port: int, requests: Sequence[bytes], instants: Sequence[float], warm: int = 64
-) -> Tally:
+class OpenLoop:
     """Calls at instants fixed beforehand, whatever became of those before."""
-    tally = Tally()
-    idle = await connect_many(port, tally, warm)
-    loop = asyncio.get_running_loop()
-    finished = loop.create_future()
-    start = time.monotonic() + 0.05
-    sent = 0
 
-    def done(client: Client) -> None:
-        if client.alive:
-            idle.append(client)
-        if tally.calls == len(instants) and not finished.done():
-            finished.set_result(None)
+    def __init__(
+        self, port: int, requests: Sequence[bytes], instants: Sequence[float]
+    ) -> None:
+        self.tally = Tally()
+        self._port = port
+        self._requests = requests
+        self._instants = instants
+        self._sent = 0
+        self._start = 0.0
+        self._idle: list[Client] = []
+        self._opening: set[asyncio.Future[None]] = set()
+        loop = asyncio.get_running_loop()
+        self._finished: asyncio.Future[None] = loop.create_future()
+        self._ticker = Ticker(loop, self._tick)
 
-    def send(client: Client, request: bytes, began: float) -> None:
-        client.done = done
-        client.call(request, began=began)
+    async def run(self, warm: int = 64) -> Tally:
+        """Make the calls, beginning with so many open connections."""
+        self._idle = await connect_many(self._port, self.tally, warm)
+        self._start = time.monotonic() + 0.05
+        self._ticker.at(self._start + self._instants[0])
+        async with asyncio.timeout(self._instants[-1] + CALL_SECONDS):
+            await self._finished
+        self.tally.seconds = time.monotonic() - self._start
+        self._ticker.close()
+        for client in self._idle:
+            client.close()
+        return self.tally
 
-    async def send_anew(request: bytes, began: float) -> None:
-        send(await connect(port, tally), request, began)
-
-    def tick(_: int) -> None:
-        nonlocal sent
+    def _tick(self, _: int) -> None:
         now = time.monotonic()
-        while sent < len(instants) and start + instants[sent] <= now:
-            request = requests[sent % len(requests)]
-            due = start + instants[sent]
-            sent += 1
-            while idle and not idle[-1].alive:
-                idle.pop()
-            if idle:
-                send(idle.pop(), request, due)
-            else:
-                opening.add(asyncio.ensure_future(send_anew(request, due)))
-        if sent < len(instants):
-            ticker.at(start + instants[sent])
+        while self._sent < len(self._instants):
+            due = self._start + self._instants[self._sent]
+            if due > now:
+                self._ticker.at(due)
+                return
+            request = self._requests[self._sent % len(self._requests)]
+            self._sent += 1
+            self._begin(request, due)
 
-    opening: set[asyncio.Future[None]] = set()
-    ticker = Ticker(loop, tick)
-    ticker.at(start + instants[0])
-    async with asyncio.timeout(instants[-1] + CALL_SECONDS):
-        await finished
-    tally.seconds = time.monotonic() - start
-    ticker.close()
-    for client in idle:
-        client.close()
-    return tally
+    def _begin(self, request: bytes, due: float) -> None:
+        while self._idle and not self._idle[-1].alive:
+            self._idle.pop()
+        if self._idle:
+            self._send(self._idle.pop(), request, due)
+        else:
+            opening = asyncio.ensure_future(self._send_anew(request, due))
+            self._opening.add(opening)
+
+    async def _send_anew(self, request: bytes, due: float) -> None:
+        self._send(await connect(self._port, self.tally), request, due)
+
+    def _send(self, client: Client, request: bytes, due: float) -> None:
+        client.done = self._done
+        client.call(request, began=due)
+
+    def _done(self, client: Client) -> None:
+        if client.alive:
+            self._idle.append(client)
+        if self.tally.calls == len(self._instants) and not self._finished.done():
+            self._finished.set_result(None)
+
+
+async def open_one(client: Client, request: bytes) -> None:
+    """Send a request on a connection; back at the first content."""
+    opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def content() -> None:
+        client.first_byte = None
+        opened.set_result(None)
+
+    def ended(_: Client) -> None:
+        if not opened.done():
+            opened.set_exception(ConnectionError(client.tally.complaint))
+
+    client.first_byte = content
+    client.done = ended
+    client.call(request)
+    await opened
 
 
 async def hold_open(port: int, requests: Sequence[bytes], count: int) -> list[Client]:
-    """Open streams that stay open; back when each has its first content."""
-    tally = Tally()
-    clients = await connect_many(port, tally, count)
+    """Open streams that stay open, a hundred at a time."""
+    clients = await connect_many(port, Tally(), count)
     for begin in range(0, count, 100):
         batch = clients[begin : begin + 100]
-        waiting = [asyncio.get_running_loop().create_future() for _ in batch]
-        for offset, (client, future) in enumerate(zip(batch, waiting, strict=True)):
-            client.first_byte = lambda future=future: (
-                None if future.done() else future.set_result(None)
-            )
-            client.done = lambda _, future=future: (
-                None if future.done() else future.set_exception(ConnectionError())
-            )
-            client.call(requests[(begin + offset) % len(requests)])
         async with asyncio.timeout(CALL_SECONDS):
-            try:
-                await asyncio.gather(*waiting)
-            except ConnectionError:
-                tally.check("idle streams")
-                raise SystemExit("idle streams: a stream ended early") from None
+            await asyncio.gather(
+                *(
+                    open_one(client, requests[(begin + offset) % len(requests)])
+                    for offset, client in enumerate(batch)
+                )
+            )
     return clients

@@ -16,11 +16,9 @@ from benchmarks import load
 from benchmarks.gateways import Gateway
 
 CONCURRENCY = 64
-STREAMS = 200
 FEW_CHUNKS = 5
 MANY_CHUNKS = 105
-LEAST_READS_PER_CHUNK = 0.9
-LATENCY_CALLS = 2_000
+LATENCY_SECONDS = 3.0
 
 
 @dataclass
@@ -29,11 +27,29 @@ class Series:
 
     rounds: list[float] = field(default_factory=list)
     rate: float = 0.0
-    reads_per_chunk: float = 1.0
+    chunks_per_read: float = 1.0
+    """At the client: more than one tells that the gateway was late and batched."""
 
     @property
     def median(self) -> float:
         return median(self.rounds)
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which a share of the ordered ones lies."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+@dataclass
+class Latency:
+    """Seconds per call of each round, sorted; calls per second offered."""
+
+    rate: int
+    rounds: list[list[float]] = field(default_factory=list)
+
+    def quantile(self, share: float) -> float:
+        """The median over the rounds of their quantiles."""
+        return median(quantile(ordered, share) for ordered in self.rounds)
 
 
 async def cpu_of(
@@ -58,7 +74,7 @@ async def warm_up(gateway: Gateway) -> float:
     if gateway.streams:
         streams = gateway.requests(stream=True, chunks=FEW_CHUNKS)
         gateway.upstream.pace(gateway.chunk_rate)
-        await cpu_of(gateway, streams, STREAMS, STREAMS)
+        await cpu_of(gateway, streams, gateway.streams, gateway.streams)
     return seconds / calls * 1e6
 
 
@@ -92,49 +108,42 @@ async def chunk_rounds(gateways: Sequence[Gateway], rounds: int) -> dict[str, Se
             for chunks in (FEW_CHUNKS, MANY_CHUNKS):
                 requests = gateway.requests(stream=True, chunks=chunks)
                 seconds[chunks], tally = await cpu_of(
-                    gateway, requests, STREAMS, STREAMS
+                    gateway, requests, gateway.streams, gateway.streams
                 )
             check_chunks(gateway, tally)
-            extra = STREAMS * (MANY_CHUNKS - FEW_CHUNKS)
+            extra = gateway.streams * (MANY_CHUNKS - FEW_CHUNKS)
             cost = (seconds[MANY_CHUNKS] - seconds[FEW_CHUNKS]) / extra * 1e6
             series = found[gateway.name]
             series.rounds.append(cost)
             series.rate = tally.frames / tally.seconds
-            series.reads_per_chunk = tally.reads / tally.frames
+            series.chunks_per_read = max(
+                series.chunks_per_read, tally.frames / tally.reads
+            )
     return found
 
 
 def check_chunks(gateway: Gateway, tally: load.Tally) -> None:
-    """Every chunk arrived, and by itself: a gateway that batches is not measured."""
-    if tally.frames < STREAMS * MANY_CHUNKS:
+    """Every chunk arrived."""
+    if tally.frames < gateway.streams * MANY_CHUNKS:
         raise SystemExit(f"{gateway.name}: only {tally.frames} chunks arrived")
-    if tally.reads < LEAST_READS_PER_CHUNK * tally.frames:
-        print(
-            f"  note: {gateway.name} batched, {tally.frames} chunks came"
-            f" in {tally.reads} pieces"
-        )
 
 
 async def latency_rounds(
     gateways: Sequence[Gateway], rounds: int
-) -> dict[str, list[float]]:
-    """Seconds per call in the open loop, sorted; instants are equal for all."""
-    found: dict[str, list[float]] = {gateway.name: [] for gateway in gateways}
+) -> dict[str, Latency]:
+    """Latencies in the open loop; the instants are the same for all."""
+    found = {gateway.name: Latency(gateway.call_rate) for gateway in gateways}
     for number in range(rounds):
         for gateway in in_turn(gateways, number):
-            calls = min(LATENCY_CALLS, gateway.call_rate * 4)
+            calls = int(gateway.call_rate * LATENCY_SECONDS)
             instants = load.arrivals(calls, gateway.call_rate, seed=number)
-            tally = await load.open_loop(gateway.port, gateway.requests(), instants)
+            loop = load.OpenLoop(gateway.port, gateway.requests(), instants)
+            tally = await loop.run()
             gateway.made += tally.calls
             tally.check(gateway.name)
             await gateway.settle()
-            found[gateway.name] += tally.latencies
-    return {name: sorted(values) for name, values in found.items()}
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which a share of the ordered ones lies."""
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+            found[gateway.name].rounds.append(sorted(tally.latencies))
+    return found
 
 
 @dataclass

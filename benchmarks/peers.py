@@ -11,9 +11,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from benchmarks.gateways import ROOT, Gateway, Upstream, get
-
-HOME = ROOT / ".bench"
+from benchmarks.gateways import HOME, Gateway, Upstream, get
 
 
 def run(*command: str) -> None:
@@ -30,10 +28,12 @@ class LiteLLM(Gateway):
     calls = 300
     chunk_rate = 300
     call_rate = 40
+    streams = 20
     keys = ("sk-bench-master",)
 
-    @staticmethod
-    def install() -> None:
+    @override
+    @classmethod
+    def install(cls) -> None:
         if not (HOME / "litellm/bin/litellm").exists():
             run(sys.executable, "-m", "venv", str(HOME / "litellm"))
             pip = str(HOME / "litellm/bin/pip")
@@ -84,7 +84,7 @@ class Portkey(Gateway):
     calls = 2_000
     chunk_rate = 2_000
     call_rate = 200
-    streams = False
+    streams = 0
 
     def __init__(self, folder: Path, upstream: Upstream) -> None:
         super().__init__(folder, upstream)
@@ -97,6 +97,7 @@ class Portkey(Gateway):
     def folder_of_package() -> Path:
         return HOME / "portkey/node_modules/@portkey-ai/gateway"
 
+    @override
     @classmethod
     def install(cls) -> None:
         if not cls.folder_of_package().exists():

@@ -70,9 +70,9 @@ def stat_fields(pid: int) -> list[str]:
 def family(root: int) -> list[int]:
     """A process and all its living descendants."""
     children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (fields := stat_fields(int(name))):
-            children.setdefault(int(fields[1]), []).append(int(name))
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := stat_fields(int(entry.name))):
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
     found = [root]
     for pid in found:
         found.extend(children.get(pid, ()))
@@ -111,7 +111,7 @@ def memory_bytes(root: int) -> tuple[int, int]:
 
 def open_descriptors(root: int) -> int:
     """How many files and sockets a process family holds."""
-    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family(root))
+    return sum(len([*Path(f"/proc/{pid}/fd").iterdir()]) for pid in family(root))
 
 
 class Process:
