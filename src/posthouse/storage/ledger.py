@@ -8,7 +8,6 @@ they point to, and the audit looks for orphans.
 """
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,24 +25,23 @@ from posthouse.billing.records import Settlement
 from posthouse.storage.ledger_rows import (
     CALL_COLUMNS,
     ENTRY_COLUMNS,
+    LEASE,
     TRANSFER_COLUMNS,
     Funds,
     Rows,
     Value,
     in_chunks,
+    lease_name,
     touched_accounts,
 )
+from posthouse.storage.ownership import now_ms
 
 BUSY_TIMEOUT_SECONDS: Final = 1.0
 ROWS_PER_STATEMENT: Final = 32
 NAMES_PER_QUERY: Final = 500
 OPEN: Final = "open"
-LEASE: Final = "lease"
-
-
-def now_ms() -> int:
-    """Unix time in milliseconds."""
-    return time.time_ns() // 1_000_000
+_FIND_CALLS: Final = "SELECT reference FROM transfers WHERE reference IN"
+_FIND_FUNDS: Final = "SELECT id, balance, credit_line FROM accounts WHERE id IN"
 
 
 def _marks(names: Sequence[str]) -> str:
@@ -165,7 +163,7 @@ class SqliteLedger:
                 (journal_id, OPEN, returned),
             )
             return returned
-        lease_id = f"{LEASE}:{len(rows) + 1}:{account_id}"
+        lease_id = lease_name(account_id, len(rows) + 1)
         created = self._clock()
         self._execute(
             "INSERT INTO accounts (id, kind, balance, credit_line, created_ms)"
@@ -329,7 +327,7 @@ class SqliteLedger:
         for start in range(0, len(names), NAMES_PER_QUERY):
             some = names[start : start + NAMES_PER_QUERY]
             for (found,) in self._execute(
-                f"SELECT reference FROM transfers WHERE reference IN ({_marks(some)})",
+                f"{_FIND_CALLS} {_marks(some)}",
                 some,
             ).fetchall():
                 del missing[found]
@@ -358,7 +356,7 @@ class SqliteLedger:
         for start in range(0, len(accounts), NAMES_PER_QUERY):
             names = accounts[start : start + NAMES_PER_QUERY]
             for name, balance, line in self._execute(
-                f"SELECT id, balance, credit_line FROM accounts WHERE id IN {_marks(names)}",  # noqa: S608, E501 - marks only
+                f"{_FIND_FUNDS} {_marks(names)}",
                 names,
             ):
                 found[name] = (balance, line)

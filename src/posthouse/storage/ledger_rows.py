@@ -59,9 +59,11 @@ CALL_COLUMNS = (
     "total_ms",
     "attempts",
 )
+STREAMED = 5
 USAGE = 9
 ATTEMPTS = 20
-"""Where the parts of a CallRecord stand that are kept as JSON."""
+"""Where the parts of a CallRecord stand that the database keeps otherwise."""
+LEASE = "lease"
 
 Value = str | int | None
 
@@ -170,3 +172,13 @@ def in_chunks(values: list[Value], width: int, most: int) -> Iterator[list[Value
             size //= 2
         yield values[start : start + size * width]
         start += size * width
+
+
+def lease_name(account: str, number: int) -> str:
+    """The id of an account's lease account; an account has few."""
+    return f"{LEASE}:{number}:{account}"
+
+
+def customer_of(account: str) -> str:
+    """The account itself, or the one that a lease account was drawn on."""
+    return account.split(":", 2)[2] if account.startswith(f"{LEASE}:") else account

@@ -47,8 +47,7 @@ accounts = Table(
     ),
     # SQLite turns a sum beyond 64 bits into a float; far below that is refused.
     CheckConstraint(
-        "balance IS NULL OR (balance >= -4611686018427387904"
-        " AND balance <= 4611686018427387904)",
+        "balance IS NULL OR abs(balance) <= 4611686018427387904",
         name="within_range",
     ),
 )

@@ -1,0 +1,1 @@
+"""The schema's history, for Alembic; applied by `posthouse.storage.migrate`."""
