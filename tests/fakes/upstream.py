@@ -353,13 +353,13 @@ def refusing_origin() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def silent_origin() -> Iterator[str]:
+def silent_origin(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Give an origin that never completes a TCP connection."""
     with socket.socket() as listener, socket.socket() as filler:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((host, port))
         listener.listen(0)
         filler.connect(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://{host}:{listener.getsockname()[1]}"
 
 
 def choose(name: str) -> Callable[[Request], Behaviour]:
