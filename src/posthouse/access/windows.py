@@ -2,14 +2,14 @@
 
 Rules: in no span of 60 seconds is more admitted than the limit. Admissions
 within one second share a bucket, which counts until 60 seconds after its last
-one; a window is thus at most 61 numbers, whatever the limit. Refusing counts
+one; a minute is thus at most 61 buckets, whatever the limit. Refusing counts
 nothing. One process, one thread: nothing here waits or locks. The clock is
 monotonic, so a change of the wall clock opens and closes no window.
 """
 
 import math
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
 
@@ -53,95 +53,85 @@ class Refusal(Struct, frozen=True):
     """Seconds, from 1 to 60."""
 
 
-class Bucket:
-    """What was admitted within one grain; it may be corrected while it counts."""
+class Bucket(Struct, gc=False):
+    """What was admitted within one grain; tokens may be corrected while it counts.
 
-    __slots__ = ("count", "first", "last")
+    Values here are plain and small, for there is one for every active key.
+    """
 
-    def __init__(self, now: float, count: int) -> None:
-        """Begin with one admission."""
-        self.first = now
-        self.last = now
-        self.count = count
+    first: float
+    last: float
+    requests: int
+    tokens: int
 
 
-class Window:
-    """A sliding minute of one count."""
+class Subject(Struct, gc=False):
+    """The counters of one key or channel over a sliding minute."""
 
-    __slots__ = ("_buckets", "total")
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self._buckets: deque[Bucket] = deque()
-        self.total = 0
+    buckets: list[Bucket]
+    """In the order of their beginnings."""
+    requests: int = 0
+    tokens: int = 0
+    """Sums over the buckets."""
+    at_work: int = 0
 
     def expire(self, now: float) -> None:
         """Forget what no longer counts."""
-        buckets = self._buckets
+        buckets = self.buckets
         while buckets and now - buckets[0].last >= WINDOW:
-            self.total -= buckets.popleft().count
+            oldest = buckets.pop(0)
+            self.requests -= oldest.requests
+            self.tokens -= oldest.tokens
 
-    def is_empty(self, now: float) -> bool:
-        """Whether nothing counts, nor could after a correction."""
+    def is_idle(self, now: float) -> bool:
+        """Whether forgetting the subject changes nothing."""
         self.expire(now)
-        return not self._buckets
+        return not self.at_work and not self.buckets
 
-    def add(self, now: float, count: int) -> Bucket:
-        """Count an admission; give the bucket it stands in."""
-        self.total += count
-        buckets = self._buckets
-        if buckets and now - buckets[-1].first < GRAIN:
+    def add(self, now: float, tokens: int) -> Bucket:
+        """Count a request and its tokens; give the bucket they stand in."""
+        self.requests += 1
+        self.tokens += tokens
+        buckets = self.buckets
+        if buckets:
             bucket = buckets[-1]
-            bucket.count += count
-            bucket.last = now
-            return bucket
-        bucket = Bucket(now, count)
+            if now - bucket.first < GRAIN:
+                bucket.last = now
+                bucket.requests += 1
+                bucket.tokens += tokens
+                return bucket
+        bucket = Bucket(now, now, 1, tokens)
         buckets.append(bucket)
         return bucket
 
     def correct(self, bucket: Bucket, change: int) -> None:
-        """Change what a bucket counts; one that has expired changes nothing."""
-        buckets = self._buckets
-        # Buckets stand in the order of their beginnings.
+        """Change the tokens of a bucket; one that has expired changes nothing."""
+        buckets = self.buckets
         if buckets and bucket.first >= buckets[0].first:
-            bucket.count += change
-            self.total += change
-
-    def seconds_until(self, now: float, room: int, limit: int) -> float:
-        """Give the time until `room` more fits under the limit."""
-        excess = self.total + room - limit
-        for bucket in self._buckets:
-            if excess <= 0:
-                break
-            excess -= bucket.count
-            wait = bucket.last + WINDOW - now
-            if excess <= 0:
-                return wait
-        return 0.0 if excess <= 0 else WINDOW
+            bucket.tokens += change
+            self.tokens += change
 
     def seconds_until_empty(self, now: float) -> float:
         """Give the time until nothing counts any more."""
-        return self._buckets[-1].last + WINDOW - now if self._buckets else 0.0
+        return self.buckets[-1].last + WINDOW - now if self.buckets else 0.0
 
+    def seconds_until_request(self, now: float, limit: int) -> float:
+        """Give the time until one more request fits under the limit."""
+        excess = self.requests + 1 - limit
+        for bucket in self.buckets:
+            excess -= bucket.requests
+            if excess <= 0:
+                return bucket.last + WINDOW - now
+        return WINDOW
 
-class Subject:
-    """The counters of one key or channel."""
-
-    __slots__ = ("at_work", "requests", "tokens")
-
-    def __init__(self) -> None:
-        """Begin idle."""
-        self.at_work = 0
-        self.requests = Window()
-        self.tokens = Window()
-
-    def is_idle(self, now: float) -> bool:
-        """Whether forgetting the subject changes nothing."""
-        return (
-            not self.at_work
-            and self.requests.is_empty(now)
-            and self.tokens.is_empty(now)
-        )
+    def seconds_until_tokens(self, now: float, room: int, limit: int) -> float:
+        """Give the time until so many more tokens fit under the limit."""
+        excess = self.tokens + room - limit
+        for bucket in self.buckets:
+            excess -= bucket.tokens
+            if excess <= 0:
+                return bucket.last + WINDOW - now
+        return WINDOW
 
 
 class Permit:
@@ -183,7 +173,7 @@ class Permit:
         if self._bucket is not None and tokens_used is not None:
             change = max(tokens_used, 0) - self._tokens
             if change:
-                subject.tokens.correct(self._bucket, change)
+                subject.correct(self._bucket, change)
 
     @property
     def headers(self) -> list[Header]:
@@ -226,19 +216,19 @@ class WindowTable:
             return refusal
         if rates.concurrency is not None:
             subject.at_work += 1
-        if rates.requests is not None:
-            subject.requests.add(now, 1)
         bucket = None
         if rates.tokens is not None:
-            room = rates.tokens - subject.tokens.total
+            room = rates.tokens - subject.tokens
             tokens = min(tokens + output_tokens, room)
-            bucket = subject.tokens.add(now, tokens)
+            bucket = subject.add(now, tokens)
+        elif rates.requests is not None:
+            subject.add(now, 0)
         return Permit(subject, rates, bucket, tokens, clock=self._clock)
 
     def headers(self, name: str, rates: Rates) -> list[Header]:
         """The `x-ratelimit-*` headers of a subject, also after a refusal."""
         now = self._clock()
-        subject = self._subjects.get(name) or Subject()
+        subject = self._subjects.get(name) or Subject([])
         return render_headers(subject, rates, now)
 
     def _enter(self, name: str, now: float) -> Subject:
@@ -248,7 +238,7 @@ class WindowTable:
             oldest, subject = subjects.popitem(last=False)
             if not subject.is_idle(now):
                 subjects[oldest] = subject
-        subject = subjects[name] = Subject()
+        subject = subjects[name] = Subject([])
         return subject
 
 
@@ -256,21 +246,17 @@ def _judge(subject: Subject, rates: Rates, tokens: int, now: float) -> Refusal |
     """Say which limit a call of so many tokens would break, if any."""
     if rates.concurrency is not None and subject.at_work >= rates.concurrency:
         return Refusal(Limit.CONCURRENCY, 1)
-    if rates.requests is not None:
-        window = subject.requests
-        window.expire(now)
-        if window.total >= rates.requests:
-            wait = window.seconds_until(now, 1, rates.requests)
-            return Refusal(Limit.REQUESTS, whole_seconds(wait))
+    subject.expire(now)
+    if rates.requests is not None and subject.requests >= rates.requests:
+        wait = subject.seconds_until_request(now, rates.requests)
+        return Refusal(Limit.REQUESTS, whole_seconds(wait))
     if rates.tokens is not None:
-        window = subject.tokens
-        window.expire(now)
         if tokens > rates.tokens:
             return Refusal(Limit.SIZE, int(WINDOW))
         # Also a call that seems to need none waits when all have been used.
         needed = max(tokens, 1)
-        if window.total + needed > rates.tokens:
-            wait = window.seconds_until(now, needed, rates.tokens)
+        if subject.tokens + needed > rates.tokens:
+            wait = subject.seconds_until_tokens(now, needed, rates.tokens)
             return Refusal(Limit.TOKENS, whole_seconds(wait))
     return None
 
@@ -282,20 +268,21 @@ def whole_seconds(wait: float) -> int:
 
 def render_headers(subject: Subject, rates: Rates, now: float) -> list[Header]:
     """Write limit, remaining and reset for requests and tokens."""
+    subject.expire(now)
+    reset = b"%ds" % math.ceil(subject.seconds_until_empty(now))
     headers: list[Header] = []
     if rates.requests is not None:
-        headers += _triple(b"requests", rates.requests, subject.requests, now)
+        left = max(rates.requests - subject.requests, 0)
+        headers += (
+            (b"x-ratelimit-limit-requests", b"%d" % rates.requests),
+            (b"x-ratelimit-remaining-requests", b"%d" % left),
+            (b"x-ratelimit-reset-requests", reset),
+        )
     if rates.tokens is not None:
-        headers += _triple(b"tokens", rates.tokens, subject.tokens, now)
+        left = max(rates.tokens - subject.tokens, 0)
+        headers += (
+            (b"x-ratelimit-limit-tokens", b"%d" % rates.tokens),
+            (b"x-ratelimit-remaining-tokens", b"%d" % left),
+            (b"x-ratelimit-reset-tokens", reset),
+        )
     return headers
-
-
-def _triple(what: bytes, limit: int, window: Window, now: float) -> list[Header]:
-    window.expire(now)
-    remaining = max(limit - window.total, 0)
-    reset = math.ceil(window.seconds_until_empty(now))
-    return [
-        (b"x-ratelimit-limit-" + what, b"%d" % limit),
-        (b"x-ratelimit-remaining-" + what, b"%d" % remaining),
-        (b"x-ratelimit-reset-" + what, b"%ds" % reset),
-    ]
