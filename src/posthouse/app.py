@@ -148,6 +148,16 @@ class Application:
         """Whether calls can be served."""
         return self.holds.available
 
+    def warnings(self) -> list[str]:
+        """What an operator should know before the first call."""
+        table = self.relay.snapshot.table
+        if not table.channels:
+            return ["there are no channels: add one, or run `posthouse init`"]
+        return [
+            f"the model {name!r} has no price; calls to it are refused"
+            for name in self.relay.snapshot.unpriced()
+        ]
+
     # --- configuration ----------------------------------------------------------
 
     async def _read_snapshot(self) -> Snapshot:
@@ -284,9 +294,20 @@ def build_snapshot(
     return Snapshot(table, PriceBook(catalog, stored.prices))
 
 
-def run_options(settings: Settings) -> RunOptions:
-    """What the server is told of the settings."""
+def run_options(
+    settings: Settings,
+    *,
+    started: Callable[[list[tuple[str, int]]], None],
+    reload: Callable[[], None],
+) -> RunOptions:
+    """What the server is told: the settings, and whom to call back.
+
+    Without a secret of its own an installation listens on this machine only.
+    """
     return RunOptions(
+        loopback_only=settings.secret is None,
+        started=started,
+        reload=reload,
         limits=ServerLimits(
             header_timeout=settings.header_seconds,
             head_bytes=settings.max_header_bytes,

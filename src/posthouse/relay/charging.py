@@ -23,6 +23,8 @@ from posthouse.relay.served import Completion, Served
 from posthouse.routing.plan import Target
 
 CLIENT_CLOSED = 499
+BYTES_PER_TOKEN = 4
+"""Of delivered text, where a report is impossible; ordinary English."""
 
 _OUTCOMES = {
     Completion.WHOLE: Outcome.SERVED,
@@ -68,24 +70,31 @@ async def charge_served(call: Call, served: Served, price: Price) -> Charged:
         served: what it brought.
         price: what its customer pays for the model that served it.
     """
-    estimate = TokenEstimate(call.prompt_tokens, 0)
     if served.usage is None:
         estimate = await _count(call, served)
+    else:
+        # Only what is impossible in the report is replaced by this.
+        delivered = -(-served.output_bytes // BYTES_PER_TOKEN)
+        estimate = TokenEstimate(call.prompt_tokens, delivered)
     row = call.offer(served.target).model
     found = normalise(
-        served.usage, estimate=estimate, context=row.context if row else 0
+        served.usage,
+        estimate=estimate,
+        context=row.context if row else 0,
+        choices=call.incoming.request.choices,
     )
     usage = found.usage
     if call.incoming.request.searches:
         usage = _with_searches(usage, call.incoming.request.searches)
     tier = served.service_tier
-    cost = _amount(call.snapshot.cost(served.target), usage, tier)
+    amount = charge(price, usage, tier)
+    supplier = call.snapshot.cost(served.target)
     listed = call.snapshot.list_price(served.target.routes)
     return Charged(
         usage=usage,
-        price=charge(price, usage, tier),
-        list_price=_amount(listed, usage, tier) or 0,
-        cost=cost,
+        price=amount,
+        list_price=amount if listed is price else _amount(listed, usage, tier) or 0,
+        cost=amount if supplier is price else _amount(supplier, usage, tier),
         price_version=price.version,
         suspicious=found.suspicious,
     )

@@ -31,8 +31,8 @@ class Served(Struct, frozen=True):
     service_tier: str | None
     text: str
     """What was produced, where it must be counted."""
-    sent: bool = True
-    """The provider may have received the request."""
+    output_bytes: int = 0
+    """How much that was, where it is known."""
 
 
 def served_whole(target: Target, reply: ParsedReply) -> Served:
@@ -43,6 +43,7 @@ def served_whole(target: Target, reply: ParsedReply) -> Served:
         reply.usage,
         reply.service_tier,
         reply.output_text,
+        len(reply.body),
     )
 
 
@@ -50,4 +51,4 @@ def served_stream(target: Target, completion: Completion, tap: StreamTap) -> Ser
     """A stream, as far as it came."""
     usage = tap.usage
     text = "" if usage is not None else tap.output_text()
-    return Served(target, completion, usage, tap.service_tier, text)
+    return Served(target, completion, usage, tap.service_tier, text, tap.output_bytes)

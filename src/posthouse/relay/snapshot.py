@@ -75,6 +75,15 @@ class Snapshot:
         upstream = _upstream_name(first.upstream_model, routes.model)
         return Offer(price, first.channel.provider.models.get(upstream))
 
+    def unpriced(self) -> list[str]:
+        """The models named outright that cannot be served for want of a price."""
+        found = []
+        for name, _ in self.table.listed(sandbox=False):
+            routes = self.table.first_routes(name)
+            if routes is not None and self.offer(routes) is None:
+                found.append(name)
+        return found
+
     def cost(self, target: Target) -> Price | None:
         """The supplier's price at a target; None is not known."""
         member = target.member

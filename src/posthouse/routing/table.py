@@ -131,6 +131,19 @@ class RoutingTable:
             return None
         return max(channels, key=lambda channel: channel.spec.priority).provider.name
 
+    def first_routes(self, model: str) -> ModelRoutes | None:
+        """The routes of a model's first operation, whichever that is."""
+        operations = {
+            operation
+            for channel, _ in self._exact.get(model, ())
+            for operation in channel.provider.operations
+        }
+        for operation in sorted(operations):
+            routes = self.resolve(model, operation, sandbox=False)
+            if routes is not None:
+                return routes
+        return None
+
     def resolve(
         self, model: str, operation: str, *, sandbox: bool
     ) -> ModelRoutes | None:

@@ -72,3 +72,8 @@ def encode(value: Any) -> bytes:
 def raw(value: Any) -> Raw:
     """Encode a value for use as an envelope's member."""
     return Raw(_encoder.encode(value))
+
+
+def pretty(value: Any) -> str:
+    """Encode a value for people: indented."""
+    return msgspec.json.format(_encoder.encode(value), indent=2).decode()
