@@ -38,3 +38,5 @@ bench: setup ## what a call costs beside nginx; PEERS=1 adds others, PAGE=1 writ
 
 soak: setup ## ten thousand idle streams for ten minutes
 	$(BIN)/python -m benchmarks.soak
+demo: setup ## a chat through the relay, its ledger lines, then a server on port 3000
+	@ONCE="$(ONCE)"; $(BIN)/posthouse demo $${ONCE:+--once}
