@@ -1,0 +1,169 @@
+"""A ledger in a temporary directory, and what the tests of money put into it."""
+
+import sqlite3
+import uuid
+from pathlib import Path
+
+from sqlalchemy import create_engine
+
+from posthouse.billing.audit import AuditReport
+from posthouse.billing.holds import HoldManager
+from posthouse.billing.leases import LeasePolicy
+from posthouse.billing.records import Opening
+from posthouse.model.call import AttemptRecord, CallRecord
+from posthouse.storage.audit import audit
+from posthouse.storage.database import Database, sqlite_url
+from posthouse.storage.ledger import SqliteLedger
+from posthouse.storage.ledger_queries import Balance, LedgerReader
+from posthouse.storage.ledger_rows import HOUSE_ACCOUNTS
+from posthouse.storage.schema import metadata
+
+NOW_MS = 1_700_000_000_000
+
+
+class Books:
+    """A database with the schema, and a root for journals."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "posthouse.db"
+        self.root = folder / "journal"
+        if not self.path.exists():
+            engine = create_engine(f"sqlite:///{self.path}")
+            metadata.create_all(engine)
+            engine.dispose()
+            for name in HOUSE_ACCOUNTS:
+                self.execute("INSERT INTO accounts VALUES (?,'house',NULL,NULL,0,0)", name)
+
+    def execute(self, statement: str, *values: object) -> list[tuple]:
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=5)
+        try:
+            return connection.execute(statement, values).fetchall()
+        finally:
+            connection.close()
+
+    def fund(self, account: str, amount: int, line: int | None = 0) -> None:
+        """Open an account with a balance that came from funding."""
+        self.execute(
+            "INSERT INTO accounts VALUES (?,'available',?,?,0,0)", account, amount, line
+        )
+        if amount:
+            self.execute(
+                "INSERT INTO transfers (kind, reference, account_id, created_ms)"
+                " VALUES ('opening', ?, ?, 0)",
+                f"opening:{account}",
+                account,
+            )
+            self.execute(
+                "INSERT INTO entries SELECT id, 'funding', ? FROM transfers"
+                " WHERE reference = ?",
+                -amount,
+                f"opening:{account}",
+            )
+            self.execute(
+                "INSERT INTO entries SELECT id, ?, ? FROM transfers WHERE reference = ?",
+                account,
+                amount,
+                f"opening:{account}",
+            )
+
+    def connect(self) -> SqliteLedger:
+        return SqliteLedger(self.path)
+
+    async def start(
+        self, *, durability: str = "process", policy: LeasePolicy | None = None
+    ) -> HoldManager:
+        return await HoldManager.start(
+            self.root, self.connect, durability=durability, policy=policy
+        )
+
+    async def audit(self, **options: object) -> AuditReport:
+        database = Database(sqlite_url(self.path))
+        try:
+            return await audit(database, self.root, at_ms=NOW_MS, **options)
+        finally:
+            await database.close()
+
+    async def balance(self, account: str) -> Balance:
+        database = Database(sqlite_url(self.path))
+        try:
+            return (await LedgerReader(database, self.root).balances(account))[0]
+        finally:
+            await database.close()
+
+    def available(self, account: str) -> int:
+        return self.execute("SELECT balance FROM accounts WHERE id = ?", account)[0][0]
+
+    def revenue(self) -> int:
+        return self.execute(
+            "SELECT coalesce(sum(amount), 0) FROM entries WHERE account_id = 'revenue'"
+        )[0][0]
+
+    def ends(self) -> dict[str, tuple[str, str, int]]:
+        """Kind, reason and charge by call id."""
+        return {
+            row[0]: row[1:]
+            for row in self.execute(
+                "SELECT reference, kind, reason, coalesce((SELECT amount FROM entries"
+                " WHERE transfer_id = id AND account_id = 'revenue'), 0)"
+                " FROM transfers WHERE kind IN ('settle', 'void')"
+            )
+        }
+
+
+def opening(
+    account: str = "a",
+    amount: int = 100,
+    *,
+    prompt: int = 0,
+    call_id: str = "",
+    priced_by_result: bool = False,
+) -> Opening:
+    """A hold for a streamed chat."""
+    return Opening(
+        call_id=call_id or f"call_{uuid.uuid4().hex}",
+        account_id=account,
+        key_id="key_1",
+        operation="chat",
+        model="gpt-4o",
+        price_version="gpt-4o:1",
+        created_ms=NOW_MS,
+        amount=amount,
+        prompt_charge=prompt,
+        streamed=True,
+        dialect="openai-chat",
+        priced_by_result=priced_by_result,
+    )
+
+
+def record(hold: Opening, price: int, outcome: str = "served") -> CallRecord:
+    """The usage record of a call that cost `price`."""
+    attempt = AttemptRecord("main", 0, "gpt-4o", 0, 9, outcome, "", 200, price)
+    return CallRecord(
+        id=hold.call_id,
+        created_ms=hold.created_ms,
+        key_id=hold.key_id,
+        operation=hold.operation,
+        dialect=hold.dialect,
+        streamed=hold.streamed,
+        requested_model=hold.model,
+        channel="main",
+        upstream_model="gpt-4o",
+        usage={"input": 3, "output": 4},
+        usage_source="provider",
+        cost=price,
+        list_price=price,
+        price=price,
+        price_version=hold.price_version,
+        status=200,
+        outcome=outcome,
+        error_code="",
+        first_token_ms=5,
+        total_ms=9,
+        attempts=[attempt],
+    )
+
+
+def faults(report: AuditReport) -> dict[str, list[str]]:
+    """What an audit found, by invariant; empty when it is clean."""
+    return {check.name: check.examples for check in report.checks if check.faults}
