@@ -1,0 +1,113 @@
+"""The configuration that the acceptance tests' Posthouse runs with."""
+
+MAX_BODY_BYTES = 1 << 20
+UPSTREAM_KEY = "provider-account-secret"
+
+KEYS = {
+    "app": "sk-acceptance-app-0123456789abcdefghijklmnopqrst",
+    "poor": "sk-acceptance-poor-0123456789abcdefghijklmnopqrs",
+    "limited": "sk-acceptance-limited-0123456789abcdefghijklmnop",
+    "narrow": "sk-acceptance-narrow-0123456789abcdefghijklmnopq",
+    "foreign": "sk-acceptance-foreign-0123456789abcdefghijklmnop",
+    "expired": "sk-acceptance-expired-0123456789abcdefghijklmnop",
+    "trial": "sk-test-acceptance-0123456789abcdefghijklmnopqrs",
+}
+
+FAULTS = (
+    "error-400",
+    "error-401",
+    "error-404",
+    "error-422",
+    "error-429",
+    "error-500",
+    "error-503",
+    "insufficient-quota",
+    "html",
+    "reset",
+    "hang",
+    "truncate",
+    "reset-mid-stream",
+    "stall",
+    "eof",
+    "error-in-stream",
+    "error-first",
+)
+"""Each has a channel of its own: what a fault does to a channel's standing must
+not be felt by another test."""
+
+COMMON = f"""
+[[channels]]
+name = "sandbox"
+provider = "sandbox"
+
+[[keys]]
+name = "app"
+key = "{KEYS["app"]}"
+
+[[keys]]
+name = "poor"
+key = "{KEYS["poor"]}"
+balance_usd = "0.000001"
+
+[[keys]]
+name = "limited"
+key = "{KEYS["limited"]}"
+rpm = 1
+
+[[keys]]
+name = "narrow"
+key = "{KEYS["narrow"]}"
+models = ["sandbox"]
+
+[[keys]]
+name = "foreign"
+key = "{KEYS["foreign"]}"
+ips = ["192.0.2.0/24"]
+
+[[keys]]
+name = "expired"
+key = "{KEYS["expired"]}"
+expires = 2020-01-01T00:00:00Z
+
+[[keys]]
+name = "trial"
+key = "{KEYS["trial"]}"
+sandbox = true
+
+[[prices]]
+model = "fault-*"
+input = "0.10"
+output = "0.40"
+
+[[prices]]
+model = "fake-*"
+input = "1.00"
+output = "2.00"
+cached_input = "0.50"
+
+[server]
+cors_origins = ["https://chat.example.com"]
+"""
+
+FAKE = """
+[[channels]]
+name = "fake"
+provider = "openai-compatible"
+base_url = "{origin}/v1"
+api_key = "{key}"
+models = ["fake-*", {{ public = "fake-public", upstream = "fake-secret-name" }}]
+"""
+
+FAULT = """
+[[channels]]
+name = "fault-{name}"
+provider = "sandbox"
+models = [{{ public = "fault-{name}", upstream = "sandbox:{name}" }}]
+timeouts = {{ first_byte = 0.5, idle = 0.5, total = 20 }}
+"""
+
+
+def configuration(fake_origin: str) -> str:
+    """Write the file over a fake provider's origin."""
+    faults = "".join(FAULT.format(name=name) for name in FAULTS)
+    return COMMON + FAKE.format(origin=fake_origin, key=UPSTREAM_KEY) + faults

@@ -1,0 +1,35 @@
+"""What every suite may use: a way to start a real Posthouse."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.posthouse import Posthouse
+
+StartPosthouse = Callable[..., "Posthouse"]
+
+
+@pytest.fixture(scope="session")
+def start_posthouse(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[StartPosthouse]:
+    """Start `posthouse serve` with a configuration, stopped after the session.
+
+    Stopping asserts that it ended well and that its books are in order.
+    """
+    from tests.support.posthouse import Posthouse
+
+    with ExitStack() as running:
+
+        def start(
+            configuration: str, environment: Mapping[str, str] | None = None
+        ) -> Posthouse:
+            directory = tmp_path_factory.mktemp("posthouse")
+            return running.enter_context(
+                Posthouse(directory, configuration, environment)
+            )
+
+        yield start

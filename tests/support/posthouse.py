@@ -1,0 +1,66 @@
+"""A real Posthouse: `posthouse serve` as a subprocess, asked through its own CLI."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import ROOT, ServerFailed, ServerProcess, free_port
+from typing_extensions import override
+
+COMMAND = Path(sys.executable).parent / "posthouse"
+
+
+class Posthouse(ServerProcess):
+    """A running server over a data directory and a configuration file."""
+
+    def __init__(
+        self,
+        directory: Path,
+        configuration: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start it on a free port."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.data = directory / "data"
+        self.configuration = directory / "posthouse.toml"
+        self.configuration.write_text(configuration)
+        port = free_port()
+        command = [COMMAND, "serve", "--config", self.configuration]
+        command += ["--data", self.data, "--host", "127.0.0.1", "--port", str(port)]
+        super().__init__(
+            command,
+            url=f"http://127.0.0.1:{port}",
+            ready="/health/ready",
+            log=directory / "posthouse.log",
+            environment=environment,
+        )
+
+    def ask(self, *command: str) -> Any:
+        """Run a command of the CLI on this data and give its JSON."""
+        code, output = self.run(*command, "--json")
+        if code:
+            raise ServerFailed(f"posthouse {' '.join(command)} ended {code}: {output}")
+        return json.loads(output)
+
+    def run(self, *command: str) -> tuple[int, str]:
+        """Run a command of the CLI on this data; give exit code and output."""
+        done = subprocess.run(
+            [COMMAND, *command, "--data", self.data],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout or done.stderr
+
+    @override
+    def __exit__(self, *_: object) -> None:
+        """Stop it, then look whether every call was accounted for."""
+        code = self.stop()
+        assert code == 0, f"posthouse serve ended {code}:\n{self.output()}"
+        code, output = self.run("audit", "--json")
+        assert code == 0, f"posthouse audit ended {code}: {output}"
