@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import select
 
 from posthouse.settings.loader import LoadedFile, load_file
 from posthouse.settings.secret import CREDENTIALS, PEPPER, Secret
@@ -17,47 +16,14 @@ from posthouse.storage.configuration import (
     load_configuration,
 )
 from posthouse.storage.database import Database, sqlite_url
+from posthouse.storage.key_reader import StoredKeys
+from posthouse.storage.ledger_accounts import ensure_house_accounts, open_account
 from posthouse.storage.report import ApplyReport
-from posthouse.storage.schema import accounts, metadata, transfers
+from posthouse.storage.schema import metadata
 from posthouse.storage.secrets import SecretBox
 
 SECRET = Secret(b"an installation's secret, long enough")
 PROVIDERS = frozenset({"openai", "sandbox", "ollama"})
-
-
-async def open_account(
-    connection: AsyncConnection, account_id: str, name: str, amount: int
-) -> bool:
-    """Play the ledger: an account with its opening transfer, posted once."""
-    known = await connection.scalar(
-        select(accounts.c.id).where(accounts.c.id == account_id)
-    )
-    if known is None:
-        await connection.execute(
-            insert(accounts).values(
-                id=account_id,
-                kind="available",
-                balance=amount,
-                credit_line=0,
-                created_ms=0,
-            )
-        )
-    reference = f"opening:{name}"
-    posted = await connection.scalar(
-        select(transfers.c.id).where(transfers.c.reference == reference)
-    )
-    if posted is not None or not amount:
-        return False
-    await connection.execute(
-        insert(transfers).values(
-            kind="opening",
-            reference=reference,
-            account_id=account_id,
-            reason=str(amount),
-            created_ms=0,
-        )
-    )
-    return True
 
 
 class Installation:
@@ -70,6 +36,7 @@ class Installation:
         self.path = folder / "posthouse.toml"
         self.database_path = self.data / "posthouse.db"
         self.database = Database(sqlite_url(self.database_path))
+        self.key_store = StoredKeys(self.database)
         self.box = SecretBox(SECRET.derive(CREDENTIALS))
         self.pepper = SECRET.derive(PEPPER)
         self.environment: dict[str, str] = {}
@@ -78,6 +45,11 @@ class Installation:
     async def create(self) -> None:
         async with self.database.write() as connection:
             await connection.run_sync(metadata.create_all)
+            await ensure_house_accounts(connection)
+
+    async def close(self) -> None:
+        await self.key_store.close()
+        await self.database.close()
 
     def load(self, text: str) -> LoadedFile:
         self.path.write_text(text, encoding="utf-8")

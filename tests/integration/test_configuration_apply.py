@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from tests.integration.configuration_support import (
     Installation,
-    open_account,
     unchanged_on_disk,
 )
 
@@ -18,7 +17,8 @@ from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.file import ChannelSpec, FallbackSpec, KeySpec, PriceSpec
 from posthouse.storage import changes
 from posthouse.storage.channels import ChannelDesk
-from posthouse.storage.keys import KeyDesk, StoredKeys, decode_rights, list_keys
+from posthouse.storage.keys import KeyDesk, decode_rights, list_keys
+from posthouse.storage.ledger_accounts import open_account
 from posthouse.storage.schema import (
     accounts,
     fallbacks,
@@ -39,11 +39,11 @@ async def here(tmp_path: Path) -> AsyncIterator[Installation]:
     installation = Installation(tmp_path)
     await installation.create()
     yield installation
-    await installation.database.close()
+    await installation.close()
 
 
 def door(here: Installation) -> Authenticator:
-    return Authenticator(StoredKeys(here.database), here.pepper)
+    return Authenticator(here.key_store, here.pepper)
 
 
 async def make(here: Installation, spec: KeySpec) -> str:
@@ -93,9 +93,7 @@ async def test_the_example_applies_whole(here: Installation) -> None:
     with pytest.raises(AuthenticationFailed):
         await door(here).authenticate("sk-…", "10.0.0.1")
     # The example's key is dated, so it is recognised by a clock of its time.
-    dated = Authenticator(
-        StoredKeys(here.database), here.pepper, wall_clock=lambda: 1_790_000_000
-    )
+    dated = Authenticator(here.key_store, here.pepper, wall_clock=lambda: 1_790_000_000)
     principal = await dated.authenticate(text, "10.0.0.1")
     assert principal.name == "app"
     assert principal.models == ("gpt-*", "fast")
@@ -269,10 +267,10 @@ async def test_balance_is_posted_once(here: Installation) -> None:
     report = await here.apply(text + 'balance_usd = "30"')
     assert "posted as 25.00 once" in report.warnings[0]
     assert "posthouse key credit app" in report.warnings[0]
-    rows = await here.rows(transfers)
-    assert [(row["reference"], row["reason"]) for row in rows] == [
-        ("opening:app", "25000000000")
-    ]
+    assert [row["reference"] for row in await here.rows(transfers)] == ["opening:app"]
+    balances = {row["id"]: row["balance"] for row in await here.rows(accounts)}
+    (key,) = await here.rows(keys)
+    assert balances[key["account_id"]] == 25_000_000_000
 
 
 async def test_key_without_balance_draws_on_the_default_account(
@@ -282,7 +280,7 @@ async def test_key_without_balance_draws_on_the_default_account(
     text = KEY + f'key = "{GOOD_KEY}"\n'
     await here.apply(text)
     assert (await door(here).authenticate(GOOD_KEY, "")).account_id == "default"
-    (row,) = await here.rows(accounts)
+    (row,) = (row for row in await here.rows(accounts) if row["kind"] == "available")
     assert (row["id"], row["balance"], row["credit_line"]) == ("default", 0, None)
 
     await here.apply(text + 'balance_usd = "0"')

@@ -5,18 +5,23 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.integration.configuration_support import Installation, open_account
+from tests.integration.configuration_support import Installation
 
 from posthouse.access.authenticator import Authenticator
+from posthouse.access.keys import digest
+from posthouse.access.principal import Principal
 from posthouse.errors import AuthenticationFailed, StorageUnavailable
 from posthouse.settings.file import ChannelSpec, KeySpec
 from posthouse.storage import changes
 from posthouse.storage.channels import ChannelDesk, find_channel, list_channels
 from posthouse.storage.database import Database, sqlite_url
-from posthouse.storage.keys import KeyDesk, StoredKeys, find_key, list_keys
+from posthouse.storage.key_reader import StoredKeys
+from posthouse.storage.keys import KeyDesk, find_key, list_keys
+from posthouse.storage.ledger_accounts import open_account
 from posthouse.storage.ownership import Refused
 from posthouse.storage.prices import keep_versions
 from posthouse.storage.schema import accounts, price_versions
+from posthouse.storage.schema import keys as key_table
 
 FILE = '[[keys]]\nname = "filed"\n[[channels]]\nname = "filed"\nprovider = "openai"\n'
 
@@ -26,7 +31,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Installation]:
     installation = Installation(tmp_path)
     await installation.create()
     yield installation
-    await installation.database.close()
+    await installation.close()
 
 
 @pytest.fixture
@@ -46,9 +51,9 @@ async def test_created_key_works_and_is_told_once(
     async with here.database.write() as connection:
         made = await keys.create(connection, KeySpec("a", models=("m",), tpm=5))
     assert made.key not in repr(made)
-    principal = await Authenticator(
-        StoredKeys(here.database), here.pepper
-    ).authenticate(made.key, "")
+    principal = await Authenticator(here.key_store, here.pepper).authenticate(
+        made.key, ""
+    )
     assert (principal.key_id, principal.name) == (made.id, "a")
     assert (principal.models, principal.tpm) == (("m",), 5)
     assert principal.account_id == "default"
@@ -64,7 +69,7 @@ async def test_created_key_may_have_a_balance(
     async with here.database.write() as connection:
         made = await keys.create(connection, KeySpec("a", balance_usd="0.5"))
     balances = {row["id"]: row["balance"] for row in await here.rows(accounts)}
-    assert balances == {made.account_id: 500_000_000}
+    assert balances[made.account_id] == 500_000_000
 
 
 async def test_given_text_is_kept(here: Installation, keys: KeyDesk) -> None:
@@ -101,7 +106,7 @@ async def test_revoked_key_ends_within_one_poll(
     here: Installation, keys: KeyDesk
 ) -> None:
     """The feed tells the authenticator, and the key never comes back."""
-    door = Authenticator(StoredKeys(here.database), here.pepper)
+    door = Authenticator(here.key_store, here.pepper)
     async with here.database.write() as connection:
         made = await keys.create(connection, KeySpec("a"))
     await door.authenticate(made.key, "")
@@ -128,7 +133,7 @@ async def test_key_may_be_switched_off_and_on(
     here: Installation, keys: KeyDesk
 ) -> None:
     """A disabled key fails like an unknown one, and works again later."""
-    store = StoredKeys(here.database)
+    store = here.key_store
     async with here.database.write() as connection:
         made = await keys.create(connection, KeySpec("a"))
         await keys.set_enabled(connection, "a", enabled=False)
@@ -219,14 +224,65 @@ async def test_key_look_up_uses_an_index(here: Installation) -> None:
 
 async def test_storage_that_fails_is_no_bad_key(tmp_path: Path) -> None:
     """Without a database the answer is 503, never 401."""
-    broken = Database(sqlite_url(tmp_path / "absent" / "posthouse.db"))
+    (tmp_path / "empty.db").touch()
+    for name in ("absent/posthouse.db", "absent.db", "empty.db"):
+        database = Database(sqlite_url(tmp_path / name))
+        store = StoredKeys(database)
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable):
+                await store.find(b"x" * 32)
+        await store.close()
+        await database.close()
+    assert not (tmp_path / "absent.db").exists()
+
+
+async def test_many_keys_are_found_in_few_reads(here: Installation) -> None:
+    """Look-ups that come together go together, each with its own answer."""
+    names = [f"sk-{index:020}" for index in range(250)]
+    await here.apply(
+        "\n".join(f'[[keys]]\nname = "k{name}"\nkey = "{name}"' for name in names[::2])
+    )
+    reads = []
+    read = here.key_store._read
+
+    async def counted(digests: list[bytes]) -> dict[bytes, Principal]:
+        reads.append(len(digests))
+        return await read(digests)
+
+    here.key_store._read = counted  # type: ignore[method-assign]
+    found = await asyncio.gather(
+        *(here.key_store.find(digest(here.pepper, name)) for name in names),
+        *(here.key_store.find(digest(here.pepper, name)) for name in names),
+    )
+    expected = [
+        f"k{name}" if not index % 2 else None for index, name in enumerate(names)
+    ]
+    assert [principal and principal.name for principal in found] == expected * 2
+    assert reads == [100, 100, 50]
+
+
+async def test_damaged_row_leaves_nobody_waiting(here: Installation) -> None:
+    """What cannot be read is an error at once, and only then."""
+    await here.apply(FILE)
+    text = (here.data / "keys" / "filed").read_text().strip()
+    async with here.database.write() as connection:
+        await connection.execute(key_table.update().values(rights="{"))
     with pytest.raises(StorageUnavailable):
-        await StoredKeys(broken).find(b"x" * 32)
-    empty = Database(sqlite_url(tmp_path / "empty.db"))
-    with pytest.raises(StorageUnavailable):
-        await StoredKeys(empty).find(b"x" * 32)
-    await broken.close()
-    await empty.close()
+        await here.key_store.find(digest(here.pepper, text))
+    async with here.database.write() as connection:
+        await connection.execute(key_table.update().values(rights="{}"))
+    assert await here.key_store.find(digest(here.pepper, text))
+
+
+async def test_both_ways_of_reading_agree(here: Installation) -> None:
+    """What the thread reads from a file, the engine reads from any database."""
+    await here.apply(FILE)
+    text = (here.data / "keys" / "filed").read_text().strip()
+    by_thread = await here.key_store.find(digest(here.pepper, text))
+    here.key_store._path = None
+    assert by_thread is not None
+    assert await here.key_store.find(digest(here.pepper, text)) == by_thread
+    assert await here.key_store.find(b"x" * 32) is None
 
 
 async def test_feed_survives_pruning(here: Installation) -> None:

@@ -30,7 +30,7 @@ from posthouse.storage.keys import (
     ensure_default_account,
     from_row,
     insert_keys,
-    update_key,
+    update_keys,
 )
 from posthouse.storage.ownership import Owner, new_id
 from posthouse.storage.report import ReportDraft
@@ -208,6 +208,7 @@ class FileKeys(Struct, frozen=True):
         """Insert, update and disable; note each for the report and the feed."""
         new: list[KeyRow] = []
         replaced: list[KeyRow] = []
+        vacated: list[KeyRow] = []
         taken = {row.digest for row in wanted}
         for row in wanted:
             before = existing.pop(row.name, None)
@@ -218,7 +219,7 @@ class FileKeys(Struct, frozen=True):
                 replaced.append(row)
                 draft.updated.append(f"key {row.name}")
                 if before.digest != row.digest:
-                    await update_key(connection, self._without_digest(before))
+                    vacated.append(self._without_digest(before))
             else:
                 draft.unchanged += 1
         for row in existing.values():
@@ -230,8 +231,8 @@ class FileKeys(Struct, frozen=True):
             elif row.enabled:
                 replaced.append(structs.replace(row, enabled=False))
         # Those that give up a text go before those that take it.
-        for row in sorted(replaced, key=lambda row: row.enabled):
-            await update_key(connection, row)
+        replaced.sort(key=lambda row: row.enabled)
+        await update_keys(connection, [*vacated, *replaced])
         await insert_keys(connection, new)
         draft.subjects += [changes.key_subject(row.id) for row in (*new, *replaced)]
 

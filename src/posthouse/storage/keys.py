@@ -1,4 +1,4 @@
-"""Keys in the database: found by digest, made, listed, revoked.
+"""Keys in the database: made, listed, revoked; `key_reader` finds them by digest.
 
 Only a key's digest and its last characters are kept. Every write tells the
 feed of changes, in its own transaction. Rows are never deleted: the ledger
@@ -10,21 +10,15 @@ from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct, structs
-from sqlalchemy import RowMapping, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import RowMapping, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from typing_extensions import override
 
 from posthouse.access.keys import digest, hint, new_key
-from posthouse.access.ports import KeyStore
-from posthouse.access.principal import Principal
-from posthouse.errors import StorageUnavailable
 from posthouse.model.money import parse_usd
 from posthouse.settings import checks
 from posthouse.settings.credentials import is_reference
 from posthouse.settings.file import Guarded, KeySpec
 from posthouse.storage import changes
-from posthouse.storage.database import Database
 from posthouse.storage.ownership import Owner, Refused, new_id, now_ms, require_owner
 from posthouse.storage.schema import accounts, keys
 from posthouse.wire import json
@@ -36,6 +30,8 @@ OpenAccount = Callable[[AsyncConnection, str, str, int], Awaitable[bool]]
 """(connection, account id, name, nano-dollars): open an account with no credit
 line, and post the opening credit once under `opening:<name>`; whether it was
 posted now. Zero opens the account and posts nothing."""
+
+_UPDATE = update(keys).where(keys.c.id == bindparam("row_id"))
 
 
 class Rights(Struct, frozen=True, omit_defaults=True):
@@ -106,32 +102,6 @@ def encode_rights(spec: KeySpec) -> str:
     return json.encode(rights).decode()
 
 
-class StoredKeys(KeyStore):
-    """Finds principals for the authenticator."""
-
-    _statement = select(keys.c.id, keys.c.name, keys.c.account_id, keys.c.rights)
-
-    def __init__(self, database: Database) -> None:
-        """Read from this database."""
-        self._database = database
-
-    @override
-    async def find(self, digest: bytes) -> Principal | None:
-        """See the port: one read by the digest's unique index."""
-        statement = self._statement.where(
-            keys.c.digest == digest, keys.c.enabled == 1, keys.c.revoked_ms.is_(None)
-        )
-        try:
-            async with self._database.read() as connection:
-                row = (await connection.execute(statement)).one_or_none()
-        except (SQLAlchemyError, OSError) as error:
-            raise StorageUnavailable(retry_after=1) from error
-        if row is None:
-            return None
-        rights = decode_rights(row.rights)
-        return Principal(row.id, row.name, row.account_id, **structs.asdict(rights))
-
-
 def from_row(row: RowMapping) -> KeyRow:
     """Make a value of a row of the table."""
     values: dict[str, Any] = {**row}
@@ -160,11 +130,11 @@ async def insert_keys(connection: AsyncConnection, rows: Iterable[KeyRow]) -> No
         await connection.execute(insert(keys), values)
 
 
-async def update_key(connection: AsyncConnection, row: KeyRow) -> None:
-    """Write a row anew; the caller tells the feed of changes."""
-    await connection.execute(
-        update(keys).where(keys.c.id == row.id).values(structs.asdict(row))
-    )
+async def update_keys(connection: AsyncConnection, rows: Iterable[KeyRow]) -> None:
+    """Write rows anew, in their order; the caller tells the feed of changes."""
+    values = [{**structs.asdict(row), "row_id": row.id} for row in rows]
+    if values:
+        await connection.execute(_UPDATE, values)
 
 
 async def ensure_default_account(connection: AsyncConnection, created_ms: int) -> None:
@@ -277,7 +247,7 @@ class KeyDesk:
         return row
 
     async def _change(self, connection: AsyncConnection, row: KeyRow) -> None:
-        await update_key(connection, row)
+        await update_keys(connection, [row])
         subject = changes.key_subject(row.id)
         await changes.append(connection, [subject], self._clock())
 
