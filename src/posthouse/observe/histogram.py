@@ -1,0 +1,34 @@
+"""A histogram that costs a bisection per value."""
+
+from bisect import bisect_left
+
+
+class Histogram:
+    """Counts values by upper bounds."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        """Take ascending upper bounds; above the last is counted too."""
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Give (upper bound, count up to it), ending with "+Inf"."""
+        running = 0
+        rows: list[tuple[str, float]] = []
+        names = [*map(_bound_name, self.bounds), "+Inf"]
+        for name, count in zip(names, self.counts, strict=True):
+            running += count
+            rows.append((name, float(running)))
+        return rows
+
+
+def _bound_name(bound: float) -> str:
+    return repr(float(bound))

@@ -1,0 +1,136 @@
+"""Logging: structlog to stderr, coloured on a terminal, JSON lines elsewhere.
+
+Records of the standard library's loggers (of dependencies) pass the same
+processors. Every entry is redacted last. A traceback shows where, never with
+which values: locals are not shown, and an exception's own text, which may quote
+a request, only at debug level.
+"""
+
+import logging
+import sys
+import traceback
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.types import EventDict, Processor
+
+from posthouse.observe.redaction import redact
+
+_FRAMES = 30
+_QUIET = ("uvicorn", "asyncio", "aiohttp", "aiosqlite", "sqlalchemy", "alembic")
+
+
+def logger(name: str) -> Any:
+    """Give a structured logger: `.info("what happened", field=value)`."""
+    return structlog.get_logger(name).bind(logger=name)
+
+
+def configure(
+    level: str = "info", *, stream: TextIO | None = None, colours: bool | None = None
+) -> None:
+    """Set up logging for the process; may be called again.
+
+    Args:
+        level: debug, info, warning, error or critical.
+        stream: where to; standard error by default.
+        colours: console form instead of JSON lines; by default if the stream is
+            a terminal.
+
+    Raises:
+        ValueError: for an unknown level.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"unknown log level: {level}")
+    out = stream if stream is not None else sys.stderr
+    console = colours if colours is not None else out.isatty()
+    shared = _processors(with_messages=number <= logging.DEBUG)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                redact,
+                _renderer(console=console),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(number)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+def _processors(*, with_messages: bool) -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        ExceptionText(with_messages=with_messages),
+    ]
+
+
+def _renderer(*, console: bool) -> Processor:
+    if console:
+        return structlog.dev.ConsoleRenderer(
+            exception_formatter=structlog.dev.plain_traceback
+        )
+    return structlog.processors.JSONRenderer(sort_keys=False)
+
+
+class ExceptionText:
+    """Turns `exc_info` into text without the values that were at hand."""
+
+    def __init__(self, *, with_messages: bool) -> None:
+        """Add the exceptions' own texts or not."""
+        self._with_messages = with_messages
+
+    def __call__(
+        self, _logger: Any, _method: str, event: EventDict
+    ) -> MutableMapping[str, Any]:
+        """Replace `exc_info` by `exception`."""
+        info = event.pop("exc_info", None)
+        if isinstance(info, BaseException):
+            event["exception"] = self.render(info)
+        elif isinstance(info, tuple) and isinstance(info[1], BaseException):
+            event["exception"] = self.render(info[1])
+        elif info:
+            current = sys.exc_info()[1]
+            if current is not None:
+                event["exception"] = self.render(current)
+        return event
+
+    def render(self, error: BaseException) -> str:
+        """Give the chain of exceptions, outermost last, with their places."""
+        parts: list[str] = []
+        seen: set[int] = set()
+        link: BaseException | None = error
+        while link is not None and id(link) not in seen:
+            seen.add(id(link))
+            parts.append(self._one(link))
+            link = link.__cause__ or (
+                None if link.__suppress_context__ else link.__context__
+            )
+        return "\n".join(reversed(parts))
+
+    def _one(self, error: BaseException) -> str:
+        frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+        lines = [f"  {f.filename}:{f.lineno} in {f.name}" for f in frames]
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        text = f"{name}: {error}" if self._with_messages else name
+        return "\n".join([*lines, text])

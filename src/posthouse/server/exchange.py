@@ -1,0 +1,281 @@
+"""One request and its reply on a connection, as handlers and the relay use it.
+
+An `Exchange` is the relay's `Client`. It costs no task, timer or event of its
+own: the connection feeds it, its reply goes to the transport in as few writes
+as possible, and it tells of the client's going by a callback.
+
+States of the reply: not started → started → complete; `abort` ends a started
+one without the terminator, and `gone` ends everything.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+
+from posthouse.errors import InvalidRequest, PosthouseError
+from posthouse.server.context import ServerContext
+from posthouse.server.heads import Headers, RequestHead, render_fields
+
+_CLOSE_AND_END = b"connection: close\r\n\r\n"
+_TRUNCATED = "The request body ended before it was whole."
+
+
+class Link(Protocol):
+    """The connection that an exchange runs on."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    context: ServerContext
+    loop: asyncio.AbstractEventLoop
+    client: tuple[str, int] | None
+    written: int
+
+    def reply_done(self, exchange: "Exchange") -> None:
+        """The reply is complete or was aborted; go on with what follows."""
+
+    def handler_done(self, exchange: "Exchange") -> None:
+        """The handler has ended."""
+
+
+class Exchange:
+    """A request whose head has arrived, and the reply to it."""
+
+    # Defaults stand in the class: most requests never touch most of them.
+    gone = False
+    started = False
+    complete = False
+    body_done = False
+    received = 0
+    """Bytes of the body that have arrived."""
+    awaits_continue = False
+    """Whether the client sends its body only after `100 Continue`."""
+    websocket = False
+    """Whether the client asked for a WebSocket."""
+    extra = b""
+    """Header lines that every reply gets, rendered."""
+    task: asyncio.Task[None] | None = None
+    _buffer: bytes | bytearray = b""
+    _body_error: PosthouseError | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _bodyless = False
+    _chunked = False
+    _gone_callbacks: list[Callable[[], None]] | None = None
+    _cut_callbacks: list[Callable[[], None]] | None = None
+
+    def __init__(self, link: Link, head: RequestHead, *, keep_alive: bool) -> None:
+        """Begin with an empty body and no reply."""
+        self._link = link
+        self.head = head
+        self.keep_alive = keep_alive
+
+    # What the connection tells.
+
+    def feed(self, data: bytes) -> None:
+        """Take a part of the body."""
+        self.received += len(data)
+        if not self._buffer:
+            self._buffer = data
+        else:
+            if isinstance(self._buffer, bytes):
+                self._buffer = bytearray(self._buffer)
+            self._buffer += data
+        if self._waiter is not None:
+            self._wake()
+        elif len(self._buffer) > HIGH_WATER_LIMIT:
+            self._link.flow.pause_reading()
+
+    def end_body(self) -> None:
+        """The body is whole."""
+        self.body_done = True
+        if self._waiter is not None:
+            self._wake()
+
+    def fail_body(self, error: PosthouseError) -> None:
+        """No more of the body will come; whoever reads it gets `error`."""
+        self.keep_alive = False
+        if not self.body_done:
+            self._body_error = error
+            if self._waiter is not None:
+                self._wake()
+
+    def lost(self) -> None:
+        """The connection is closed."""
+        self.gone = True
+        self.fail_body(InvalidRequest(_TRUNCATED))
+        if self._waiter is not None:
+            self._wake()
+        callbacks, self._gone_callbacks = self._gone_callbacks, None
+        for callback in callbacks or ():
+            callback()
+
+    def cut(self) -> None:
+        """The server is about to close the connection; tell who asked."""
+        callbacks, self._cut_callbacks = self._cut_callbacks, None
+        for callback in callbacks or ():
+            callback()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # The request's body.
+
+    @property
+    def peer(self) -> str:
+        """The address at the connection's other end; empty for a local socket."""
+        client = self._link.client
+        return client[0] if client is not None else ""
+
+    @property
+    def context(self) -> ServerContext:
+        """What the server's connections share."""
+        return self._link.context
+
+    def take_whole(self) -> bytes | None:
+        """Give the whole body if it arrived in one piece, as small ones do."""
+        data = self._buffer
+        if self.body_done and isinstance(data, bytes) and len(data) == self.received:
+            self._buffer = b""
+            return data
+        return None
+
+    async def read(self) -> bytes:
+        """Give what has arrived of the body; b"" at its end.
+
+        Raises InvalidRequest if it broke off, RequestTimeout if it came too
+        slowly.
+        """
+        while not self._buffer:
+            if self._body_error is not None:
+                raise self._body_error
+            if self.body_done:
+                return b""
+            await self._wait_for_body()
+        data, self._buffer = self._buffer, b""
+        self._link.flow.resume_reading()
+        return data if isinstance(data, bytes) else bytes(data)
+
+    async def _wait_for_body(self) -> None:
+        if self.awaits_continue and not self.started:
+            self.awaits_continue = False
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._link.flow.resume_reading()
+        self._waiter = self._link.loop.create_future()
+        await self._waiter
+
+    # The reply: `relay.ports.Client`.
+
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once when the caller goes away before the reply's end."""
+        if self.gone:
+            callback()
+        elif not self.complete:
+            if self._gone_callbacks is None:
+                self._gone_callbacks = []
+            self._gone_callbacks.append(callback)
+
+    def on_cut(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once if the server, shutting down, gives up waiting.
+
+        The reply may then still be ended properly within a few seconds.
+        """
+        if self._cut_callbacks is None:
+            self._cut_callbacks = []
+        self._cut_callbacks.append(callback)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the status line and headers; the body follows in chunks."""
+        if self._link.flow.write_paused:
+            await self._link.flow.drain()
+        head = self._head(status, headers)
+        self._chunked = self.head.version != "1.0" and not self._bodyless
+        if self._chunked:
+            head += b"transfer-encoding: chunked\r\n"
+        elif not self._bodyless:
+            # Its end can only be told by closing.
+            self.keep_alive = False
+        self._write(head + (b"\r\n" if self.keep_alive else _CLOSE_AND_END))
+
+    async def write(self, data: bytes) -> None:
+        """Send a part of the body; waits while the caller reads too slowly."""
+        if self._link.flow.write_paused:
+            await self._link.flow.drain()
+        if self.gone or self.complete or self._bodyless or not data:
+            return
+        if not self.started:
+            raise RuntimeError("the reply has not been started")
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._write(data)
+
+    async def finish(self, data: bytes = b"") -> None:
+        """Send the last part and end the body properly."""
+        if self._link.flow.write_paused:
+            await self._link.flow.drain()
+        if self.gone or self.complete:
+            return
+        if not self.started:
+            raise RuntimeError("the reply has not been started")
+        if self._chunked:
+            last = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            self._write(last + b"0\r\n\r\n")
+        elif data and not self._bodyless:
+            self._write(data)
+        self._end()
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole reply in one go."""
+        if self._link.flow.write_paused:
+            await self._link.flow.drain()
+        head = self._head(status, headers)
+        end = b"\r\n" if self.keep_alive else _CLOSE_AND_END
+        if status in (204, 304):
+            self._write(head + end)
+        else:
+            size = b"content-length: %d\r\n" % len(body)
+            if self._bodyless:
+                body = b""
+            self._write(b"".join((head, size, end, body)))
+        self._end()
+
+    def abort(self) -> None:
+        """End a started body without its terminator, after what was written."""
+        if not self.complete:
+            self.keep_alive = False
+            self._end()
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        """Begin the reply: render what does not depend on how its body is sent."""
+        if self.started:
+            raise RuntimeError("the reply has been started before")
+        context = self._link.context
+        fields = render_fields(headers)
+        self.started = True
+        self._bodyless = self.head.method == "HEAD" or status in (204, 304)
+        # A body that we do not wait for would have to be read all the same
+        # before the next request.
+        if not self.body_done or context.draining:
+            self.keep_alive = False
+        return context.prefix(status) + fields + self.extra
+
+    def _write(self, data: bytes) -> None:
+        if not self.gone:
+            link = self._link
+            link.written += len(data)
+            link.transport.write(data)
+
+    def _end(self) -> None:
+        self.complete = True
+        self._gone_callbacks = None
+        self._cut_callbacks = None
+        if not self.gone:
+            self._link.reply_done(self)
+
+    def close(self) -> None:
+        """The handler has ended; a reply without an end is broken off."""
+        self._link.handler_done(self)
+        if not self.complete:
+            self.abort()

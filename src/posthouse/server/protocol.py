@@ -1,0 +1,397 @@
+"""HTTP/1.1 on one connection: uvicorn's protocol, made fit for strangers.
+
+Of uvicorn's `HttpToolsProtocol` stay the connection's set-up, its flow control
+and its place behind uvicorn's server; the request and reply cycle is
+`Exchange`. What is added: limits on heads, minimum rates, refusals in the
+API's own error shape, pipelining without a reply in another's middle, upgrades
+that are refused (WebSocket) or ignored (h2c), and a lingering close.
+
+The private members of uvicorn that this leans on are listed in
+`tests/unit/server/test_uvicorn_members.py`; its version is pinned.
+
+A connection is at any time in one of: idle, reading a head, reading a body.
+Beside that a reply may be under way (`active`) and further requests wait
+(`queue`). When it is `deaf`, what arrives is thrown away.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, MutableSequence, Sequence
+from typing import Any
+
+import httptools
+from typing_extensions import override
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from posthouse.errors import (
+    HeadersTooLarge,
+    InvalidRequest,
+    MethodNotAllowed,
+    PosthouseError,
+    RequestTimeout,
+    URITooLong,
+)
+from posthouse.server.context import ServerContext
+from posthouse.server.exchange import Exchange
+from posthouse.server.heads import read_head, render_fields
+
+Application = Callable[[Exchange], Coroutine[Any, Any, None]]
+"""Answers one exchange and closes it; must not raise."""
+
+_LINE_OVERHEAD = 4
+_NOWHERE: deque[tuple[bytes, bytes]] = deque(maxlen=0)
+"""Takes the trailers of chunked bodies, which nothing here wants."""
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        application: Application,
+        context: ServerContext,
+    ) -> None:
+        """Take uvicorn's four, and what is ours by keyword."""
+        super().__init__(config, server_state, app_state, _loop)
+        self.application = application
+        self.context = context
+        self.tasks = context.tasks
+        self.active: Exchange | None = None
+        """The exchange whose reply is next on the wire."""
+        self.incoming: Exchange | None = None
+        """The exchange whose body is arriving."""
+        self.queue: deque[Exchange] = deque()
+        self.headers: MutableSequence[tuple[bytes, bytes]] = []  # type: ignore[assignment]  # uvicorn keeps trailers too
+        self.deaf = False
+        self.written = 0
+        """Bytes given to the transport."""
+        self._refusal: PosthouseError | None = None
+        self._in_head = False
+        self._head_bytes = 0
+        self._data_bytes = 0
+        self._websocket = False
+        self._served = False
+        self._eof = False
+        self._since = 0.0
+        """When the present state began, in the context's clock."""
+        self._seen = 0
+        self._mark = 0
+        self._taken = 0
+        self._taken_at = 0.0
+
+    # The transport's side.
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        self.context.connections.add(self)
+        self._since = self._taken_at = self.context.now
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed, by whichever side."""
+        super().connection_lost(exc)
+        self.context.connections.discard(self)
+        self.deaf = True
+        self.queue.clear()
+        self.incoming = None
+        if self.active is not None:
+            exchange, self.active = self.active, None
+            exchange.lost()
+
+    @override
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client will send no more; true keeps our direction open."""
+        self._eof = True
+        incoming = self.incoming
+        if incoming is None or incoming is not self.active or self.deaf:
+            return None
+        self._stop_body(InvalidRequest("The request body ended before it was whole."))
+        return True
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        if self.deaf:
+            return
+        self._data_bytes = len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(
+                cause
+                if isinstance(cause, PosthouseError)
+                else InvalidRequest("The request is not valid HTTP/1.1.")
+            )
+        else:
+            if self._in_head or self.incoming is not None:
+                self._count(len(data))
+
+    # The parser's side. What these raise ends the parsing.
+
+    @override
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self.url = b""
+        self.headers = []
+        self._in_head = True
+        self._head_bytes = 0
+        self._since = self.context.now
+
+    @override
+    def on_url(self, url: bytes) -> None:
+        """A part of the request target."""
+        self.url = self.url + url if self.url else url
+        if len(self.url) > self.context.limits.target_bytes:
+            raise URITooLong
+
+    @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head; of a trailer it goes nowhere."""
+        self.headers.append((name.lower(), value))
+
+    @override
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        parser = self.parser
+        if parser.should_upgrade():
+            return
+        headers, self.headers = self.headers, _NOWHERE
+        self._in_head = False
+        if (
+            len(headers) > self.context.limits.head_fields
+            # Only a head that came with much else needs to be counted.
+            or self._head_bytes + self._data_bytes > self.context.limits.head_bytes
+        ):
+            self._check_size(headers)
+        head = read_head(
+            parser.get_method(), self.url, parser.get_http_version(), headers
+        )
+        keep_alive = parser.should_keep_alive() and head.version == "1.1"
+        exchange = Exchange(self, head, keep_alive=keep_alive)
+        if b"expect" in head.fields:
+            expectation = head.fields[b"expect"].lower()
+            exchange.awaits_continue = expectation == b"100-continue"
+        if self._websocket:
+            exchange.websocket = True
+            exchange.keep_alive = False
+        self.incoming = exchange
+        self._since = self.context.now
+        self._head_bytes = 0
+        self._seen = 0
+        self._mark = 0
+        if self.active is None:
+            self._begin(exchange)
+        else:
+            self.queue.append(exchange)
+            self.flow.pause_reading()
+
+    @override
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if self.incoming is not None:
+            self.incoming.feed(body)
+
+    @override
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        incoming = self.incoming
+        if incoming is not None:
+            self.incoming = None
+            incoming.end_body()
+
+    def _check_size(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        size = sum(len(name) + len(value) for name, value in headers)
+        size += _LINE_OVERHEAD * len(headers)
+        limits = self.context.limits
+        if len(headers) > limits.head_fields or size > limits.head_bytes:
+            raise HeadersTooLarge
+
+    def _count(self, size: int) -> None:
+        """Bound what the parser keeps to itself before it tells of anything.
+
+        That is an unfinished field of a head, or in a chunked body a trailer's.
+        """
+        incoming = self.incoming
+        if incoming is not None and incoming.received != self._seen:
+            self._seen = incoming.received
+            self._head_bytes = 0
+            return
+        self._head_bytes += size
+        if self._head_bytes > self.context.limits.head_bytes:
+            self._refuse(HeadersTooLarge())
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read a request that asks for an upgrade as if it did not.
+
+        llhttp takes what follows such a head for another protocol. h2c is
+        offered by HTTP/1.1 clients that go on as usual (RFC 9110 §7.8), so the
+        head is read again without the offer, and then the body.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(MethodNotAllowed())
+            return
+        fields = dict(self.headers)
+        self._websocket = b"websocket" in fields.get(b"upgrade", b"").lower()
+        lines = [method, b" ", self.url, b" HTTP/1.1\r\n"]
+        for name, value in self.headers:
+            if name == b"connection":
+                close = b"close" in value.lower()
+                lines.append(b"connection: close\r\n" if close else b"")
+            elif name != b"upgrade":
+                lines += [name, b": ", value, b"\r\n"]
+        lines.append(b"\r\n")
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"".join(lines))
+        if self._websocket:
+            # What follows are its frames, if anything.
+            self.deaf = True
+        elif rest:
+            self.data_received(rest)
+
+    # Requests and replies in their order.
+
+    def _begin(self, exchange: Exchange) -> None:
+        self.active = exchange
+        self._served = True
+        task = self.loop.create_task(self.application(exchange))
+        exchange.task = task
+        self.tasks.add(task)
+
+    def handler_done(self, exchange: Exchange) -> None:
+        """The handler has ended."""
+        if exchange.task is not None:
+            self.tasks.discard(exchange.task)
+
+    def reply_done(self, exchange: Exchange) -> None:
+        """The reply is complete or was aborted; go on with what follows."""
+        if self.transport.is_closing():
+            return
+        self.active = None
+        self._since = self.context.now
+        if not exchange.keep_alive:
+            self._close(unread=not exchange.body_done)
+        elif self.queue:
+            self._begin(self.queue.popleft())
+        elif self._refusal is not None:
+            self._send_refusal(self._refusal)
+        else:
+            self.flow.resume_reading()
+
+    def _stop_body(self, error: PosthouseError) -> None:
+        incoming, self.incoming = self.incoming, None
+        self.deaf = True
+        if incoming is not None:
+            incoming.fail_body(error)
+
+    def _refuse(self, error: PosthouseError) -> None:
+        """Take no more requests; answer `error` after what is under way."""
+        self.deaf = True
+        self._in_head = False
+        if self.incoming is not None:
+            self._stop_body(error)
+        elif self.active is not None:
+            self._refusal = error
+        else:
+            self._send_refusal(error)
+
+    def _send_refusal(self, error: PosthouseError) -> None:
+        status, headers, body = self.context.render_refusal(error)
+        data = b"%b%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
+            self.context.prefix(status),
+            render_fields(headers),
+            len(body),
+            body,
+        )
+        self.written += len(data)
+        self.transport.write(data)
+        self._close(unread=True)
+
+    def _close(self, *, unread: bool) -> None:
+        """Close after what was written.
+
+        With input unread the kernel would answer it with a reset, which may
+        overtake the reply: then only our direction is closed, and the input is
+        thrown away for a while.
+        """
+        self.deaf = True
+        self.queue.clear()
+        if unread and not self._eof and not self.transport.is_closing():
+            self._since = self.context.now
+            self.flow.resume_reading()
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    # Limits in time, once per sweep.
+
+    def check(self, now: float) -> None:
+        """Hold the connection to its limits; `now` in the context's clock."""
+        if self._is_stalled(now):
+            self.transport.abort()
+        elif self.transport.is_closing():
+            return
+        elif self.flow.read_paused:
+            # It is we who make the client wait.
+            self._since = now
+        elif self._in_head:
+            if now - self._since > self.context.limits.header_timeout:
+                self._refuse(RequestTimeout())
+        elif self.incoming is not None:
+            self._check_body(self.incoming, now)
+        elif self.active is None:
+            self._check_idle(now - self._since)
+
+    def _is_stalled(self, now: float) -> bool:
+        waiting = self.transport.get_write_buffer_size()
+        taken = self.written - waiting
+        if not waiting or taken != self._taken:
+            self._taken = taken
+            self._taken_at = now
+            return False
+        return now - self._taken_at > self.context.limits.stall_timeout
+
+    def _check_body(self, incoming: Exchange, now: float) -> None:
+        limits = self.context.limits
+        if incoming.awaits_continue:
+            self._since = now
+        elif now - self._since > limits.body_window:
+            if incoming.received - self._mark < limits.body_window_bytes:
+                self._stop_body(RequestTimeout())
+            self._since = now
+            self._mark = incoming.received
+
+    def _check_idle(self, seconds: float) -> None:
+        limits = self.context.limits
+        if self.deaf:
+            if seconds > limits.linger:
+                self.transport.abort()
+        elif seconds > (limits.idle_timeout if self._served else limits.header_timeout):
+            self.transport.close()
+
+    @override
+    def shutdown(self) -> None:
+        """Close if idle; else let what is under way end first."""
+        if self.active is None and not self._in_head and not self.deaf:
+            self.transport.close()
+        elif self.active is not None:
+            self.active.keep_alive = False
+
+    def cut(self) -> None:
+        """Tell what is under way that the server gives up waiting."""
+        for exchange in (self.active, *self.queue):
+            if exchange is not None:
+                exchange.cut()

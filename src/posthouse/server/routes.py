@@ -1,0 +1,99 @@
+"""From a path to its handler: one dictionary look-up for a path as documented.
+
+Clients are told one base URL and write it in many ways: with `/v1`, without,
+doubled because base and path both have it, with doubled slashes or a slash at
+the end. All lead to the same route. Only the path decides: never Host, never
+a header that rewrites it.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+
+from msgspec import Struct
+
+from posthouse.server.request import Request
+
+Handler = Callable[[Request], Awaitable[None]]
+"""Answers a request through `request.client`, or raises a PosthouseError."""
+
+_VERSION = "/v1"
+_SLASHES = re.compile("/{2,}")
+
+
+class Route(Struct, frozen=True):
+    """What one path answers.
+
+    `path` is the documented one, with `/v1` where it has that. A `prefix` route
+    ends with a slash and takes everything below; the rest is `Request.tail`.
+    """
+
+    methods: tuple[str, ...]
+    path: str
+    handler: Handler
+    prefix: bool = False
+
+
+class Entry(Struct, frozen=True):
+    """A path with the handlers of its methods."""
+
+    path: str
+    handlers: dict[str, Handler]
+
+    @property
+    def allow(self) -> bytes:
+        """The value of an Allow header."""
+        return ", ".join(sorted({*self.handlers, "OPTIONS"})).encode("ascii")
+
+
+class RouteTable:
+    """All routes."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """Merge routes by path; raises ValueError if two claim the same."""
+        self._exact: dict[str, Entry] = {}
+        self._prefixes: dict[str, Entry] = {}
+        for route in routes:
+            if route.prefix != route.path.endswith("/") and route.path != "/":
+                raise ValueError(f"only prefix routes end with a slash: {route.path}")
+            self._add(self._prefixes if route.prefix else self._exact, route)
+
+    def _add(self, table: dict[str, Entry], route: Route) -> None:
+        entry = table.setdefault(route.path, Entry(route.path, {}))
+        if route.path.startswith(_VERSION + "/"):
+            table[route.path.removeprefix(_VERSION)] = entry
+        methods = route.methods
+        if "GET" in methods and "HEAD" not in methods:
+            methods = (*methods, "HEAD")
+        for method in methods:
+            if method in entry.handlers:
+                raise ValueError(f"two routes for {method} {route.path}")
+            entry.handlers[method] = route.handler
+
+    def find(self, path: str) -> tuple[Entry, str] | None:
+        """Give a path's entry and what follows its prefix.
+
+        Args:
+            path: as it came, escapes decoded.
+        """
+        entry = self._exact.get(path)
+        if entry is not None:
+            return entry, ""
+        path = normalise(path)
+        entry = self._exact.get(path)
+        if entry is not None:
+            return entry, ""
+        for prefix, entry in self._prefixes.items():
+            if path.startswith(prefix):
+                return entry, path[len(prefix) :]
+        return None
+
+
+def normalise(path: str) -> str:
+    """Give a path's one spelling; the leading `/v1` stays as it is, but single."""
+    if "//" in path:
+        path = _SLASHES.sub("/", path)
+    if len(path) > 1 and path.endswith("/"):
+        path = path[:-1]
+    while path.startswith("/v1/v1/") or path == "/v1/v1":
+        path = path.removeprefix(_VERSION)
+    return path
