@@ -27,8 +27,8 @@ class Series:
 
     rounds: list[float] = field(default_factory=list)
     rate: float = 0.0
-    chunks_per_read: float = 1.0
-    """At the client: more than one tells that the gateway was late and batched."""
+    together: list[float] = field(default_factory=list)
+    """Chunks per read at the client: above one, the gateway was late and batched."""
 
     @property
     def median(self) -> float:
@@ -116,9 +116,7 @@ async def chunk_rounds(gateways: Sequence[Gateway], rounds: int) -> dict[str, Se
             series = found[gateway.name]
             series.rounds.append(cost)
             series.rate = tally.frames / tally.seconds
-            series.chunks_per_read = max(
-                series.chunks_per_read, tally.frames / tally.reads
-            )
+            series.together.append(tally.frames / tally.reads)
     return found
 
 

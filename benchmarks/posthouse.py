@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -107,11 +108,18 @@ class Posthouse(Gateway):
     def is_ready(self) -> bool:
         return get(self.port, "/health/ready")[0] == 200
 
-    def settled(self) -> int:
+    def ended(self) -> int:
         """How many calls the ledger has settled or voided."""
-        with sqlite3.connect(f"file:{self.database()}?mode=ro", uri=True) as ledger:
-            row = ledger.execute("SELECT count(call_id) FROM transfers").fetchone()
-        return int(row[0])
+        return self._ask("SELECT count(*) FROM calls")
+
+    def settled(self) -> int:
+        """How many calls the ledger has settled: answered and charged."""
+        return self._ask("SELECT count(*) FROM transfers WHERE kind = 'settle'")
+
+    def _ask(self, question: str) -> int:
+        address = f"file:{self.database()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=30)) as ledger:
+            return int(ledger.execute(question).fetchone()[0])
 
     def database(self) -> Path:
         """The ledger's file."""
@@ -123,11 +131,9 @@ class Posthouse(Gateway):
     @override
     async def settle(self) -> None:
         deadline = time.monotonic() + SETTLE_SECONDS
-        while (settled := self.settled()) < self.made:
+        while (ended := self.ended()) < self.made:
             if time.monotonic() > deadline:
-                raise SystemExit(
-                    f"{self.name}: {self.made} calls made, {settled} settled"
-                )
+                raise SystemExit(f"{self.name}: {self.made} calls made, {ended} ended")
             await asyncio.sleep(0.05)
 
     @override

@@ -37,9 +37,13 @@ class Ticker:
             raise OSError(ctypes.get_errno(), "timerfd_create")
         loop.add_reader(self._file, self._passed)
 
-    def every(self, seconds: float) -> None:
-        """Tick periodically from now on; 0 stops it."""
-        self._set(0, Itimerspec(timespec(seconds), timespec(seconds)))
+    def every(self, seconds: float, *, after: float) -> None:
+        """Tick periodically, the first time after so many seconds."""
+        self._set(0, Itimerspec(timespec(seconds), timespec(after)))
+
+    def stop(self) -> None:
+        """Tick no more until it is set anew."""
+        self._set(0, Itimerspec(timespec(0), timespec(0)))
 
     def at(self, instant: float) -> None:
         """Tick once at an instant of the monotonic clock, at once if it is past."""

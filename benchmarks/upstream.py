@@ -4,8 +4,9 @@ A request says in its `max_tokens` how many chunks its stream has. All open
 streams stand in one ring; a kernel timer ticks RATE times a second, and each
 tick writes one chunk to the next stream of the ring. So every chunk is a write
 and a TCP segment of its own, neighbours in time belong to different connections,
-and no gateway can batch unless it is late. The model `silent` sends one chunk
-and then nothing.
+and no gateway can batch unless it is late. The timer starts half a second after
+the first stream came, so that opening streams and relaying chunks do not mix.
+The model `silent` sends one chunk and then nothing.
 
 `GET /rate/N` sets the rate; every other GET tells how many calls were answered.
 Run: python -m benchmarks.upstream PORT RATE
@@ -24,6 +25,7 @@ from typing_extensions import override
 
 from benchmarks.ticker import Ticker
 
+GATHER_SECONDS = 0.5
 MAX_TOKENS = re.compile(rb'"max_tokens": ?(\d+)')
 HEAD = '{"id":"chatcmpl-bench","object":"%s","created":1750000000,"model":"bench",'
 USAGE = (
@@ -89,9 +91,9 @@ class Ring:
         self.served = 0
 
     def add(self, stream: "Stream") -> None:
-        """Take in a stream; the first one sets the timer going."""
+        """Take in a stream; the first one sets the timer, which lets more come."""
         if not self._streams:
-            self._ticker.every(1 / self.rate)
+            self._ticker.every(1 / self.rate, after=GATHER_SECONDS)
         self._streams.append(stream)
 
     def _tick(self, passed: int) -> None:
@@ -100,7 +102,7 @@ class Ring:
             if stream.step():
                 self._streams.append(stream)
         if not self._streams:
-            self._ticker.every(0)
+            self._ticker.stop()
 
 
 class Stream:
