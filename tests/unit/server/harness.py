@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Self
 
 from posthouse.errors import PosthouseError
 from posthouse.server.cors import CORS
 from posthouse.server.dispatch import Dispatcher
 from posthouse.server.limits import ServerLimits
+from posthouse.server.operations import operational_routes
 from posthouse.server.request import Request
 from posthouse.server.routes import Route
 from posthouse.server.run import DrainTimes, Server, new_event_loop
@@ -48,7 +50,13 @@ class RunningServer:
         proxies=None,
     ) -> None:
         """Start and wait until it accepts."""
-        self.dispatcher = Dispatcher(routes, render_error, cors=cors, proxies=proxies)
+        operations = operational_routes(
+            lambda: self.ready, lambda: (b"text/plain; version=1.0.0", b"figures\n")
+        )
+        self.ready = True
+        self.dispatcher = Dispatcher(
+            [*operations, *routes], render_error, cors=cors, proxies=proxies
+        )
         self._sockets = bind("127.0.0.1", 0)
         self.address = self._sockets[0].getsockname()
         self.loop = new_event_loop()
@@ -127,7 +135,7 @@ class Peer:
         self.socket.connect(address)
         self._data = b""
 
-    def __enter__(self) -> "Peer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
