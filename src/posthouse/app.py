@@ -56,7 +56,7 @@ from posthouse.settings.environment import Settings
 from posthouse.storage import changes
 from posthouse.storage.configuration import StoredConfiguration, load_configuration
 from posthouse.storage.database import Database
-from posthouse.storage.keys import StoredKeys
+from posthouse.storage.key_reader import StoredKeys
 from posthouse.storage.ledger import SqliteLedger
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.prices import keep_versions
