@@ -9,6 +9,8 @@ import base64
 import contextlib
 from typing import Self
 
+from typing_extensions import override
+
 
 class _Proxy:
     """What both have in common: listen, note, pump."""
@@ -97,6 +99,7 @@ class HTTPProxy(_Proxy):
         login = f"{self._login[0]}:{self._login[1]}@" if self._login else ""
         return f"http://{login}127.0.0.1:{self.port}"
 
+    @override
     async def shake_hands(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -128,6 +131,7 @@ class SOCKS5Proxy(_Proxy):
         login = f"{self._login[0]}:{self._login[1]}@" if self._login else ""
         return f"socks5://{login}127.0.0.1:{self.port}"
 
+    @override
     async def shake_hands(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:

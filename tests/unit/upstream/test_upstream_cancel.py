@@ -8,6 +8,7 @@ from tests.fakes.steps import (
     LAST_CHUNK,
     Behaviour,
     Close,
+    Hang,
     Request,
     Reset,
     Send,
@@ -92,6 +93,39 @@ async def test_cancelling_at_random_points_never_mixes_up_replies() -> None:
         assert len(provider.open) == upstream.open_connections
         await upstream.close()
     assert min(whole, cancelled) > 500
+
+
+async def test_cancelling_a_wait_for_the_head_closes_at_once() -> None:
+    """The provider need not go on for nobody."""
+    stuck = Behaviour("stuck", (Hang(),))
+    good = Behaviour("good", (Send(reply(200, b"good")),))
+    async with FakeUpstream([good, stuck, good]) as provider:
+        upstream = Upstream()
+        request = chat_request(provider.origin)
+        await fetch(upstream, request)
+        task = asyncio.create_task(upstream.send(request))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0.02)
+        assert (upstream.open_connections, len(provider.open)) == (0, 0)
+        assert await fetch(upstream, request) == (200, b"good")
+        await upstream.close()
+
+
+async def test_cancelling_read_all_closes_at_once() -> None:
+    """What it had read so far is lost, so the rest is of no use."""
+    stall = (Send(head(200, chunked=True) + chunk(b"begin")), Hang())
+    async with FakeUpstream([Behaviour("stall", stall)]) as provider:
+        upstream = Upstream()
+        response = await upstream.send(chat_request(provider.origin))
+        task = asyncio.create_task(response.read_all(LIMIT))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0.02)
+        assert (upstream.open_connections, len(provider.open)) == (0, 0)
+        await upstream.close()
 
 
 async def test_aborting_closes_at_once_and_twice_is_fine() -> None:

@@ -101,6 +101,21 @@ async def test_bytes_on_an_idle_connection_never_reach_the_next_request() -> Non
         await upstream.close()
 
 
+async def test_a_connection_that_is_just_closing_is_passed_over() -> None:
+    """Its socket is gone already, though nobody was told yet."""
+    async with FakeUpstream([GOOD, GOOD]) as provider:
+        upstream = Upstream()
+        request = chat_request(provider.origin)
+        await fetch(upstream, request)
+        (site,) = upstream._http1._direct.values()
+        (connection,) = site.idle
+        assert connection._transport is not None
+        connection._transport.abort()
+        assert await fetch(upstream, request) == (200, b"good")
+        assert provider.connections == 2
+        await upstream.close()
+
+
 async def test_surplus_bytes_are_cut_and_the_connection_discarded() -> None:
     """Row U10: the body ends where Content-Length says."""
     surplus = Behaviour("surplus", (Send(reply(200, b"body") + b"tail"), Hang()))
