@@ -3,10 +3,13 @@
 MAX_BODY_BYTES = 1 << 20
 UPSTREAM_KEY = "provider-account-secret"
 
+AIMOCK_KEY = "aimock-account-key"
+
 KEYS = {
     "app": "sk-acceptance-app-0123456789abcdefghijklmnopqrst",
     "poor": "sk-acceptance-poor-0123456789abcdefghijklmnopqrs",
     "limited": "sk-acceptance-limited-0123456789abcdefghijklmnop",
+    "counted": "sk-acceptance-counted-0123456789abcdefghijklmnop",
     "narrow": "sk-acceptance-narrow-0123456789abcdefghijklmnopq",
     "foreign": "sk-acceptance-foreign-0123456789abcdefghijklmnop",
     "expired": "sk-acceptance-expired-0123456789abcdefghijklmnop",
@@ -55,6 +58,12 @@ key = "{KEYS["limited"]}"
 rpm = 1
 
 [[keys]]
+name = "counted"
+key = "{KEYS["counted"]}"
+rpm = 600
+tpm = 200000
+
+[[keys]]
 name = "narrow"
 key = "{KEYS["narrow"]}"
 models = ["sandbox"]
@@ -85,6 +94,11 @@ input = "1.00"
 output = "2.00"
 cached_input = "0.50"
 
+[[prices]]
+model = "gpt-4o"
+input = "2.50"
+output = "10.00"
+
 [server]
 cors_origins = ["https://chat.example.com"]
 """
@@ -96,6 +110,14 @@ provider = "openai-compatible"
 base_url = "{origin}/v1"
 api_key = "{key}"
 models = ["fake-*", {{ public = "fake-public", upstream = "fake-secret-name" }}]
+priority = 10
+
+[[channels]]
+name = "fake-second"
+provider = "openai-compatible"
+base_url = "{origin}/v1"
+api_key = "{key}-2"
+models = ["fake-*"]
 """
 
 FAULT = """
@@ -107,7 +129,25 @@ timeouts = {{ first_byte = 0.5, idle = 0.5, total = 20 }}
 """
 
 
-def configuration(fake_origin: str) -> str:
-    """Write the file over a fake provider's origin."""
+OTHERS = """
+[[channels]]
+name = "llama"
+provider = "llama-cpp"
+base_url = "http://127.0.0.1:{llama}/v1"
+models = [{{ public = "local/tiny", upstream = "tiny" }}]
+
+[[channels]]
+name = "aimock"
+provider = "openai-compatible"
+base_url = "http://127.0.0.1:{aimock}/v1"
+api_key = "{key}"
+models = ["gpt-4o"]
+"""
+
+
+def configuration(fake_origin: str, *, llama: int, aimock: int) -> str:
+    """Write the file over a fake provider's origin and the others' ports."""
     faults = "".join(FAULT.format(name=name) for name in FAULTS)
-    return COMMON + FAKE.format(origin=fake_origin, key=UPSTREAM_KEY) + faults
+    fake = FAKE.format(origin=fake_origin, key=UPSTREAM_KEY)
+    others = OTHERS.format(llama=llama, aimock=aimock, key=AIMOCK_KEY)
+    return COMMON + fake + others + faults

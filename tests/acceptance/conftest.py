@@ -7,6 +7,7 @@ behind a really running Posthouse.
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import openai
 import pytest
@@ -19,6 +20,19 @@ from tests.support.posthouse import Posthouse
 from tests.support.processes import ServerProcess, free_port, python_module
 
 TIMEOUT = 20.0
+
+
+class Ports(NamedTuple):
+    """Where the servers will be that Posthouse must know beforehand."""
+
+    llama: int
+    aimock: int
+
+
+@pytest.fixture(scope="session")
+def ports() -> Ports:
+    """Ports for the servers that start when a test first needs them."""
+    return Ports(free_port(), free_port())
 
 
 @pytest.fixture(scope="session")
@@ -48,11 +62,11 @@ def scripts(directory: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="session")
-def llama_server(directory: Path) -> Iterator[ServerProcess]:
+def llama_server(directory: Path, ports: Ports) -> Iterator[ServerProcess]:
     """llama.cpp with a tiny model."""
     model = directory / "tiny.gguf"
     llama.write_model(model)
-    port = free_port()
+    port = ports.llama
     with ServerProcess(
         python_module("tests.support.llama", model, str(port)),
         url=f"http://127.0.0.1:{port}",
@@ -63,17 +77,19 @@ def llama_server(directory: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="session")
-def aimock(directory: Path) -> Iterator[ServerProcess]:
+def aimock(directory: Path, ports: Ports) -> Iterator[ServerProcess]:
     """aimock, which plays an OpenAI account."""
-    with aimock_server.start(directory) as server:
+    with aimock_server.start(directory, ports.aimock) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def posthouse(start_posthouse: StartPosthouse, fake: ThreadedFake) -> Posthouse:
-    """Posthouse over the sandbox and the fake provider."""
+def posthouse(
+    start_posthouse: StartPosthouse, fake: ThreadedFake, ports: Ports
+) -> Posthouse:
+    """Posthouse over all of them, whether or not they are running yet."""
     return start_posthouse(
-        configuration(fake.origin),
+        configuration(fake.origin, llama=ports.llama, aimock=ports.aimock),
         {"POSTHOUSE_MAX_BODY_BYTES": str(MAX_BODY_BYTES)},
     )
 

@@ -7,32 +7,11 @@ from typing import Any
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
-from tests.conftest import StartPosthouse
-from tests.support.aimock.server import KEY as ACCOUNT
+from tests.acceptance.configuration import AIMOCK_KEY, KEYS
 from tests.support.posthouse import Posthouse
 from tests.support.processes import ServerProcess
 
-KEY = "sk-aimock-0123456789abcdefghijklmnopqrstuvwxyzABCD"
 MODEL = "gpt-4o"
-
-CONFIGURATION = """
-[[channels]]
-name = "account"
-provider = "openai-compatible"
-base_url = "{url}/v1"
-api_key = "{account}"
-models = ["{model}"]
-
-[[prices]]
-model = "{model}"
-input = "2.50"
-output = "10.00"
-
-[[keys]]
-name = "app"
-key = "{key}"
-balance_usd = "1"
-"""
 
 WEATHER: ChatCompletionToolParam = {
     "type": "function",
@@ -47,22 +26,16 @@ WEATHER: ChatCompletionToolParam = {
 }
 
 
-@pytest.fixture(scope="session")
-def relay(start_posthouse: StartPosthouse, aimock: ServerProcess) -> Posthouse:
-    """Posthouse over aimock."""
-    return start_posthouse(
-        CONFIGURATION.format(url=aimock.url, account=ACCOUNT, model=MODEL, key=KEY)
-    )
-
-
 @pytest.fixture(params=["direct", "posthouse"])
 def client(request: pytest.FixtureRequest) -> Iterator[openai.OpenAI]:
     """The official SDK, with aimock itself or behind Posthouse."""
     direct = request.param == "direct"
-    server: ServerProcess = request.getfixturevalue("aimock" if direct else "relay")
+    server: ServerProcess = request.getfixturevalue("aimock")
+    if not direct:
+        server = request.getfixturevalue("posthouse")
     with openai.OpenAI(
         base_url=server.url + "/v1",
-        api_key=ACCOUNT if direct else KEY,
+        api_key=AIMOCK_KEY if direct else KEYS["app"],
         max_retries=0,
         timeout=20,
     ) as client:
@@ -169,18 +142,22 @@ def test_a_providers_refusal_keeps_its_class_and_code(client: openai.OpenAI) -> 
     assert "That is wrong." in caught.value.message
 
 
-def test_what_was_said_is_what_is_charged(relay: Posthouse) -> None:
-    with openai.OpenAI(
-        base_url=relay.url + "/v1", api_key=KEY, max_retries=0
-    ) as client:
-        reply = client.chat.completions.create(model=MODEL, messages=said("say hello"))
-    assert reply.usage is not None
-    nano_usd = (
-        2_500 * reply.usage.prompt_tokens + 10_000 * reply.usage.completion_tokens
+@pytest.mark.usefixtures("aimock")
+def test_what_was_said_is_what_is_charged(
+    relayed: openai.OpenAI, posthouse: Posthouse
+) -> None:
+    raw = relayed.chat.completions.with_raw_response.create(
+        model=MODEL, messages=said("say hello")
     )
-    latest = relay.ask("calls")[0]
-    assert latest["usage"] == {
-        "input": reply.usage.prompt_tokens,
-        "output": reply.usage.completion_tokens,
+    usage = raw.parse().usage
+    assert usage is not None
+    record = posthouse.call(raw.headers["x-request-id"])
+    assert record["usage"] == {
+        "input": usage.prompt_tokens,
+        "output": usage.completion_tokens,
     }
-    assert latest["price"] == nano_usd
+    assert record["usage_source"] == "provider"
+    # 2.50 and 10 USD per million tokens, in nano-dollars.
+    assert record["price"] == (
+        2_500 * usage.prompt_tokens + 10_000 * usage.completion_tokens
+    )

@@ -11,24 +11,11 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel
-from tests.conftest import StartPosthouse
+from tests.acceptance.configuration import KEYS
 from tests.support.posthouse import Posthouse
 from tests.support.processes import ServerProcess
 
-KEY = "sk-llama-0123456789abcdefghijklmnopqrstuvwxyzABCDE"
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hello world"}]
-
-CONFIGURATION = """
-[[channels]]
-name = "local"
-provider = "llama-cpp"
-base_url = "{url}/v1"
-models = [{{ public = "local/tiny", upstream = "tiny" }}]
-
-[[keys]]
-name = "app"
-key = "{key}"
-"""
 
 
 class Verdict(BaseModel):
@@ -37,20 +24,14 @@ class Verdict(BaseModel):
     ok: bool
 
 
-@pytest.fixture(scope="session")
-def relay(start_posthouse: StartPosthouse, llama_server: ServerProcess) -> Posthouse:
-    """Posthouse over llama.cpp."""
-    return start_posthouse(CONFIGURATION.format(url=llama_server.url, key=KEY))
-
-
 @pytest.fixture(params=["direct", "posthouse"])
 def target(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Where llama.cpp is found, and what its model is called there."""
+    server: ServerProcess = request.getfixturevalue("llama_server")
     if request.param == "direct":
-        server: ServerProcess = request.getfixturevalue("llama_server")
         return server.url + "/v1", "tiny"
-    relay: Posthouse = request.getfixturevalue("relay")
-    return relay.url + "/v1", "local/tiny"
+    posthouse: Posthouse = request.getfixturevalue("posthouse")
+    return posthouse.url + "/v1", "local/tiny"
 
 
 @pytest.fixture
@@ -63,7 +44,7 @@ def model(target: tuple[str, str]) -> str:
 def client(target: tuple[str, str]) -> Iterator[openai.OpenAI]:
     """The official SDK at this target."""
     with openai.OpenAI(
-        base_url=target[0], api_key=KEY, max_retries=0, timeout=30
+        base_url=target[0], api_key=KEYS["app"], max_retries=0, timeout=30
     ) as client:
         yield client
 
@@ -124,7 +105,13 @@ def test_structured_output_under_a_grammar(client: openai.OpenAI, model: str) ->
 
 def test_log_probabilities(client: openai.OpenAI, model: str) -> None:
     reply = client.chat.completions.create(
-        model=model, messages=HELLO, max_tokens=3, logprobs=True, top_logprobs=2
+        model=model,
+        messages=HELLO,
+        max_tokens=3,
+        seed=1,
+        temperature=0,
+        logprobs=True,
+        top_logprobs=2,
     )
     written = reply.choices[0].logprobs
     assert written is not None
@@ -160,13 +147,16 @@ def test_a_prompt_that_is_too_long(client: openai.OpenAI, model: str) -> None:
         client.chat.completions.create(model=model, messages=long, max_tokens=4)
 
 
-def test_a_local_model_is_free_and_recorded(relay: Posthouse) -> None:
-    with openai.OpenAI(
-        base_url=relay.url + "/v1", api_key=KEY, max_retries=0
-    ) as client:
-        client.chat.completions.create(model="local/tiny", messages=HELLO, max_tokens=5)
-    latest = relay.ask("calls")[0]
-    assert latest["requested_model"] == "local/tiny"
-    assert latest["channel"] == "local"
-    assert latest["usage"]["output"] == 5
-    assert latest["price"] == 0
+@pytest.mark.usefixtures("llama_server")
+def test_a_local_model_is_free_and_recorded(
+    relayed: openai.OpenAI, posthouse: Posthouse
+) -> None:
+    reply = relayed.chat.completions.with_raw_response.create(
+        model="local/tiny", messages=HELLO, max_tokens=5
+    )
+    record = posthouse.call(reply.headers["x-request-id"])
+    assert record["requested_model"] == "local/tiny"
+    assert record["upstream_model"] == "tiny"
+    assert record["channel"] == "llama"
+    assert record["usage"]["output"] == 5
+    assert record["price"] == 0

@@ -318,6 +318,17 @@ def test_a_spoken_answer(client: openai.OpenAI) -> None:
     audio = reply.choices[0].message.audio
     assert audio is not None
     assert audio.data.startswith("UklGR")
+    spoken = ""
+    for chunk in client.chat.completions.create(
+        model="sandbox",
+        messages=said("Hello"),
+        modalities=["text", "audio"],
+        audio={"voice": "alloy", "format": "pcm16"},
+        stream=True,
+    ):
+        delta = chunk.choices[0].delta.audio
+        spoken += (delta.transcript or "") if delta else ""
+    assert spoken == audio.transcript
 
 
 def test_predictions_tiers_and_refusals(client: openai.OpenAI) -> None:

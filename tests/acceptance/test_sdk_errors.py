@@ -108,7 +108,7 @@ def test_a_wrong_request_names_the_field(relayed: openai.OpenAI) -> None:
     assert error.param == "n"
 
 
-@pytest.mark.parametrize("key", ["sk-wrong", "", KEYS["expired"], KEYS["app"] + "x"])
+@pytest.mark.parametrize("key", ["sk-wrong", KEYS["expired"], KEYS["app"] + "x"])
 def test_every_bad_key_gets_the_same_answer(posthouse: Posthouse, key: str) -> None:
     with openai.OpenAI(
         base_url=posthouse.url + "/v1", api_key=key, max_retries=0
@@ -117,7 +117,7 @@ def test_every_bad_key_gets_the_same_answer(posthouse: Posthouse, key: str) -> N
     assert type(error) is openai.AuthenticationError
     assert error.code == "invalid_api_key"
     assert "Incorrect API key provided" in error.message
-    assert not key or key not in error.message
+    assert key not in error.message
 
 
 def test_a_good_key_from_a_wrong_address(relayed: openai.OpenAI) -> None:
@@ -168,8 +168,8 @@ def test_an_empty_balance_is_not_tried_again(
 def test_the_sdk_retries_what_may_pass(
     counted: openai.OpenAI, counter: Counter
 ) -> None:
-    error = refused(counted.with_options(max_retries=1), "fault-error-503")
-    assert error.status_code == 503
+    error = refused(counted.with_options(max_retries=1), "fault-reset")
+    assert error.status_code == 502
     assert counter.sent == 2
 
 
@@ -183,7 +183,7 @@ def test_the_sdk_does_not_retry_a_wrong_request(
 def test_a_provider_that_recovers_is_never_noticed(
     counted: openai.OpenAI, counter: Counter, fake: ThreadedFake
 ) -> None:
-    """Posthouse tries again by itself where a provider closed without a word."""
+    """Posthouse asks another channel where a provider closed without a word."""
     closing = iter([True])
 
     def behave(request: Request) -> Behaviour:

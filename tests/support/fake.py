@@ -4,6 +4,7 @@ import asyncio
 import threading
 from typing import Self
 
+import msgspec
 from tests.fakes import openai
 from tests.fakes.journal import Served
 from tests.fakes.steps import Behave, Behaviour, Request
@@ -51,15 +52,12 @@ class ThreadedFake:
     def served(self, model: str) -> list[Served]:
         """What was served for a model, in the order of arrival."""
         return [
-            served
-            for served in self._fake.served
-            if served.request.json.get("model") == model
+            served for served in self._fake.served if model_of(served.request) == model
         ]
 
     def _behave(self, request: Request) -> Behaviour:
-        model = request.json.get("model")
-        behave = self._behaviours.get(model) if isinstance(model, str) else None
-        return (behave or openai.answer)(request)
+        behave = self._behaviours.get(model_of(request), openai.answer)
+        return behave(request)
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
@@ -67,3 +65,12 @@ class ThreadedFake:
         async with self._fake:
             self._started.set()
             await self._stop.wait()
+
+
+def model_of(request: Request) -> str:
+    """Read the model's name, whatever else the body holds."""
+    try:
+        members = msgspec.json.decode(request.body, type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(members["model"], type=str)
+    except (msgspec.DecodeError, KeyError):
+        return ""

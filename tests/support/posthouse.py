@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from tests.support.processes import ROOT, ServerFailed, ServerProcess, free_port
 from typing_extensions import override
 
 COMMAND = Path(sys.executable).parent / "posthouse"
+RECORD_SECONDS = 10.0
+QUICK = {"POSTHOUSE_DRAIN_GRACE_SECONDS": "0"}
+"""No load balancer stands before a test's server."""
 
 
 class Posthouse(ServerProcess):
@@ -35,7 +39,7 @@ class Posthouse(ServerProcess):
             url=f"http://127.0.0.1:{port}",
             ready="/health/ready",
             log=directory / "posthouse.log",
-            environment=environment,
+            environment={**QUICK, **(environment or {})},
         )
 
     def ask(self, *command: str) -> Any:
@@ -44,6 +48,16 @@ class Posthouse(ServerProcess):
         if code:
             raise ServerFailed(f"posthouse {' '.join(command)} ended {code}: {output}")
         return json.loads(output)
+
+    def call(self, name: str) -> Any:
+        """Give a call's record once it is in the database."""
+        deadline = time.monotonic() + RECORD_SECONDS
+        while True:
+            for record in self.ask("calls", "--limit", "1000"):
+                if record["id"] == name:
+                    return record
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"there is no record of the call {name}")
 
     def run(self, *command: str) -> tuple[int, str]:
         """Run a command of the CLI on this data; give exit code and output."""

@@ -10,13 +10,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support.processes import ROOT, ServerFailed, ServerProcess, free_port
+from tests.acceptance.configuration import AIMOCK_KEY
+from tests.support.processes import ROOT, ServerFailed, ServerProcess
 
 HERE = Path(__file__).parent
 CACHE = ROOT / ".cache" / "aimock"
 PROGRAM = CACHE / "node_modules" / "@copilotkit" / "aimock" / "dist" / "cli.js"
-KEY = "aimock-account-key"
-
 FIXTURES = {
     "fixtures": [
         {
@@ -85,17 +84,16 @@ def install() -> None:
         stamp.write_bytes(lock)
 
 
-def start(directory: Path) -> ServerProcess:
+def start(directory: Path, port: int) -> ServerProcess:
     """Start aimock with its fixtures; use the result as a context manager."""
     install()
     fixtures = directory / "aimock.json"
     fixtures.write_text(json.dumps(FIXTURES))
-    port = free_port()
     command = ["node", PROGRAM, "-h", "127.0.0.1", "-p", str(port), "-f", fixtures]
     return ServerProcess(
         [*command, "--strict", "--validate-on-load"],
         url=f"http://127.0.0.1:{port}",
         ready="/health",
         log=directory / "aimock.log",
-        environment={"AIMOCK_API_KEYS": KEY},
+        environment={"AIMOCK_API_KEYS": AIMOCK_KEY},
     )
