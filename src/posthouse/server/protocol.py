@@ -15,6 +15,9 @@ Beside that a reply may be under way (`active`) and further requests wait
 """
 
 import asyncio
+import fcntl
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable, Coroutine, MutableSequence, Sequence
 from typing import Any
@@ -357,12 +360,27 @@ class Connection(HttpToolsProtocol):
 
     def _is_stalled(self, now: float) -> bool:
         waiting = self.transport.get_write_buffer_size()
-        taken = self.written - waiting
-        if not waiting or taken != self._taken:
+        if not waiting:
+            self._taken_at = now
+            return False
+        # The kernel takes more only once a third of megabytes is free again;
+        # a slow client's progress is what it has acknowledged.
+        taken = self.written - waiting - self._unacknowledged()
+        if taken != self._taken:
             self._taken = taken
             self._taken_at = now
             return False
         return now - self._taken_at > self.context.limits.stall_timeout
+
+    def _unacknowledged(self) -> int:
+        """Give the bytes that wait in the kernel; 0 where it does not tell."""
+        connection = self.transport.get_extra_info("socket")
+        answer = bytearray(4)
+        try:
+            fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, answer)
+        except (OSError, AttributeError):
+            return 0
+        return int.from_bytes(answer, sys.byteorder)
 
     def _check_body(self, incoming: Exchange, now: float) -> None:
         limits = self.context.limits

@@ -60,6 +60,7 @@ class RunningServer:
         self._sockets = bind("127.0.0.1", 0)
         self.address = self._sockets[0].getsockname()
         self.loop = new_event_loop()
+        self._peers: list[Peer] = []
         self._ready = threading.Event()
         self._args = (limits, drain or DrainTimes(finish=0.2, settle=0.2))
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -90,12 +91,20 @@ class RunningServer:
     def close(self) -> None:
         """Stop and wait."""
         self.begin_stop().result(PATIENCE)
+        self.end()
+
+    def end(self) -> None:
+        """End the thread of a server that has stopped, and its peers."""
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(PATIENCE)
+        for peer in self._peers:
+            peer.close()
 
     def connect(self, receive_buffer: int = 0) -> "Peer":
-        """Open a connection."""
-        return Peer(self.address, receive_buffer)
+        """Open a connection; it is closed with the server at the latest."""
+        peer = Peer(self.address, receive_buffer)
+        self._peers.append(peer)
+        return peer
 
     def ask(self, data: bytes) -> "Answer":
         """Send bytes on a fresh connection and read one reply."""
@@ -132,7 +141,11 @@ class Peer:
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(PATIENCE)
-        self.socket.connect(address)
+        try:
+            self.socket.connect(address)
+        except OSError:
+            self.socket.close()
+            raise
         self._data = b""
 
     def __enter__(self) -> Self:
