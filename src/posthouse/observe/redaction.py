@@ -28,7 +28,8 @@ _SHAPES = re.compile(
     | (?P<parameter>[?&;](?:key|api[_-]?key|access_token|token|sig(?:nature)?)=)
         [^&\s"'\#]+
     | (?P<field>["']?\b(?:authorization|x-api-key|api[_-]?key|x-goog-api-key|password
-        |secret|set-cookie|cookie|access[_-]?token)["']?\s*[:=]\s*["']?)(?!\[redacted)
+        |secret|set-cookie|cookie|access[_-]?token)["']?\s*[:=]\s*["']?
+        (?:(?:bearer|basic)[ ]+)?)(?!\[redacted)
         [^\s"',;&}]{4,}
     | \b(?:sk|pk|rk|ak|whsec|xox[abps]|gh[pousr]|hf|gsk|xai|nvapi|r8|AKIA|AIza)
         [-_A-Za-z0-9](?:[A-Za-z0-9_\-.]{8,})

@@ -1,0 +1,131 @@
+"""Metrics: exact counts, bounded labels, little cost."""
+
+import time
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from posthouse.observe import metrics as module
+from posthouse.observe.histogram import Histogram
+from posthouse.observe.metrics import Metrics
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Scrape and parse, as Prometheus does."""
+    content_type, body = metrics.exposition()
+    assert content_type.startswith(b"text/plain")
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+def test_calls_are_counted_by_operation_outcome_and_status_class() -> None:
+    metrics = Metrics()
+    for status in (200, 200, 201, 503):
+        outcome = "served" if status < 400 else "failed"
+        metrics.call(
+            ("chat", outcome),
+            status,
+            usage={"input": 10, "output": 5, "reasoning": 0},
+            total_ms=700,
+            first_token_ms=120,
+        )
+    metrics.call(("embedding", "served"), 200, usage={"input": 7}, total_ms=30)
+    found = samples(metrics)
+
+    def value(name: str, **labels: str) -> float:
+        return found[name, tuple(sorted(labels.items()))]
+
+    calls = "posthouse_calls_total"
+    assert value(calls, operation="chat", outcome="served", status="2xx") == 3
+    assert value(calls, operation="chat", outcome="failed", status="5xx") == 1
+    tokens = "posthouse_tokens_total"
+    assert value(tokens, operation="chat", bucket="input") == 40
+    assert (tokens, (("bucket", "reasoning"), ("operation", "chat"))) not in found
+    total = "posthouse_call_seconds"
+    assert value(f"{total}_count", operation="chat") == 4
+    assert abs(value(f"{total}_sum", operation="chat") - 2.8) < 1e-9
+    assert value(f"{total}_bucket", operation="chat", le="0.5") == 0
+    assert value(f"{total}_bucket", operation="chat", le="1.0") == 4
+    first = "posthouse_first_token_seconds"
+    assert value(f"{first}_bucket", operation="chat", le="0.25") == 4
+    assert (f"{first}_count", (("operation", "embedding"),)) not in found
+
+
+def test_attempts_and_their_errors() -> None:
+    metrics = Metrics()
+    metrics.attempt("main", "served")
+    metrics.attempt("main", "failed", "upstream_timeout")
+    metrics.attempt("main", "failed", "upstream_timeout")
+    found = samples(metrics)
+    labels = (("channel", "main"), ("outcome", "failed"))
+    assert found["posthouse_attempts_total", labels] == 2
+    labels = (("channel", "main"), ("code", "upstream_timeout"))
+    assert found["posthouse_upstream_errors_total", labels] == 2
+
+
+def test_gauges_are_read_at_the_scrape() -> None:
+    metrics = Metrics()
+    value = 3.0
+    metrics.gauge("posthouse_holds_open", "Holds.", lambda: value)
+    assert samples(metrics)["posthouse_holds_open", ()] == 3
+    value = 4.0
+    assert samples(metrics)["posthouse_holds_open", ()] == 4
+
+
+def test_labels_that_outgrow_their_bound_are_summed(monkeypatch) -> None:
+    monkeypatch.setattr(module, "_SERIES", 10)
+    metrics = Metrics()
+    for number in range(50):
+        metrics.attempt(f"channel-{number}", "served")
+    metrics.attempt("channel-3", "served")
+    found = samples(metrics)
+    rows = {key: n for key, n in found.items() if key[0] == "posthouse_attempts_total"}
+    assert len(rows) == 11
+    assert sum(rows.values()) == 51
+    other = (("channel", "other"), ("outcome", "other"))
+    assert rows["posthouse_attempts_total", other] == 40
+
+
+def test_label_values_are_escaped() -> None:
+    metrics = Metrics()
+    metrics.attempt('a"b\\c\nd', "served")
+    labels = (("channel", 'a"b\\c\nd'), ("outcome", "served"))
+    assert samples(metrics)["posthouse_attempts_total", labels] == 1
+
+
+def test_openmetrics_on_request_and_the_process_s_own_figures() -> None:
+    content_type, body = Metrics().exposition("application/openmetrics-text")
+    assert content_type.startswith(b"application/openmetrics-text")
+    assert b"process_resident_memory_bytes" in body
+    assert body.endswith(b"# EOF\n")
+
+
+def test_a_histogram_s_bounds_are_inclusive() -> None:
+    histogram = Histogram((1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 2.0, 9.0):
+        histogram.add(value)
+    assert histogram.cumulative() == [("1.0", 2.0), ("2.0", 4.0), ("+Inf", 5.0)]
+
+
+def test_a_call_costs_microseconds_and_a_thousand_channels_scrape_fast() -> None:
+    """The budgets are 2 µs and well below a second; machines differ."""
+    metrics = Metrics()
+    usage = {"input": 10, "output": 5}
+    best = float("inf")
+    for _ in range(20):
+        began = time.process_time()
+        for _ in range(500):
+            metrics.call(
+                ("chat", "served"), 200, usage=usage, total_ms=700, first_token_ms=9
+            )
+            metrics.attempt("main", "served")
+        best = min(best, (time.process_time() - began) / 500)
+    assert best < 20e-6
+    for number in range(1000):
+        for outcome in ("served", "failed", "rejected"):
+            metrics.attempt(f"channel-{number}", outcome)
+    began = time.process_time()
+    metrics.exposition()
+    assert time.process_time() - began < 1
