@@ -80,6 +80,8 @@ class Connection(asyncio.Protocol):
         self._writing = False
         self._unsent = 0
         self.idle_since = clock()
+        self.due = 0.0
+        """When `check` is to be called next; at once after every change."""
 
     # What the owner calls.
 
@@ -139,31 +141,49 @@ class Connection(asyncio.Protocol):
         self._head_bytes = self._barren_bytes = self._interims = self._status = 0
         self._end = -1
         self._keep_alive = self._until_eof = self._surplus = False
+        self.due = 0.0
         self._broken = ""
 
     def check(self, now: float, keep_alive: float) -> None:
-        """Close what has passed a limit; `keep_alive` bounds idle connections."""
+        """Close what has passed a limit; set when to look again.
+
+        Args:
+            now: the clock's time.
+            keep_alive: how long the connection may be idle, in seconds.
+        """
         response = self._response
         if response is None:
-            if now - self.idle_since >= keep_alive:
+            self.due = self.idle_since + keep_alive
+            if now >= self.due:
                 self.drop()
-            return
-        limits = response.timeouts
-        if response.released:
-            if now - response.released >= RELEASE_SECONDS:
+        elif response.released:
+            self.due = response.released + RELEASE_SECONDS
+            if now >= self.due:
                 self.abort()
-        elif now - response.started >= limits.total:
+        else:
+            self._check_exchange(response, now)
+
+    def _check_exchange(self, response: Response, now: float) -> None:
+        """End an exchange that has passed a limit.
+
+        A silence that has not begun yet, begins now at the earliest: `due` is
+        never later than the first limit that can be passed.
+        """
+        limits = response.timeouts
+        if self._writing and self._upload_moved():
+            response.since = now
+        silence = limits.idle if response.status else limits.first_byte
+        silent = (response.since or now) + silence
+        over = response.started + limits.total
+        self.due = now if self._writing else min(silent, over)
+        if now >= over:
             self._fail(FailureKind.TOTAL_TIMEOUT, f"{limits.total:g} s in all")
-        elif not response.status:
-            if self._writing and self._upload_moved():
-                response.since = now
-            if response.since and now - response.since >= limits.first_byte:
-                self._fail(
-                    FailureKind.FIRST_BYTE_TIMEOUT,
-                    f"no reply in {limits.first_byte:g} s",
-                )
-        elif response.since and now - response.since >= limits.idle:
-            self._fail(FailureKind.IDLE_TIMEOUT, f"silent for {limits.idle:g} s")
+        elif now < silent:
+            return
+        elif response.status:
+            self._fail(FailureKind.IDLE_TIMEOUT, f"silent for {silence:g} s")
+        else:
+            self._fail(FailureKind.FIRST_BYTE_TIMEOUT, f"no reply in {silence:g} s")
 
     def _upload_moved(self) -> bool:
         """Whether the provider has taken request bytes since the last look."""
@@ -181,11 +201,17 @@ class Connection(asyncio.Protocol):
 
     # What the response calls.
 
+    def let_go(self) -> None:
+        """Discard the rest of the reply, within a bound of time and bytes."""
+        self.due = 0.0
+        self.resume()
+
     def resume(self) -> None:
-        """Read from the provider again."""
-        if self._response is not None and self._transport is not None:
-            self._response.paused = False
-            self._transport.resume_reading()
+        """Read from the provider again, if it was made to wait."""
+        response, transport = self._response, self._transport
+        if response is not None and response.paused and transport is not None:
+            response.paused = False
+            transport.resume_reading()
 
     def drop(self) -> None:
         """Close at once; the owner never sees this connection again."""
@@ -211,6 +237,7 @@ class Connection(asyncio.Protocol):
         """Note that request bytes wait in the transport."""
         self._writing = True
         self._unsent = -1
+        self.due = 0.0
 
     @override
     def resume_writing(self) -> None:
@@ -270,7 +297,7 @@ class Connection(asyncio.Protocol):
             return
         response.headers = self._headers
         response.status = self._status
-        response.since = 0.0
+        response.since = self.due = 0.0
         if response.body_less:
             self._end = 0
             self._keep_alive = False
@@ -331,6 +358,7 @@ class Connection(asyncio.Protocol):
         )
         if clean:
             self.idle_since = self._clock()
+            self.due = 0.0
             self._owner.released(self)
         else:
             self.drop()

@@ -37,6 +37,9 @@ class Source(Protocol):
     def resume(self) -> None:
         """Go on reading from the provider after a pause."""
 
+    def let_go(self) -> None:
+        """Discard the rest of the reply."""
+
     def drop(self) -> None:
         """Close the connection at once."""
 
@@ -140,8 +143,7 @@ class Response:
         source = self.source
         if source is not None:
             self.released = self._clock()
-            if self.paused:
-                source.resume()
+            source.let_go()
 
     def abort(self) -> None:
         """Close at once; a waiting read ends with ABORTED."""

@@ -53,7 +53,8 @@ class Sweep:
         """Check every connection once."""
         now = self._clock()
         for connection in tuple(self._connections):
-            connection.check(now, self._keep_alive)
+            if connection.due <= now:
+                connection.check(now, self._keep_alive)
         self._timer = (
             asyncio.get_running_loop().call_later(PERIOD, self._look)
             if self._connections

@@ -92,6 +92,11 @@ class ByteTransport(asyncio.Transport):
         self.written = b""
         self.closed = False
         self.reading = True
+        self.unsent = 0
+
+    @override
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     @override
     def write(self, data: Any) -> None:

@@ -4,9 +4,15 @@ import asyncio
 import time
 
 import pytest
-from tests.fakes.steps import Behaviour, Hang, Send, Wait, chunk, head, reply
+from tests.fakes.steps import Behaviour, Hang, Send, Wait, chunk, head
 from tests.fakes.upstream import FakeUpstream, silent_origin
-from tests.unit.upstream.support import chat_request, failure_of, fetch
+from tests.unit.upstream.support import (
+    ByteTransport,
+    Keeper,
+    chat_request,
+    failure_of,
+    fetch,
+)
 
 from posthouse.model.exchange import (
     Certainty,
@@ -16,6 +22,7 @@ from posthouse.model.exchange import (
     ScriptStep,
     Timeouts,
 )
+from posthouse.upstream.connection import Connection
 from posthouse.upstream.sender import Upstream
 
 BEGIN = Send(head(200, chunked=True) + chunk(b"begin"))
@@ -82,10 +89,10 @@ async def test_a_limit_ends_the_exchange(
 
 async def test_steady_progress_never_meets_the_idle_limit() -> None:
     """Idle counts from the last byte, not from the beginning."""
-    steps = (BEGIN, *(Wait(0.2), Send(chunk(b"x"))) * 4, Send(b"0\r\n\r\n"))
+    steps = (BEGIN, *(Wait(0.3), Send(chunk(b"x"))) * 4, Send(b"0\r\n\r\n"))
     async with FakeUpstream([Behaviour("steady", steps)]) as provider:
         upstream = Upstream()
-        request = chat_request(provider.origin, timeouts=Timeouts(idle=0.6))
+        request = chat_request(provider.origin, timeouts=Timeouts(idle=0.9))
         assert await fetch(upstream, request) == (200, b"beginxxxx")
         await upstream.close()
 
@@ -141,25 +148,76 @@ async def test_a_read_that_was_cut_short_loses_nothing() -> None:
         await upstream.close()
 
 
-async def test_an_upload_that_moves_is_not_late() -> None:
-    """The wait for a reply begins with the request's last byte."""
-    async with FakeUpstream([Behaviour("good", (Send(reply(200, b"x")),))]) as provider:
-        upstream = Upstream()
-        body = b"x" * 12_000_000
-        timeouts = Timeouts(first_byte=0.5)
-        request = chat_request(provider.origin, body=body, timeouts=timeouts)
-        sending = asyncio.create_task(fetch(upstream, request))
-        await asyncio.sleep(0.01)
-        # The provider takes a piece every now and then, 1.5 s in all.
-        for _ in range(10):
-            for player in provider.open:
-                player._transport.pause_reading()
-            await asyncio.sleep(0.15)
-            for player in provider.open:
-                player._transport.resume_reading()
-            await asyncio.sleep(0.001)
-        assert await sending == (200, b"x")
-        await upstream.close()
+class Clock:
+    """A clock that the test sets."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        """Give the time."""
+        return self.now
+
+
+@pytest.mark.parametrize("moves", [True, False], ids=["moves", "stuck"])
+async def test_the_wait_for_a_reply_begins_with_the_requests_last_byte(
+    moves: bool,
+) -> None:
+    """An upload that moves is not late; one that is stuck is."""
+    clock, transport = Clock(), ByteTransport()
+    connection = Connection(Keeper(), clock)
+    connection.connection_made(transport)
+    limits = Timeouts(first_byte=1.0)
+    exchange = connection.exchange((b"large",), limits, clock(), body_less=False)
+    task = asyncio.create_task(exchange)
+    await asyncio.sleep(0)
+    connection.pause_writing()
+    transport.unsent = 100
+    for _ in range(4):
+        clock.now += 0.7
+        transport.unsent -= 10 if moves else 0
+        assert transport.closed or connection.due <= clock.now
+        connection.check(clock.now, 30.0)
+    assert transport.closed is not moves
+    if moves:
+        connection.resume_writing()
+        clock.now += 0.9
+        connection.check(clock.now, 30.0)
+        assert not transport.closed
+        assert connection.due <= clock.now + 0.1001
+        clock.now += 0.2
+        connection.check(clock.now, 30.0)
+    with pytest.raises(ExchangeFailure, match="first_byte_timeout"):
+        await task
+
+
+async def test_a_check_is_due_before_any_limit_can_be_passed() -> None:
+    """The sweep skips what cannot be late yet, and nothing else."""
+    clock, transport = Clock(), ByteTransport()
+    connection = Connection(Keeper(), clock)
+    connection.connection_made(transport)
+    limits = Timeouts(first_byte=9.0, idle=3.0, total=20.0)
+    exchange = connection.exchange((b"x",), limits, clock(), body_less=False)
+    task = asyncio.create_task(exchange)
+    await asyncio.sleep(0)
+
+    def due_after_check() -> float:
+        assert connection.due <= clock.now
+        connection.check(clock.now, 30.0)
+        return connection.due - 100.0
+
+    assert due_after_check() == 9.0
+    clock.now += 5.0
+    connection.data_received(head(200, length=6))
+    response = await task
+    assert due_after_check() == 8.0  # silent from now on, at the earliest
+    clock.now += 3.0
+    connection.data_received(b"abc")
+    assert due_after_check() == 11.0
+    assert await response.read() == b"abc"
+    clock.now += 3.0
+    connection.data_received(b"def")
+    clock.now += 1.0
+    assert due_after_check() == 12.0 + 30.0 - 1.0  # idle since the reply's end
 
 
 async def test_limits_hold_for_the_sandbox_too() -> None:

@@ -47,15 +47,15 @@ async def test_delays_are_kept() -> None:
     """Bytes arrive when the script says."""
     steps = (
         ScriptStep(0.05, head(200, chunked=True) + chunk(b"one")),
-        ScriptStep(0.15, chunk(b"two") + LAST_CHUNK),
+        ScriptStep(0.5, chunk(b"two") + LAST_CHUNK),
     )
     upstream = Upstream(play=lambda _: Script(steps))
     begin = time.monotonic()
     response = await upstream.send(chat_request(LOCAL))
     assert await response.read() == b"one"
-    assert 0.04 < time.monotonic() - begin < 0.15
+    assert 0.04 < time.monotonic() - begin < 0.5
     assert await response.read() == b"two"
-    assert time.monotonic() - begin > 0.19
+    assert time.monotonic() - begin > 0.5
     assert await response.read() == b""
     await upstream.close()
 
