@@ -10,6 +10,8 @@ rates if the estimate reaches them.
 
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from posthouse.billing.prices import rates_for
 from posthouse.dialects.base import ParsedRequest, PromptSize
 from posthouse.model.call import Operation
@@ -109,6 +111,47 @@ def hold_amount(
         total += request.searches * rates.get("search", 0) + rates.get("request", 0)
         dearest = max(dearest, total)
     return min(-(-dearest // PER_MILLION), hold_max, MAX_AMOUNT)
+
+
+class PlainRates(Struct, frozen=True):
+    """The dearest rates of a call of text, for a price without steps or tiers."""
+
+    input: int
+    output: int
+    request: int
+
+
+def plain_rates(price: Price) -> PlainRates | None:
+    """Find a price's rates for ordinary holds; None where they are not plain."""
+    if price.long_context or price.service_tiers:
+        return None
+    if price.free:
+        return PlainRates(0, 0, 0)
+    return PlainRates(
+        _dearest(price.rates, _TEXT_UNITS),
+        _dearest(price.rates, _OUTPUT_UNITS),
+        price.rates.get("request", 0),
+    )
+
+
+def plain_hold(
+    rates: PlainRates,
+    request: ParsedRequest,
+    *,
+    prompt_tokens: int,
+    model: ModelRow | None,
+    hold_max: int,
+) -> tuple[int, int]:
+    """Give `hold_amount`, and what the prompt alone costs at most.
+
+    For a call of text only, at a price of plain rates.
+    """
+    prompt = prompt_tokens * rates.input + rates.request
+    total = prompt + held_output(request, model) * rates.output
+    highest = min(hold_max, MAX_AMOUNT)
+    return min(-(-total // PER_MILLION), highest), min(
+        -(-prompt // PER_MILLION), highest
+    )
 
 
 def extension_amount(

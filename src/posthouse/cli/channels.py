@@ -184,7 +184,7 @@ def _small_chat(
     if not routes or not asked:
         reason = "name a chat model with --model"
         raise ConfigurationError("channel", None, reason)
-    target = Plan((routes,), 0, HealthTable()).next(0.0)
+    target = Plan((routes,), (b"", b""), HealthTable()).next(0.0)
     if target is None:
         raise ConfigurationError("channel", None, "the channel has no target")
     prepared = snapshot.prepared(target, "chat")

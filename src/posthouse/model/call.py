@@ -34,8 +34,8 @@ class Outcome(StrEnum):
     """The process died; settled from its journal."""
 
 
-class AttemptRecord(Struct, frozen=True, array_like=True, gc=False):
-    """One try of a call on one channel."""
+class AttemptRecord(Struct, array_like=True, gc=False):
+    """One try of a call on one channel; only its cost is filled in later."""
 
     channel: str
     credential: int

@@ -19,7 +19,7 @@ class Timeouts(Struct, frozen=True):
     total: float = 600.0
 
 
-class UpstreamRequest(Struct, frozen=True):
+class UpstreamRequest(Struct, frozen=True, gc=False):
     """A request ready to be sent.
 
     `origin` is `scheme://host[:port]` without a path and `target` the path

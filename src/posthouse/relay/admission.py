@@ -10,7 +10,7 @@ from msgspec import Struct
 from posthouse.access.limits import Limits
 from posthouse.access.models import allows
 from posthouse.access.windows import Permit
-from posthouse.billing.estimate import estimate_prompt, hold_amount
+from posthouse.billing.estimate import estimate_prompt, hold_amount, plain_hold
 from posthouse.billing.holds import Hold, HoldManager
 from posthouse.billing.prices import charge, unpriced_units
 from posthouse.billing.records import Opening
@@ -111,29 +111,24 @@ class Admission:
     def _offer(self, call: Call, routes: ModelRoutes) -> Offer | None:
         offer = call.snapshot.offer(routes)
         if call.incoming.principal.sandbox:
-            return Offer(FREE, offer.model if offer else None)
+            return Offer(FREE, FREE, offer.model if offer else None, None)
         return offer
 
     def _opening(self, call: Call) -> Opening:
         """What the hold is taken for: the dearest of the models that may serve."""
         incoming = call.incoming
         request = incoming.request
-        prompt = Usage({Unit.INPUT.value: call.prompt_tokens}, UsageSource.ESTIMATED)
-        amounts = []
-        prompts = []
-        for offer in call.offers.values():
-            for price in (offer.price, *call.other_prices):
-                amounts.append(
-                    hold_amount(
-                        price,
-                        request,
-                        prompt_tokens=call.prompt_tokens,
-                        model=offer.model,
-                        hold_max=self._hold_max,
-                    )
-                )
-                prompts.append(charge(price, prompt, request.service_tier))
         first = call.offers[request.model]
+        if first.plain is not None and _is_plain(call):
+            amount, prompt_charge = plain_hold(
+                first.plain,
+                request,
+                prompt_tokens=call.prompt_tokens,
+                model=first.model,
+                hold_max=self._hold_max,
+            )
+        else:
+            amount, prompt_charge = self._dearest(call)
         return Opening(
             call_id=incoming.id,
             account_id=incoming.principal.account_id,
@@ -142,17 +137,51 @@ class Admission:
             model=request.model,
             price_version=first.price.version,
             created_ms=call.created_ms,
-            amount=max(amounts),
-            prompt_charge=max(prompts),
+            amount=amount,
+            prompt_charge=prompt_charge,
             streamed=request.stream,
             dialect=incoming.dialect.name,
         )
 
+    def _dearest(self, call: Call) -> tuple[int, int]:
+        """The highest hold and prompt charge of all models that may serve."""
+        request = call.incoming.request
+        prompt = Usage({Unit.INPUT: call.prompt_tokens}, UsageSource.ESTIMATED)
+        offered = [
+            (price, offer.model)
+            for offer in call.offers.values()
+            for price in (offer.price, *call.other_prices)
+        ]
+        amounts = [
+            hold_amount(
+                price,
+                request,
+                prompt_tokens=call.prompt_tokens,
+                model=model,
+                hold_max=self._hold_max,
+            )
+            for price, model in offered
+        ]
+        prompts = [charge(price, prompt, request.service_tier) for price, _ in offered]
+        return max(amounts), max(prompts)
+
+
+def _is_plain(call: Call) -> bool:
+    """Whether one model may serve the call, and nothing but text tokens cost."""
+    request = call.incoming.request
+    return (
+        len(call.offers) == 1
+        and not call.other_prices
+        and not request.searches
+        and not request.prompt.has_media
+    )
+
 
 def _check_priced(price: Price, searches: int) -> None:
     """Refuse a priced extra that this model has no price for."""
-    extra = Usage({Unit.SEARCH.value: 1} if searches else {}, UsageSource.NONE)
-    if unpriced_units(price, extra):
+    if not searches:
+        return
+    if unpriced_units(price, Usage({Unit.SEARCH: searches}, UsageSource.NONE)):
         raise InvalidRequest(
             "Web search is not offered with this model",
             param="tools",

@@ -97,19 +97,20 @@ class AttemptLog:
         outcome: Outcome,
         failed: AttemptFailed | None = None,
     ) -> None:
-        """Record an attempt that is over; its cost is known only later."""
+        """Record an attempt that is over."""
         self.target = target
+        member = target.member
         self.records.append(
             AttemptRecord(
-                channel=target.member.channel.name,
-                credential=target.member.credential,
-                upstream_model=target.member.upstream_model,
-                started_ms=round((began - self._started) * 1000),
-                duration_ms=round((self._clock() - began) * 1000),
-                outcome=outcome.value,
-                error_code=failed.error.code if failed else "",
-                upstream_status=failed.status if failed else 200,
-                cost=0 if failed is not None and failed.free else None,
+                member.channel.name,
+                member.credential,
+                member.upstream_model,
+                int((began - self._started) * 1000),
+                int((self._clock() - began) * 1000),
+                outcome,
+                failed.error.code if failed else "",
+                failed.status if failed else 200,
+                0 if failed is not None and failed.free else None,
             )
         )
 

@@ -75,7 +75,7 @@ class Call:
 
     def elapsed_ms(self) -> int:
         """Milliseconds since the call began."""
-        return round((self.clock() - self.started) * 1000)
+        return int((self.clock() - self.started) * 1000)
 
     def offer(self, target: Target) -> Offer:
         """What the model that a target serves costs."""

@@ -10,7 +10,7 @@ in a thread, and the record says `estimated`.
 
 import asyncio
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from posthouse.billing.prices import charge
 from posthouse.billing.tokenizer import count_tokens
@@ -32,9 +32,10 @@ _OUTCOMES = {
     Completion.INTERRUPTED: Outcome.INTERRUPTED,
     Completion.ABANDONED: Outcome.ABANDONED,
 }
+_UNSERVED = frozenset({Outcome.FAILED, Outcome.REJECTED})
 
 
-class Ending(Struct, frozen=True):
+class Ending(Struct, frozen=True, gc=False):
     """How a call ended for its client."""
 
     status: int
@@ -43,7 +44,7 @@ class Ending(Struct, frozen=True):
     first_token_ms: int = 0
 
 
-class Charged(Struct, frozen=True):
+class Charged(Struct, frozen=True, gc=False):
     """A usage and what it costs each side, in nano-dollars."""
 
     usage: Usage
@@ -89,7 +90,7 @@ async def charge_served(call: Call, served: Served, price: Price) -> Charged:
     tier = served.service_tier
     amount = charge(price, usage, tier)
     supplier = call.snapshot.cost(served.target)
-    listed = call.snapshot.list_price(served.target.routes)
+    listed = call.offer(served.target).listed
     return Charged(
         usage=usage,
         price=amount,
@@ -130,39 +131,34 @@ def record_call(
 ) -> CallRecord:
     """Write the usage record of a call that is over."""
     incoming = call.incoming
-    attempts = _with_cost(call.attempts.records, charged.cost, ending)
+    request = incoming.request
+    attempts = call.attempts.records
+    if attempts and ending.outcome not in _UNSERVED:
+        # What was produced came of the last one.
+        attempts[-1].cost = charged.cost
     return CallRecord(
-        id=incoming.id,
-        created_ms=call.created_ms,
-        key_id=incoming.principal.key_id,
-        operation=incoming.request.operation.value,
-        dialect=incoming.dialect.name,
-        streamed=incoming.request.stream,
-        requested_model=incoming.request.model,
-        channel=target.member.channel.name if target else "",
-        upstream_model=target.member.upstream_model if target else "",
-        usage=charged.usage.quantities,
-        usage_source=charged.usage.source.value,
-        cost=_total_cost(attempts),
-        list_price=charged.list_price,
-        price=charged.price,
-        price_version=charged.price_version,
-        status=ending.status,
-        outcome=ending.outcome.value,
-        error_code=ending.error_code,
-        first_token_ms=ending.first_token_ms,
-        total_ms=call.elapsed_ms(),
-        attempts=attempts,
+        incoming.id,
+        call.created_ms,
+        incoming.principal.key_id,
+        request.operation,
+        incoming.dialect.name,
+        request.stream,
+        request.model,
+        target.member.channel.name if target else "",
+        target.member.upstream_model if target else "",
+        charged.usage.quantities,
+        charged.usage.source,
+        _total_cost(attempts),
+        charged.list_price,
+        charged.price,
+        charged.price_version,
+        ending.status,
+        ending.outcome,
+        ending.error_code,
+        ending.first_token_ms,
+        call.elapsed_ms(),
+        attempts,
     )
-
-
-def _with_cost(
-    attempts: list[AttemptRecord], cost: int | None, ending: Ending
-) -> list[AttemptRecord]:
-    """Give the last attempt the cost of what it produced."""
-    if not attempts or ending.outcome in (Outcome.FAILED, Outcome.REJECTED):
-        return attempts
-    return [*attempts[:-1], structs.replace(attempts[-1], cost=cost)]
 
 
 def _total_cost(attempts: list[AttemptRecord]) -> int | None:

@@ -21,7 +21,7 @@ class Completion(Enum):
     """We ended it, for the money did not reach further."""
 
 
-class Served(Struct, frozen=True):
+class Served(Struct, frozen=True, gc=False):
     """What was produced, to be priced."""
 
     target: Target

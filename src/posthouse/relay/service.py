@@ -43,7 +43,6 @@ from posthouse.relay.unary import UnaryExchange
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.health import HealthTable
 from posthouse.routing.plan import Plan, Target
-from posthouse.routing.ring import hash_point
 from posthouse.upstream.ports import Sender
 
 JSON_HEADERS = [(b"content-type", b"application/json")]
@@ -89,9 +88,11 @@ class Relay:
     def _plan(self, call: Call, admitted: Admitted) -> Plan:
         incoming = call.incoming
         affinity = incoming.session or incoming.request.affinity
-        point = hash_point(affinity, incoming.principal.account_id.encode())
         return Plan(
-            admitted.routes, point, self._ports.health, stream=incoming.request.stream
+            admitted.routes,
+            (affinity, incoming.principal.account_id.encode()),
+            self._ports.health,
+            stream=incoming.request.stream,
         )
 
     # --- whole replies ------------------------------------------------------------

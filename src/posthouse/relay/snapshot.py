@@ -10,12 +10,18 @@ from importlib import import_module
 from msgspec import Struct, structs
 
 from posthouse import __version__
+from posthouse.billing.estimate import PlainRates, plain_rates
 from posthouse.billing.prices import PriceBook
 from posthouse.dialects.base import Dialect, Edits
 from posthouse.model.catalog import AuthScheme, ModelRow, Price
 from posthouse.model.exchange import Timeouts
 from posthouse.routing.plan import Target
-from posthouse.routing.table import Channel, ModelRoutes, RoutingTable
+from posthouse.routing.table import (
+    REMEMBERED_NAMES,
+    Channel,
+    ModelRoutes,
+    RoutingTable,
+)
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -48,8 +54,12 @@ class Offer(Struct, frozen=True):
     """What serving one public model means for money."""
 
     price: Price
+    listed: Price | None
+    """The list price, as the first target's provider has it; None: not known."""
     model: ModelRow | None
     """The catalogue's facts; None where it knows nothing."""
+    plain: PlainRates | None
+    """For holds of ordinary calls; None where the price has steps or tiers."""
 
 
 class Snapshot:
@@ -59,6 +69,7 @@ class Snapshot:
         """Join the routes with the prices."""
         self.table = table
         self.prices = prices
+        self._offers: dict[str, Offer | None] = {}
         self._prepared: dict[tuple[str, int, str], Prepared] = {}
 
     def offer(self, routes: ModelRoutes) -> Offer | None:
@@ -67,13 +78,27 @@ class Snapshot:
         The first target of the highest tier stands for the model: what is
         charged does not depend on the channel that answers.
         """
+        try:
+            return self._offers[routes.model]
+        except KeyError:
+            offer = self._make_offer(routes)
+        if len(self._offers) >= REMEMBERED_NAMES:
+            self._offers.clear()
+        self._offers[routes.model] = offer
+        return offer
+
+    def _make_offer(self, routes: ModelRoutes) -> Offer | None:
         first = routes.tiers[0].members[0]
-        provider = first.channel.provider.name
-        price = self.prices.selling(routes.model, provider, first.upstream_model)
+        provider = first.channel.provider
+        price = self.prices.selling(routes.model, provider.name, first.upstream_model)
         if price is None:
             return None
-        upstream = _upstream_name(first.upstream_model, routes.model)
-        return Offer(price, first.channel.provider.models.get(upstream))
+        return Offer(
+            price,
+            self.prices.list_price(provider.name, first.upstream_model),
+            provider.models.get(first.upstream_model),
+            plain_rates(price),
+        )
 
     def unpriced(self) -> list[str]:
         """The models named outright that cannot be served for want of a price."""
@@ -91,11 +116,6 @@ class Snapshot:
         return self.prices.cost(
             channel.name, channel.provider.name, member.upstream_model
         )
-
-    def list_price(self, routes: ModelRoutes) -> Price | None:
-        """The list price of a model, as its first target's provider has it."""
-        first = routes.tiers[0].members[0]
-        return self.prices.list_price(first.channel.provider.name, first.upstream_model)
 
     def prepared(self, target: Target, operation: str) -> Prepared:
         """What is the same in every request of an operation to a target."""
@@ -116,10 +136,6 @@ class Snapshot:
             set=channel.spec.body.set,
             drop=channel.spec.body.drop,
         )
-
-
-def _upstream_name(upstream: str, asked: str) -> str:
-    return asked if upstream == "*" else upstream
 
 
 def _prepare(channel: Channel, credential: int, operation: str) -> Prepared:

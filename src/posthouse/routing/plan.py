@@ -6,19 +6,20 @@ over; a target beyond its share is still taken before the next tier. Models
 that stand in for the first come after its last tier.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import ceil
 
 from msgspec import Struct
 
 from posthouse.routing.health import Blocked, HealthTable
+from posthouse.routing.ring import hash_point
 from posthouse.routing.table import Member, ModelRoutes, Tier
 
 LOAD_FACTOR = 1.25
 """A target takes at most this multiple of its share of a tier's load."""
 
 
-class Target(Struct, frozen=True):
+class Target(Struct, frozen=True, gc=False):
     """Where one attempt goes."""
 
     routes: ModelRoutes
@@ -41,6 +42,7 @@ class Plan:
     """Hands out the targets of one call, best first."""
 
     __slots__ = (
+        "_affinity",
         "_channels",
         "_health",
         "_members",
@@ -54,7 +56,7 @@ class Plan:
     def __init__(
         self,
         routes: tuple[ModelRoutes, ...],
-        point: int,
+        affinity: tuple[bytes, bytes],
         health: HealthTable,
         *,
         stream: bool = False,
@@ -63,7 +65,8 @@ class Plan:
 
         Args:
             routes: of the model asked for, then of those that stand in for it.
-            point: the call's affinity, a point on every ring.
+            affinity: what the call has in common with others of its
+                conversation, and a salt that keeps tenants apart.
             health: what can be used now.
             stream: whether the answer is to be streamed, which may take longer.
         """
@@ -71,7 +74,8 @@ class Plan:
         self._routes = routes
         self.group = routes[0].pattern
         """Calls that share routes, for the budget of retries."""
-        self._point = point
+        self._affinity = affinity
+        self._point: int | None = None
         self._health = health
         self._channels: set[str] = set()
         self._members: set[tuple[str, int]] = set()
@@ -113,8 +117,16 @@ class Plan:
             return None
         return Target(routes, tier, overloaded, tier.members[overloaded])
 
+    def _walk(self, tier: Tier) -> Iterable[int]:
+        """The tier's members by preference; one alone needs no hash."""
+        if len(tier.members) == 1:
+            return (0,)
+        if self._point is None:
+            self._point = hash_point(*self._affinity)
+        return tier.ring.walk(self._point)
+
     def _usable(self, tier: Tier, now: float) -> Iterator[int]:
-        for index in tier.ring.walk(self._point):
+        for index in self._walk(tier):
             member = tier.members[index]
             name = member.channel.name
             if name in self._channels or (name, member.credential) in self._members:
