@@ -135,6 +135,7 @@ def main() -> int:
     """Measure, print, write; 1 when a budget is broken."""
     given = options()
     load_core = process.cores()[1]
+    process.end_in_order()
     process.allow_descriptors(DESCRIPTORS)
     chosen = kinds(given.rows)
     for kind in chosen:

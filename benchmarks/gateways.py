@@ -56,7 +56,11 @@ class Upstream:
             core=process.cores()[1],
             log=folder / "upstream.log",
         )
-        wait_until(lambda: get(self.port, "/")[0] == 200, self._process)
+        try:
+            wait_until(lambda: get(self.port, "/")[0] == 200, self._process)
+        except SystemExit:
+            self.stop()
+            raise
 
     def served(self) -> int:
         """How many calls it has answered."""

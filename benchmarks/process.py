@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,11 @@ def allow_descriptors(wanted: int) -> int:
             continue
         return limits[0]
     return soft
+
+
+def end_in_order() -> None:
+    """Let SIGTERM unwind, so that what was started is stopped as well."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @contextmanager

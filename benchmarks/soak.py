@@ -129,6 +129,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=int, default=10)
     given = parser.parse_args()
     load_core = process.cores()[1]
+    process.end_in_order()
     limit = process.allow_descriptors(2 * given.streams + SPARE_DESCRIPTORS)
     streams = min(given.streams, (limit - SPARE_DESCRIPTORS) // 2)
     if streams < given.streams:
