@@ -1,5 +1,8 @@
 """The configuration that the acceptance tests' Posthouse runs with."""
 
+from posthouse.providers.sandbox import faults
+from posthouse.providers.sandbox.directives import USAGES
+
 MAX_BODY_BYTES = 1 << 20
 UPSTREAM_KEY = "provider-account-secret"
 
@@ -16,27 +19,9 @@ KEYS = {
     "trial": "sk-test-acceptance-0123456789abcdefghijklmnopqrs",
 }
 
-FAULTS = (
-    "error-400",
-    "error-401",
-    "error-404",
-    "error-422",
-    "error-429",
-    "error-500",
-    "error-503",
-    "insufficient-quota",
-    "html",
-    "reset",
-    "hang",
-    "truncate",
-    "reset-mid-stream",
-    "stall",
-    "eof",
-    "error-in-stream",
-    "error-first",
-)
-"""Each has a channel of its own: what a fault does to a channel's standing must
-not be felt by another test."""
+STATUSES = (400, 401, 402, 403, 404, 422, 429, 500, 502, 503, 504, 529)
+FAULTS = (*(f"error-{status}" for status in STATUSES), *faults.FAULTS, *USAGES)
+"""Each is a model of its own, named `fault-…`, on a channel of its own."""
 
 COMMON = f"""
 [[channels]]
@@ -125,7 +110,7 @@ FAULT = """
 name = "fault-{name}"
 provider = "sandbox"
 models = [{{ public = "fault-{name}", upstream = "sandbox:{name}" }}]
-timeouts = {{ first_byte = 0.5, idle = 0.5, total = 20 }}
+timeouts = {{ first_byte = 0.5, idle = 0.5, total = 3 }}
 """
 
 
@@ -147,7 +132,7 @@ models = ["gpt-4o"]
 
 def configuration(fake_origin: str, *, llama: int, aimock: int) -> str:
     """Write the file over a fake provider's origin and the others' ports."""
-    faults = "".join(FAULT.format(name=name) for name in FAULTS)
+    broken = "".join(FAULT.format(name=name) for name in FAULTS)
     fake = FAKE.format(origin=fake_origin, key=UPSTREAM_KEY)
     others = OTHERS.format(llama=llama, aimock=aimock, key=AIMOCK_KEY)
-    return COMMON + fake + others + faults
+    return COMMON + fake + others + broken

@@ -288,9 +288,12 @@ def multiline(part: bytes) -> Iterator[bytes]:
 
 
 def commented(part: bytes) -> Iterator[bytes]:
-    """Put comments and unknown fields around an event."""
+    """Put comments and unknown fields around an event.
+
+    Without `id`: after one, the official SDK takes a comment for an event.
+    """
     yield b": sandbox\n\n"
-    yield b"id: 1\nretry: 10\nx-sandbox: 1\n" + part
+    yield b"retry: 10\nx-sandbox: 1\n: again\n" + part
 
 
 def byte_by_byte(part: bytes) -> Iterator[bytes]:
@@ -300,8 +303,10 @@ def byte_by_byte(part: bytes) -> Iterator[bytes]:
 
 def with_bom(reply: Reply, pace: Pace) -> Script:
     """Begin a stream with a byte order mark."""
+    if not reply.streamed:
+        return render(reply, pace)
     parts = (b"\xef\xbb\xbf" + reply.parts[0], *reply.parts[1:])
-    return render(Reply(reply.status, reply.headers, parts, reply.streamed), pace)
+    return render(Reply(reply.status, reply.headers, parts, streamed=True), pace)
 
 
 FAULTS: dict[str, Fault] = {
