@@ -90,11 +90,6 @@ class Connection(asyncio.Protocol):
         """Whether a request can be sent now."""
         return self._transport is not None and not self._transport.is_closing()
 
-    @property
-    def busy(self) -> bool:
-        """Whether an exchange is under way."""
-        return self._response is not None
-
     async def exchange(
         self,
         payload: tuple[bytes, ...],
