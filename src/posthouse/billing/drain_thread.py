@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,7 @@ CLOSE_SECONDS: Final = 5.0
 
 DrawDone = Callable[[Draw | BaseException], None]
 ReturnDone = Callable[[BaseException | None], None]
+FlushDone = Callable[[], None]
 Command = tuple[DrawRequest, DrawDone] | tuple[GiveBack, ReturnDone]
 
 
@@ -63,9 +65,7 @@ class LedgerThread:
         self._journal = journal
         self._connect = connect
         self._clock = clock
-        self._commands: queue.SimpleQueue[Command | threading.Event] = (
-            queue.SimpleQueue()
-        )
+        self._commands: queue.SimpleQueue[Command | FlushDone] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ledger: LedgerStore | None = None
@@ -73,8 +73,8 @@ class LedgerThread:
         self._followers: dict[str, Follower] = {}
         self._scanned = -SCAN_SECONDS
         self._drained = 0
-        self._events: list[threading.Event] = []
-        self._last: threading.Event | None = None
+        self._flushes: list[FlushDone] = []
+        self._closing = False
         self._abandoned = False
         self._finished = False
 
@@ -91,27 +91,31 @@ class LedgerThread:
         """See Teller."""
         self._commands.put((item, done))
 
-    async def flush(self) -> None:
-        """Return when what the journal holds now has been offered to the ledger."""
-        event = threading.Event()
-        self._commands.put(event)
-        await asyncio.to_thread(event.wait, CLOSE_SECONDS)
+    def flush(self, done: FlushDone) -> None:
+        """Call `done` when what the journal holds now was offered to the ledger.
+
+        Segments for the open holds have been made by then, too.
+        """
+        self._commands.put(done)
 
     async def close(self) -> bool:
         """Drain, close the journal in the ledger and stop.
 
         False: the ledger did not take it all, the files stay for recovery.
         """
-        self._last = threading.Event()
-        self._commands.put(self._last)
+        self._commands.put(self._begin_closing)
         await asyncio.to_thread(self._thread.join)
         return self._finished
 
     def abandon(self) -> None:
         """Stop at once and leave everything as it is, as a crash would."""
         self._abandoned = True
-        self._commands.put(threading.Event())
+        self._commands.put(self._begin_closing)
         self._thread.join()
+
+    def _begin_closing(self) -> None:
+        """Stands in the queue behind everything that was asked before."""
+        self._closing = True
 
     def _run(self) -> None:
         try:
@@ -123,17 +127,16 @@ class LedgerThread:
 
     def _work(self) -> None:
         next_tick = self._clock() + TICK_SECONDS
-        while not self._abandoned:
+        while not (self._abandoned or self._closing):
             self._serve(max(0.001, next_tick - self._clock()))
-            events, self._events = self._events, []
-            if events or self._clock() >= next_tick:
+            flushes, self._flushes = self._flushes, []
+            if flushes or self._clock() >= next_tick:
                 self._guard(self._tick)
                 next_tick = self._clock() + TICK_SECONDS
-            if self._last in events:
-                self._finish()
-                break
-            for event in events:
-                event.set()
+            if flushes:
+                self._report(flushes)
+        if not self._abandoned:
+            self._finish()
 
     def _hang_up(self) -> None:
         for follower in self._followers.values():
@@ -149,10 +152,12 @@ class LedgerThread:
         try:
             item = self._commands.get(timeout > 0, timeout or None)
             while True:
-                if isinstance(item, threading.Event):
-                    self._events.append(item)
-                else:
+                if isinstance(item, tuple):
                     commands.append(item)
+                elif item == self._begin_closing:
+                    item()
+                else:
+                    self._flushes.append(item)
                 item = self._commands.get_nowait()
         except queue.Empty:
             pass
@@ -206,8 +211,11 @@ class LedgerThread:
 
     def _tick(self) -> None:
         """Drain, make segments, remove drained ones, look after siblings."""
-        ledger = self._open()
         own = self._journal
+        with suppress(OSError):
+            # A full disk shows in Journal.has_room, not as a failing ledger.
+            own.prepare(self.open_holds)
+        ledger = self._open()
         if self._writer is None:
             self._writer = try_lock(self._root / WRITER_LOCK)
         scanning = self._clock() >= self._scanned + SCAN_SECONDS
@@ -221,7 +229,6 @@ class LedgerThread:
         elif scanning:
             self._drained = ledger.register(own.id)
         own.reclaim(self._drained)
-        own.prepare(self.open_holds)
 
     def _drain(self, ledger: LedgerStore) -> None:
         """Post what is in the journals that we follow."""

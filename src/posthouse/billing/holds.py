@@ -36,6 +36,7 @@ from posthouse.billing.records import (
     Settlement,
 )
 from posthouse.billing.recovery import Recovery, recover
+from posthouse.billing.segments import SEGMENT_SIZE
 from posthouse.errors import InsufficientQuota, StorageUnavailable
 from posthouse.model.call import CallRecord
 
@@ -241,7 +242,7 @@ class HoldManager:
         *,
         durability: Literal["process", "power"] = "process",
         policy: LeasePolicy | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        segment_size: int = SEGMENT_SIZE,
     ) -> "HoldManager":
         """Recover what the dead left, then open a journal of our own.
 
@@ -250,7 +251,7 @@ class HoldManager:
             connect: opens the ledger; called in the thread that uses it.
             durability: what a settlement survives before `settle` returns.
             policy: how leases are drawn.
-            clock: monotonic seconds.
+            segment_size: bytes per file of the journal.
 
         Raises LedgerUnavailable and OSError: then nothing can be served.
         """
@@ -260,7 +261,7 @@ class HoldManager:
             ledger = connect()
             try:
                 recovery = recover(root, ledger)
-                journal = Journal(root, durable=durable)
+                journal = Journal(root, segment_size=segment_size, durable=durable)
                 try:
                     ledger.register(journal.id)
                 except LedgerUnavailable:
@@ -271,9 +272,9 @@ class HoldManager:
             return recovery, journal
 
         recovery, journal = await asyncio.to_thread(prepare)
-        thread = LedgerThread(root, journal, connect, clock)
+        thread = LedgerThread(root, journal, connect)
         sync = GroupSync(journal) if durable else None
-        manager = cls(journal, thread, sync=sync, policy=policy, clock=clock)
+        manager = cls(journal, thread, sync=sync, policy=policy)
         manager.recovery = recovery
         manager.run()
         return manager
@@ -287,12 +288,13 @@ class HoldManager:
     @property
     def available(self) -> bool:
         """Whether new holds are taken (readiness)."""
-        return not (
-            self._closing
-            or self._thread.failing
-            or self.journal.failed
-            or not self.journal.has_room(self.open_holds + RESERVED_HOLDS)
+        return not self._refusing and self.journal.has_room(
+            self.open_holds + RESERVED_HOLDS
         )
+
+    @property
+    def _refusing(self) -> bool:
+        return self._closing or self._thread.failing or self.journal.failed
 
     async def open(self, opening: Opening) -> Hold:
         """Set money aside for a call and write that down.
@@ -304,7 +306,7 @@ class HoldManager:
         if amount < 0 or opening.prompt_charge < 0:
             raise ValueError("a hold is not negative")
         if not self.available:
-            raise StorageUnavailable(retry_after=1)
+            await self._make_room()
         if amount > MAX_AMOUNT:
             raise InsufficientQuota
         wallet = self._wallet(opening.account_id)
@@ -342,7 +344,25 @@ class HoldManager:
 
     async def drain(self) -> None:
         """Return when what is settled now is in the ledger, if it takes it."""
-        await self._thread.flush()
+        if self._closing:
+            return
+        self._thread.open_holds = self.open_holds
+        flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done() -> None:
+            if not flushed.done():
+                flushed.set_result(None)
+
+        self._thread.flush(done)
+        await flushed
+
+    async def _make_room(self) -> None:
+        """Wait for room in the journal; raise if that is not all that lacks."""
+        if not self._refusing:
+            await self.drain()
+            if self.available:
+                return
+        raise StorageUnavailable(retry_after=1)
 
     async def close(self) -> bool:
         """Drain everything, return the leases, remove the journal.

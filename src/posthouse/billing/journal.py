@@ -36,6 +36,7 @@ from posthouse.errors import StorageUnavailable
 
 RESERVE: Final = 2048
 """Bytes kept free for the settlement of each open hold."""
+SPARE_HOLDS: Final = 64
 KEPT_SEGMENTS: Final = 3
 """How many segments back an open hold's record may stand."""
 CARRY_BATCH: Final = 200
@@ -144,11 +145,11 @@ class Journal:
         reach("journal.after_carry")
 
     def prepare(self, holds: int) -> None:
-        """Make enough spare segments to settle that many holds.
+        """Make enough spare segments to settle twice that many holds and a few.
 
         Called by the ledger's thread; raises OSError when the disk is full.
         """
-        wanted = 1 + holds * RESERVE // self._segment_size
+        wanted = 1 + (2 * holds + SPARE_HOLDS) * RESERVE // self._segment_size
         while len(self._spares) < wanted:
             with self._making:
                 self._spares.append(self._new_segment(self._next_number()))

@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Text, bindparam, column, func, select, text
+from msgspec import Struct
+from sqlalchemy import Select, Text, bindparam, column, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.billing.audit import (
@@ -28,6 +29,32 @@ from posthouse.storage.ownership import now_ms
 from posthouse.storage.schema import accounts, calls, entries, transfers
 
 IDS_PER_QUERY: Final = 500
+
+
+class Question(Struct, frozen=True):
+    """A query of the auditor's, as statements made once."""
+
+    name: str
+    first: Select[str]
+    """Some of the faults."""
+    count: Select[int]
+    """How many there are."""
+
+
+def _question(name: str, query: str) -> Question:
+    asked = text(query)
+    if ":reasons" in query:
+        reasons = bindparam("reasons", sorted(VOID_REASONS), Text, expanding=True)
+        asked = asked.bindparams(reasons)
+    found = asked.columns(column("fault", Text)).subquery("faults")
+    return Question(
+        name,
+        select(found.c.fault).limit(EXAMPLES),
+        select(func.count()).select_from(found),
+    )
+
+
+QUESTIONS: Final = tuple(_question(name, query) for name, query in QUERIES)
 
 
 async def audit(
@@ -49,8 +76,12 @@ async def audit(
     async with database.read() as connection:
         positions = await read_positions(connection)
         view = await asyncio.to_thread(view_journals, journals_root, positions)
-        for name, query in QUERIES:
-            await _ask(connection, name, query, findings)
+        for question in QUESTIONS:
+            rows = await connection.execute(question.first)
+            faults = list(rows.scalars())
+            if faults:
+                count = await connection.scalar(question.count)
+                findings.add(question.name, count or len(faults), faults)
         check_ended_twice(view, await _posted(connection, view.holds), findings)
         counts = await _count(connection, view)
         unknown = await _missing(connection, served, view)
@@ -62,21 +93,6 @@ async def audit(
         lost = [f"call {call_id}: served, and in no ledger" for call_id in unknown]
         findings.add("I7", len(lost), lost)
     return findings.report(counts)
-
-
-async def _ask(
-    connection: AsyncConnection, name: str, query: str, findings: Findings
-) -> None:
-    """Count the faults that a query finds, and name the first."""
-    asked = text(query)
-    if ":reasons" in query:
-        reasons = bindparam("reasons", sorted(VOID_REASONS), Text, expanding=True)
-        asked = asked.bindparams(reasons)
-    found = asked.columns(column("fault", Text)).subquery("faults")
-    count = await connection.scalar(select(func.count()).select_from(found)) or 0
-    if count:
-        rows = await connection.execute(select(found.c.fault).limit(EXAMPLES))
-        findings.add(name, count, rows.scalars())
 
 
 async def _posted(connection: AsyncConnection, ids: Iterable[str]) -> set[str]:

@@ -2,6 +2,8 @@
 
 import sqlite3
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sqlalchemy import create_engine
@@ -25,15 +27,20 @@ class Books:
     """A database with the schema, and a root for journals."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.path = folder / "posthouse.db"
         self.root = folder / "journal"
+        self.keep = False
+        self.kept: Database | None = None
         if not self.path.exists():
             engine = create_engine(f"sqlite:///{self.path}")
             metadata.create_all(engine)
             engine.dispose()
             for name in HOUSE_ACCOUNTS:
-                self.execute("INSERT INTO accounts VALUES (?,'house',NULL,NULL,0,0)", name)
+                self.execute(
+                    "INSERT INTO accounts VALUES (?,'house',NULL,NULL,0,0)", name
+                )
 
     def execute(self, statement: str, *values: object) -> list[tuple]:
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=5)
@@ -61,7 +68,8 @@ class Books:
                 f"opening:{account}",
             )
             self.execute(
-                "INSERT INTO entries SELECT id, ?, ? FROM transfers WHERE reference = ?",
+                "INSERT INTO entries SELECT id, ?, ? FROM transfers"
+                " WHERE reference = ?",
                 account,
                 amount,
                 f"opening:{account}",
@@ -71,25 +79,50 @@ class Books:
         return SqliteLedger(self.path)
 
     async def start(
-        self, *, durability: str = "process", policy: LeasePolicy | None = None
+        self,
+        *,
+        durability: str = "process",
+        policy: LeasePolicy | None = None,
+        segment_size: int = 256 * 1024,
     ) -> HoldManager:
         return await HoldManager.start(
-            self.root, self.connect, durability=durability, policy=policy
+            self.root,
+            self.connect,
+            durability=durability,
+            policy=policy,
+            segment_size=segment_size,
         )
 
-    async def audit(self, **options: object) -> AuditReport:
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[Database]:
+        """The database as the slow side sees it; kept open once `keep` is set."""
+        if self.keep:
+            self.kept = self.kept or Database(sqlite_url(self.path))
+            yield self.kept
+            return
         database = Database(sqlite_url(self.path))
         try:
-            return await audit(database, self.root, at_ms=NOW_MS, **options)
+            yield database
         finally:
             await database.close()
 
+    async def release(self) -> None:
+        """Close what was kept open."""
+        if self.kept is not None:
+            await self.kept.close()
+            self.kept = None
+
+    async def audit(self, **options: object) -> AuditReport:
+        async with self.database() as database:
+            return await audit(database, self.root, at_ms=NOW_MS, **options)
+
+    async def balances(self) -> dict[str, Balance]:
+        async with self.database() as database:
+            found = await LedgerReader(database, self.root).balances()
+        return {balance.account_id: balance for balance in found}
+
     async def balance(self, account: str) -> Balance:
-        database = Database(sqlite_url(self.path))
-        try:
-            return (await LedgerReader(database, self.root).balances(account))[0]
-        finally:
-            await database.close()
+        return (await self.balances())[account]
 
     def available(self, account: str) -> int:
         return self.execute("SELECT balance FROM accounts WHERE id = ?", account)[0][0]

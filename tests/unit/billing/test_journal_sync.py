@@ -1,17 +1,17 @@
 """Power-loss durability: a settlement waits for a sync that began after it."""
 
 import asyncio
-import os
 import threading
+from pathlib import Path
 
 import pytest
+from tests.unit.billing.books import Books, faults, opening, record
 
 from posthouse.billing.journal import Journal
 from posthouse.billing.journal_replay import records
 from posthouse.billing.journal_sync import GroupSync
 from posthouse.billing.records import ANSWERING, Answering
 from posthouse.errors import StorageUnavailable
-from tests.unit.billing.books import Books, faults, opening, record
 
 
 class FakeDisk:
@@ -125,7 +125,7 @@ def test_files_and_directories_are_synced_as_they_are_made(tmp_path):
     synced = []
 
     def note(descriptor: int) -> None:
-        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
 
     journal = Journal(tmp_path / "root", durable=True, fsync=note)
     nascent = f".new-{journal.id}"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.unit.billing.books import Books, faults, opening, record
 
 from posthouse.billing.drain import Follower
 from posthouse.billing.journal import Journal
@@ -23,7 +24,6 @@ from posthouse.billing.records import (
 )
 from posthouse.billing.recovery import recover
 from posthouse.billing.segments import segment_path
-from tests.unit.billing.books import Books, faults, opening, record
 
 
 @pytest.fixture
