@@ -182,7 +182,7 @@ operations = operational_routes(lambda: True, lambda: (b"text/plain", b""))
 dispatcher = Dispatcher([*operations, *streams.routes()], render_error)
 options = RunOptions(
     drain=DrainTimes(finish=float(sys.argv[2]), settle=1.0),
-    started=lambda addresses: say("started", addresses[0][1]),
+    started=lambda server: say("started", server.addresses[0][1]),
     reload=lambda: say("reload"),
     draining=lambda: say("draining"),
 )

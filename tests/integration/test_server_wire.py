@@ -1,8 +1,11 @@
 """What arrives on a real socket, byte by byte: framing, refusals, upgrades, order."""
 
+import io
+import logging
 import time
 
 import pytest
+import structlog
 from tests.unit.server.harness import (
     RunningServer,
     chunk,
@@ -14,6 +17,7 @@ from tests.unit.server.harness import (
 )
 
 from posthouse.errors import InvalidRequest
+from posthouse.observe import logs
 from posthouse.server.address import TrustedProxies
 from posthouse.server.cors import CORS
 from posthouse.server.limits import ServerLimits
@@ -338,6 +342,31 @@ def test_unexpected_errors_are_500_without_their_text(server) -> None:
         assert (answer.status, answer.code) == (500, "internal_error")
         assert b"prompt" not in answer.body
         assert "set-cookie" not in answer.headers
+
+
+def test_an_unexpected_error_is_logged_once_without_content(server) -> None:
+    """With the request's id and the place, but neither body, key nor message."""
+    stream = io.StringIO()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    logs.configure(stream=stream)
+    try:
+        answer = server.ask(
+            get(
+                "/v1/broken?key=sk-0123456789abcdef", b"Authorization: Bearer sk-secret"
+            )
+        )
+        server.ask(get("/v1/refusing"))
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
+    (line,) = stream.getvalue().splitlines()
+    assert answer.headers["x-request-id"] in line
+    assert "in broken" in line
+    assert '"route": "/v1/broken"' in line
+    for secret in ("prompt", "sk-secret", "sk-0123456789abcdef"):
+        assert secret not in line
 
 
 def test_every_reply_has_its_own_request_id(server) -> None:

@@ -22,8 +22,11 @@ _QUIET = ("uvicorn", "asyncio", "aiohttp", "aiosqlite", "sqlalchemy", "alembic")
 
 
 def logger(name: str) -> Any:
-    """Give a structured logger: `.info("what happened", field=value)`."""
-    return structlog.get_logger(name).bind(logger=name)
+    """Give a structured logger: `.info("what happened", field=value)`.
+
+    It follows `configure` also when it was made before.
+    """
+    return structlog.get_logger(name, component=name)
 
 
 def configure(
@@ -134,3 +137,10 @@ class ExceptionText:
         name = f"{type(error).__module__}.{type(error).__qualname__}"
         text = f"{name}: {error}" if self._with_messages else name
         return "\n".join([*lines, text])
+
+
+# structlog's own default prints tracebacks with the values of all locals: until
+# `configure` has run, entries go the safe way too.
+structlog.configure(
+    processors=[*_processors(with_messages=False), redact, _renderer(console=True)]
+)

@@ -54,8 +54,8 @@ class Dispatcher:
         self._cors = cors or CORS()
         self._proxies = proxies or TrustedProxies()
         # Unique over restarts and processes; no secret.
-        prefix = f"req_{secrets.token_hex(8)}"
-        self._ids = (f"{prefix}{number:08x}" for number in count(1))
+        self._prefix = b"req_" + secrets.token_hex(8).encode()
+        self._numbers = count(1)
         self._log = logger("posthouse.server")
 
     def render_refusal(self, error: PosthouseError) -> Reply:
@@ -64,9 +64,9 @@ class Dispatcher:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one exchange and close it; raises nothing."""
-        request_id = next(self._ids)
+        request_id = b"%b%08x" % (self._prefix, next(self._numbers))
         request = Request(exchange, self._proxies, request_id)
-        exchange.extra = b"x-request-id: %b\r\n" % request_id.encode()
+        exchange.extra = b"x-request-id: %b\r\n" % request_id
         try:
             await self._handler(request)(request)
             if not (exchange.complete or exchange.gone):
@@ -76,7 +76,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - the boundary named above
             self._log.error(
                 "request failed unexpectedly",
-                request_id=request_id,
+                request_id=request.request_id,
                 route=request.route,
                 exc_info=error,
             )

@@ -10,7 +10,7 @@ one without the terminator, and `gone` ends everything.
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 
@@ -279,3 +279,9 @@ class Exchange:
         self._link.handler_done(self)
         if not self.complete:
             self.abort()
+
+
+if TYPE_CHECKING:
+    from posthouse.relay.ports import Client
+
+    _is_client: type[Client] = Exchange

@@ -270,7 +270,9 @@ class Connection(HttpToolsProtocol):
     def _begin(self, exchange: Exchange) -> None:
         self.active = exchange
         self._served = True
-        task = self.loop.create_task(self.application(exchange))
+        # What the loop's create_task does, without its detour: a tenth of the
+        # cost of a small request.
+        task = asyncio.Task(self.application(exchange), loop=self.loop)
         exchange.task = task
         self.tasks.add(task)
 

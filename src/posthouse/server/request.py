@@ -9,21 +9,25 @@ from posthouse.server.exchange import Exchange
 class Request:
     """One request; `client` is the way to answer it."""
 
-    __slots__ = ("_held", "_proxies", "client", "request_id", "route", "tail")
+    __slots__ = ("_held", "_id", "_proxies", "client", "route", "tail")
 
     def __init__(
-        self, client: Exchange, proxies: TrustedProxies, request_id: str
+        self, client: Exchange, proxies: TrustedProxies, request_id: bytes
     ) -> None:
         """Wrap an exchange; the dispatcher sets `route` and `tail`."""
         self.client = client
-        self.request_id = request_id
-        """Unique; the reply's `x-request-id`."""
         self.route = ""
         """The matched route's path; empty while none has matched."""
         self.tail = ""
         """What follows a prefix route, unescaped; may hold slashes."""
         self._proxies = proxies
+        self._id = request_id
         self._held = 0
+
+    @property
+    def request_id(self) -> str:
+        """Unique over processes and restarts; the reply's `x-request-id`."""
+        return self._id.decode("ascii")
 
     @property
     def path(self) -> str:

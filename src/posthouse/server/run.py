@@ -57,8 +57,8 @@ class RunOptions(Struct, frozen=True):
     drain: DrainTimes = DrainTimes()
     loopback_only: bool = False
     """Refuse to listen where other machines can reach."""
-    started: Callable[[list[tuple[str, int]]], None] = lambda _addresses: None
-    """Called with the addresses once connections are accepted."""
+    started: "Callable[[Server], None]" = lambda _server: None
+    """Called once connections are accepted: with its addresses and figures."""
     reload: Callable[[], None] = _nothing
     """Called on SIGHUP."""
     draining: Callable[[], None] = _nothing
@@ -78,14 +78,27 @@ class Server:
         self.context = ServerContext(
             dispatcher.render_refusal, limits or ServerLimits()
         )
+        self.addresses: list[tuple[str, int]] = []
+        """Where it listens, once started."""
         self._dispatcher = dispatcher
         self._drain = drain or DrainTimes()
         self._hurried = False
         self._cutting = False
         self._listener: Listener | None = None
 
+    @property
+    def open_connections(self) -> int:
+        """Clients that are connected."""
+        return len(self.context.connections)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests whose handlers run."""
+        return len(self.context.tasks)
+
     async def start(self, sockets: list[socket.socket]) -> None:
         """Accept connections on bound sockets."""
+        self.addresses = [listener.getsockname()[:2] for listener in sockets]
         config = Config(
             self._dispatcher,
             http=partial(  # type: ignore[arg-type]  # uvicorn only calls it
@@ -164,7 +177,6 @@ async def run(
     """
     options = options or RunOptions()
     sockets = bind(host, port, loopback_only=options.loopback_only)
-    addresses = [listener.getsockname()[:2] for listener in sockets]
     server = Server(dispatcher, options.limits, options.drain)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -187,7 +199,7 @@ async def run(
     loop.add_signal_handler(signal.SIGINT, on_stop)
     loop.add_signal_handler(signal.SIGHUP, options.reload)
     try:
-        options.started(addresses)
+        options.started(server)
         await stop.wait()
     finally:
         try:

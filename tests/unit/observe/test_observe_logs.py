@@ -2,6 +2,8 @@
 
 import io
 import logging
+import subprocess
+import sys
 
 import pytest
 import structlog
@@ -32,7 +34,7 @@ def test_json_lines_carry_event_level_time_and_fields(stream) -> None:
     assert entry["event"] == "it happened"
     assert entry["level"] == "info"
     assert entry["count"] == 3
-    assert entry["logger"] == "posthouse.test"
+    assert entry["component"] == "posthouse.test"
     assert str(entry["timestamp"]).endswith("Z")
 
 
@@ -82,6 +84,34 @@ def test_tracebacks_show_places_but_no_values(stream, console) -> None:
     assert text.count("in failing") == 2
     assert text.count("builtins.ValueError") == 2
     assert "tell-me-a-secret" not in text
+
+
+def test_a_logger_follows_a_later_configuration(stream) -> None:
+    logger = logs.logger("a")
+    logger.info("before")
+    logs.configure(stream=stream)
+    logger.info("after")
+    assert [entry["event"] for entry in entries(stream)] == ["after"]
+
+
+def test_nothing_is_shown_of_values_before_configuration_either() -> None:
+    """A fresh process, as it starts."""
+    program = (
+        "from posthouse.observe.logs import logger\n"
+        "try:\n"
+        "    prompt = 'tell-' + 'me'\n"
+        "    raise ValueError(prompt)\n"
+        "except ValueError:\n"
+        "    logger('a').exception('failed', key='sk-0123456789abcdef')\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    text = run.stdout + run.stderr
+    assert "failed" in text
+    assert "ValueError" in text
+    assert "tell-me" not in text
+    assert "0123456789" not in text
 
 
 def test_debug_shows_an_exception_s_text_redacted(stream) -> None:
