@@ -17,7 +17,7 @@ from posthouse.model.usage import ReportedUsage
 from posthouse.wire.json import Envelope
 
 
-class PromptSize(Struct, frozen=True):
+class PromptSize(Struct, frozen=True, gc=False):
     """What a prompt amounts to before anybody has counted its tokens."""
 
     text_bytes: int = 0
@@ -103,7 +103,7 @@ class StreamTap(Protocol):
         """
 
 
-class TappedFrame(Struct, frozen=True):
+class TappedFrame(Struct, frozen=True, gc=False):
     """What becomes of one frame."""
 
     raw: bytes

@@ -2,9 +2,12 @@
 
 Rules: bytes in and bytes out; a number, string or order that we do not edit
 survives to the letter (`Raw`); bad input raises `MalformedJSON` in bounded
-time, whatever its depth or encoding.
+time, whatever its depth or encoding. The lenient pair is for what sloppy
+providers write (half a surrogate pair, bytes that are not UTF-8, NaN) and a
+client's own parser may well take.
 """
 
+import json as lenient  # noqa: TID251 - this module is the door
 from typing import Any, TypeVar
 
 import msgspec
@@ -54,14 +57,26 @@ def decode_envelope(data: bytes) -> Envelope:
     later judgement and the re-encoded body then share. Raises MalformedJSON,
     also when the text is not UTF-8 anywhere inside.
     """
-    if not data.isascii():
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            raise MalformedJSON(
-                f"the body is not UTF-8 at byte {error.start}"
-            ) from None
+    check_utf8(data)
     return decode_with(_envelope_decoder, data)
+
+
+def check_utf8(data: bytes) -> None:
+    """Refuse bytes that are not UTF-8, which decoding to `Raw` overlooks.
+
+    Raises MalformedJSON.
+    """
+    if data.isascii():
+        return
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedJSON(f"the text is not UTF-8 at byte {error.start}") from None
+
+
+def opens_with(value: Raw, token: bytes) -> bool:
+    """Whether a value's text begins with a byte: `[` an array, `"` a string."""
+    return memoryview(value)[0] == token[0]
 
 
 def encode(value: Any) -> bytes:
@@ -77,3 +92,29 @@ def raw(value: Any) -> Raw:
 def pretty(value: Any) -> str:
     """Encode a value for people: indented."""
     return msgspec.json.format(_encoder.encode(value), indent=2).decode()
+
+
+def decode_leniently(data: bytes) -> Any:
+    """Decode what Python's own parser takes; bad UTF-8 becomes U+FFFD.
+
+    Raises MalformedJSON.
+    """
+    try:
+        return lenient.loads(data.decode(errors="replace"))
+    except ValueError as error:
+        raise MalformedJSON(str(error)) from None
+    except RecursionError:
+        raise MalformedJSON("the JSON is nested too deeply") from None
+
+
+def encode_leniently(value: Any) -> bytes:
+    """Encode what `decode_leniently` gave, in ASCII."""
+    return lenient.dumps(value, separators=(",", ":")).encode()
+
+
+def convert(value: Any, kind: type[T]) -> T:
+    """Turn a decoded value into `kind`; raises MalformedJSON."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise MalformedJSON(str(error)) from None

@@ -3,6 +3,7 @@
 Source: OpenAI's published API description (openapi, 2026-08).
 """
 
+import re
 from typing import Any, TypeVar
 
 from msgspec import Raw, Struct
@@ -15,6 +16,34 @@ MODEL_NAME_LIMIT = 256
 AFFINITY_LIMIT = 4096
 COUNT_LIMIT = 128
 """The most choices that OpenAI takes in one call."""
+LARGEST_NUMBER = 2**53 - 1
+"""What every JSON library still reads exactly; more is no count of anything."""
+
+_ACTED_ON = frozenset(
+    {
+        "best_of",
+        "enable_search",
+        "encoding_format",
+        "fallbacks",
+        "functions",
+        "input",
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "model",
+        "models",
+        "moderation",
+        "n",
+        "prompt",
+        "service_tier",
+        "stream",
+        "stream_options",
+        "suffix",
+        "tools",
+        "web_search_options",
+    }
+)
+"""The members that decide where a call goes and what it costs."""
 
 T = TypeVar("T")
 
@@ -22,12 +51,34 @@ T = TypeVar("T")
 def parse_envelope(body: bytes) -> Envelope:
     """Decode a request's top level; raises InvalidRequest."""
     try:
-        return json.decode_envelope(body)
+        envelope = json.decode_envelope(body)
     except MalformedJSON as error:
         raise InvalidRequest(
             f"We could not parse the JSON body of your request: {error}",
             code="invalid_json",
         ) from None
+    names = "".join(envelope)
+    if not (names.islower() and names.isascii()):
+        _refuse_lookalikes(envelope)
+    return envelope
+
+
+def _refuse_lookalikes(envelope: Envelope) -> None:
+    """Refuse a second spelling of a name that we act on.
+
+    Some servers match names whatever their case: to them `Model` after `model`
+    would be the one that counts, and it was not the one that we judged.
+    """
+    for name in envelope:
+        if name not in _ACTED_ON and name.casefold() in _ACTED_ON:
+            raise InvalidRequest(
+                f"Unknown parameter; did you mean '{name.casefold()}'?",
+                param=name[:64],
+                code="unknown_parameter",
+            )
+
+
+_PLACE = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
 
 
 def judged(value: Raw, name: str, decoder: "json.Decoder[T]") -> T:
@@ -35,12 +86,16 @@ def judged(value: Raw, name: str, decoder: "json.Decoder[T]") -> T:
     try:
         return json.decode_with(decoder, value)
     except MalformedJSON as error:
+        reason = str(error)
+        place = _PLACE.fullmatch(reason)
+        if place is not None:
+            reason, name = place[1], name + place[2]
         raise InvalidRequest(
-            f"Invalid value for '{name}': {error}", param=name, code="invalid_type"
+            f"Invalid value for '{name}': {reason}", param=name, code="invalid_type"
         ) from None
 
 
-_text = json.decoder(str)
+_optional_text = json.decoder(str | None)
 _flag = json.decoder(bool | None)
 _number = json.decoder(int | None)
 
@@ -48,13 +103,12 @@ _number = json.decoder(int | None)
 def model_name(envelope: Envelope, default: str | None = None) -> str:
     """Read the model's name; raises InvalidRequest."""
     value = envelope.get("model")
-    if value is None:
-        if default is not None:
-            return default
+    name = default if value is None else judged(value, "model", _optional_text)
+    if name is None:
         raise InvalidRequest(
             "You must provide a model parameter", param="model", code="missing_model"
         )
-    return checked_model_name(judged(value, "model", _text))
+    return checked_model_name(name)
 
 
 def checked_model_name(name: str) -> str:
@@ -74,22 +128,21 @@ def flag(envelope: Envelope, name: str) -> bool:
     return value is not None and bool(judged(value, name, _flag))
 
 
-def count(envelope: Envelope, name: str, highest: int | None = None) -> int | None:
-    """Read a whole number of at least one; raises InvalidRequest."""
+def count(
+    envelope: Envelope, name: str, *, lowest: int = 1, highest: int = LARGEST_NUMBER
+) -> int | None:
+    """Read a whole number within bounds; raises InvalidRequest."""
     value = envelope.get(name)
     if value is None:
         return None
     number: int | None = judged(value, name, _number)
-    if number is None:
-        return None
-    if number < 1 or (highest is not None and number > highest):
-        limits = "at least 1" if highest is None else f"from 1 to {highest}"
-        raise InvalidRequest(
-            f"Invalid value for '{name}': it must be {limits}",
-            param=name,
-            code="invalid_value",
-        )
-    return number
+    if number is None or lowest <= number <= highest:
+        return number
+    raise InvalidRequest(
+        f"Invalid value for '{name}': it must be from {lowest} to {highest}",
+        param=name,
+        code="invalid_value",
+    )
 
 
 class _StreamOptions(Struct):
@@ -97,6 +150,13 @@ class _StreamOptions(Struct):
 
 
 _stream_options = json.decoder(_StreamOptions | None)
+
+
+class _Moderation(Struct):
+    model: str | None = None
+
+
+_moderation = json.decoder(_Moderation | None)
 _other_models = json.decoder(list[str | dict[str, Any]] | None)
 
 
@@ -125,20 +185,86 @@ def named_models(envelope: Envelope) -> tuple[str, ...]:
                     code="invalid_type",
                 )
             names.append(checked_model_name(name))
+    moderation = envelope.get("moderation")
+    if moderation is not None:
+        found = judged(moderation, "moderation", _moderation)
+        if found is not None and found.model is not None:
+            names.append(checked_model_name(found.model))
     return tuple(names)
+
+
+def optional_text(envelope: Envelope, name: str) -> str | None:
+    """Read a member that is a text; raises InvalidRequest."""
+    value = envelope.get(name)
+    return None if value is None else judged(value, name, _optional_text)
 
 
 def service_tier(envelope: Envelope) -> str | None:
     """Read the service tier that the client asks for."""
-    value = envelope.get("service_tier")
-    return None if value is None else judged(value, "service_tier", _optional_text)
-
-
-_optional_text = json.decoder(str | None)
+    return optional_text(envelope, "service_tier")
 
 
 def cache_key(envelope: Envelope) -> bytes | None:
     """Read the key by which the client groups calls with a common prefix."""
-    value = envelope.get("prompt_cache_key")
-    key = None if value is None else judged(value, "prompt_cache_key", _optional_text)
+    key = optional_text(envelope, "prompt_cache_key")
     return None if key is None else key.encode()[:AFFINITY_LIMIT]
+
+
+def beginning(value: Raw) -> bytes:
+    """A member's first bytes, by which calls with a common prefix are grouped."""
+    return bytes(memoryview(value)[:AFFINITY_LIMIT])
+
+
+Entries = str | list[str | int | list[int]]
+"""One text or several; tokens may stand for text."""
+_entries = json.decoder(Entries | None)
+BYTES_PER_TOKEN = 4
+"""What a token given as a number stands for in the size of a prompt."""
+
+
+def read_entries(envelope: Envelope, name: str) -> Entries:
+    """Read the member that is a text, texts, tokens or lists of tokens.
+
+    Raises InvalidRequest, also where there are none of them or several kinds.
+    """
+    value = envelope.get(name)
+    entries: Entries | None = None if value is None else judged(value, name, _entries)
+    if entries is None or entries == []:
+        raise InvalidRequest(
+            f"Missing required parameter: '{name}'",
+            param=name,
+            code="missing_required_parameter",
+        )
+    if isinstance(entries, list) and len(set(map(type, entries))) > 1:
+        raise InvalidRequest(
+            f"The entries of '{name}' must all be texts, tokens or lists of tokens",
+            param=name,
+            code="invalid_type",
+        )
+    return entries
+
+
+def count_entries(entries: Entries) -> int:
+    """How many prompts these are: a list of numbers is one."""
+    if isinstance(entries, str) or isinstance(entries[0], int):
+        return 1
+    return len(entries)
+
+
+def bytes_of_entries(entries: Entries) -> int:
+    """The size of what is to be read; tokens count as BYTES_PER_TOKEN each."""
+    if isinstance(entries, str):
+        return len(entries.encode())
+    return sum(
+        len(entry.encode())
+        if isinstance(entry, str)
+        else BYTES_PER_TOKEN * (1 if isinstance(entry, int) else len(entry))
+        for entry in entries
+    )
+
+
+def text_of_entries(entries: Entries) -> str:
+    """The text among them; tokens given as numbers have none."""
+    if isinstance(entries, str):
+        return entries
+    return "\n".join(entry for entry in entries if isinstance(entry, str))

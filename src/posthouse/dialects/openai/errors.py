@@ -1,16 +1,17 @@
 """Errors in OpenAI's shape, both ways: judging a provider's, writing ours.
 
-Source: the `ErrorResponse` schema of OpenAI's API description and the error
-classes of its SDKs, which choose by HTTP status and obey `x-should-retry`.
-A provider's text reaches a client only cut to ERROR_TEXT_LIMIT, without
-control characters and without anything that looks like a key or an address.
+Sources: the `ErrorResponse` schema of OpenAI's API description and the error
+classes of its SDKs, which choose by HTTP status and obey `x-should-retry`; the
+error pages of DeepSeek, DashScope, Zhipu and Moonshot; FastAPI's `detail` and
+vLLM's `object: error`. What the shapes have in common is read leniently. A
+provider's text reaches a client only as `dialects.openai.words` lets it.
 """
 
-import re
 from typing import Any
 
 from msgspec import Struct
 
+from posthouse.dialects.openai.words import clean_name, clean_text
 from posthouse.errors import (
     InvalidRequest,
     PosthouseError,
@@ -26,86 +27,73 @@ from posthouse.errors import (
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 
-ERROR_TEXT_LIMIT = 2048
-"""Bytes of a provider's own words that a client may see."""
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
-_SECRET = re.compile(
-    r"\b(?:sk|pk|rk|key)-[\w*.\-]{6,}|Bearer\s+\S+|https?://[^\s\"')]+",
-    re.IGNORECASE,
-)
-_OUT_OF_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-
 
 class _ErrorObject(Struct):
+    """An error's parts, wherever they stood."""
+
     message: Any = None
     type: Any = None
     code: Any = None
     param: Any = None
 
-
-class _ErrorBody(Struct):
-    error: _ErrorObject | str | None = None
-    message: Any = None
-    code: Any = None
-    detail: Any = None
-
-
-_error_body = json.decoder(_ErrorBody)
-_error_member = json.decoder(_ErrorObject | str | None)
-
-
-def parse_error(status: int, body: bytes) -> UpstreamFault:
-    """Judge a provider's error reply by its status and body."""
-    return _judge(status, _read_error(body))
-
-
-def parse_error_member(raw: bytes) -> UpstreamFault | None:
-    """Judge an `error` member of a reply with status 200; None if it is empty."""
-    try:
-        found = json.decode_with(_error_member, raw)
-    except MalformedJSON:
-        return UpstreamBadResponse()
-    if not found:
+    def kind(self) -> int | None:
+        """The status that its code or type stands for, if either is known."""
+        for name in (self.code, self.type):
+            found = _status_of_kind(name.lower()) if isinstance(name, str) else None
+            if found is not None:
+                return found
         return None
-    error = _ErrorObject(message=found) if isinstance(found, str) else found
-    return _judge(_status_of(error), error)
 
 
-def _read_error(body: bytes) -> _ErrorObject:
-    """Find the error's parts in the shapes that compatible providers use."""
-    try:
-        found = json.decode_with(_error_body, body)
-    except MalformedJSON:
-        return _ErrorObject()
-    if isinstance(found.error, _ErrorObject):
-        return found.error
-    if isinstance(found.error, str):
-        return _ErrorObject(message=found.error, code=found.code)
-    return _ErrorObject(message=found.message or found.detail, code=found.code)
+def _status_of_kind(name: str) -> int | None:
+    # DashScope has Throttling.RateQuota, Throttling.AllocationQuota and others.
+    return 429 if name.startswith("throttling") else _STATUS_OF_KIND.get(name)
 
 
 _STATUS_OF_KIND = {
-    "rate_limit_exceeded": 429,
-    "rate_limit_error": 429,
-    "insufficient_quota": 429,
-    "invalid_request_error": 400,
+    # Our account at the provider: 401 stands for its key and for its credit.
+    "access_terminated": 401,
+    "account_deactivated": 401,
+    "arrearage": 401,  # DashScope, with HTTP 400
     "authentication_error": 401,
+    "billing_hard_limit_reached": 401,
+    "billing_not_active": 401,
+    "exceeded_current_quota_error": 401,  # Moonshot, with HTTP 429
+    "insufficient_balance": 401,
+    "insufficient_quota": 401,
     "invalid_api_key": 401,
+    "invalidapikey": 401,  # DashScope
+    "1113": 401,  # Zhipu: in arrears, with HTTP 429
     "permission_error": 403,
+    "bad_request": 400,
+    "badrequesterror": 400,  # vLLM
+    "content_filter": 400,
+    "context_length_exceeded": 400,
+    "data_inspection_failed": 400,  # DashScope
+    "datainspectionfailed": 400,
+    "invalid_parameter_error": 400,
+    "invalid_request_error": 400,
+    "invalidparameter": 400,
+    "1210": 400,  # Zhipu: parameters, model, length, content
+    "1211": 400,
+    "1261": 400,
+    "1301": 400,
+    "model_not_found": 404,
+    "modelnotfound": 404,
     "not_found_error": 404,
+    "notfounderror": 404,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "rate_limit_reached_error": 429,  # Moonshot
+    "too_many_requests": 429,
+    "1302": 429,  # Zhipu
+    "1303": 429,
+    "1304": 429,
+    "1305": 503,
+    "engine_overloaded_error": 503,  # Moonshot, with HTTP 429
+    "overloaded_error": 503,
+    "server_error": 503,
 }
-
-
-def _status_of(error: _ErrorObject) -> int:
-    """The HTTP status that an error object inside a reply stands for."""
-    if isinstance(error.code, int) and 400 <= error.code <= 599:
-        return error.code
-    for kind in (error.code, error.type):
-        if isinstance(kind, str) and kind in _STATUS_OF_KIND:
-            return _STATUS_OF_KIND[kind]
-    return 500
-
 
 _FAULT_OF_STATUS: dict[int, type[UpstreamFault]] = {
     401: UpstreamCredential,
@@ -116,40 +104,114 @@ _FAULT_OF_STATUS: dict[int, type[UpstreamFault]] = {
 }
 
 
-def _judge(status: int, error: _ErrorObject) -> UpstreamFault:
-    """Decide what a provider's error means for the call."""
+# --- a provider's errors --------------------------------------------------------
+
+
+def parse_error(status: int, body: bytes) -> UpstreamFault:
+    """Judge a provider's error reply by its status and body."""
     if 300 <= status < 400:
         return UpstreamRedirected()
-    if error.code in _OUT_OF_CREDIT or error.type in _OUT_OF_CREDIT:
-        return UpstreamCredential()
+    if status < 400:
+        return UpstreamBadResponse()
+    error = _read_error(body)
+    kind = error.kind()
+    if kind in (401, 403) or (kind == 503 and status == 429):
+        status = kind
+    return _judge(status, error)
+
+
+def fault_in(value: Any, *, told: bool = False) -> UpstreamFault | None:
+    """Judge an object that came with status 200; None if it is no error.
+
+    `told` says that its surroundings call it an error, whatever it looks like.
+    """
+    if not isinstance(value, dict):
+        return UpstreamOverloaded() if told else None
+    error = _find_error(value) or (_error_of(value) if told else None)
+    return None if error is None else _judge(_status_of(error), error)
+
+
+def _status_of(error: _ErrorObject) -> int:
+    """The HTTP status that an error inside a reply stands for."""
+    code = error.code
+    if isinstance(code, str) and len(code) == 3 and code.isdecimal():
+        code = int(code)
+    if isinstance(code, int) and 400 <= code <= 599:
+        return code
+    return error.kind() or 500
+
+
+def _judge(status: int, error: _ErrorObject) -> UpstreamFault:
+    """Decide what a provider's error means for the call."""
     if status >= 500:
         return UpstreamOverloaded()
-    if status in _FAULT_OF_STATUS or status < 400:
-        return _FAULT_OF_STATUS.get(status, UpstreamBadResponse)()
+    fault = _FAULT_OF_STATUS.get(status)
+    if fault is not None:
+        return fault()
     return UpstreamRejected(
         clean_text(error.message) or "The provider refused the request.",
         status=status,
-        code=_short(error.code),
-        error_type=_short(error.type),
-        param=_short(error.param),
+        code=clean_name(error.code),
+        error_type=clean_name(error.type),
+        param=clean_name(error.param),
     )
 
 
-def clean_text(value: Any) -> str:
-    """Cut and clean a provider's words for a client; "" if there are none."""
-    if not isinstance(value, str):
-        return ""
-    text = _CONTROL.sub(" ", value[: 4 * ERROR_TEXT_LIMIT])
-    text = _SECRET.sub("[removed]", text)
-    return text.encode(errors="replace")[:ERROR_TEXT_LIMIT].decode(errors="ignore")
+def _read_error(body: bytes) -> _ErrorObject:
+    """Find an error's parts in the body of an error reply."""
+    try:
+        value = json.decode_leniently(body)
+    except MalformedJSON:
+        text = body.decode(errors="replace").strip()
+        return _ErrorObject(None if text.startswith("<") else text)
+    if isinstance(value, list) and value:
+        value = value[0]
+    if isinstance(value, str):
+        return _ErrorObject(value)
+    if not isinstance(value, dict):
+        return _ErrorObject()
+    return _find_error(value) or _error_of(value)
 
 
-def _short(value: Any) -> str | None:
-    """A code or parameter name, if it is a plain one."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    text = clean_text(value)
-    return text[:128] or None
+def _find_error(value: dict[str, Any]) -> _ErrorObject | None:
+    """Find the error in an object that may be one; None if it is not."""
+    error = value.get("error")
+    if isinstance(error, list) and error:
+        error = error[0]
+    if isinstance(error, dict) and error:
+        return _error_of(error)
+    if error:
+        return _ErrorObject(error, code=value.get("code"), type=value.get("type"))
+    code = value.get("code")
+    coded = not value.get("choices") and ("message" in value or "msg" in value)
+    if value.get("object") == "error" or (coded and code not in _NO_ERROR):
+        return _error_of(value)
+    return None
+
+
+_NO_ERROR = (None, 0, "0", "", 200, "200", "Success", "success", "ok")
+
+
+def _error_of(value: dict[str, Any]) -> _ErrorObject:
+    message = value.get("message") or value.get("msg")
+    param = value.get("param")
+    detail = value.get("detail")
+    if message is None and isinstance(detail, list) and detail:
+        # FastAPI: what is wrong with each field; the first is enough.
+        detail = detail[0]
+        if isinstance(detail, dict) and isinstance(detail.get("loc"), list):
+            param = ".".join(map(str, detail["loc"]))
+    if message is None and isinstance(detail, dict):
+        message = detail.get("msg") or detail.get("message")
+    return _ErrorObject(
+        message=message if message is not None else detail,
+        type=value.get("type"),
+        code=value.get("code"),
+        param=param,
+    )
+
+
+# --- our errors -----------------------------------------------------------------
 
 
 def status_of(error: PosthouseError) -> int:

@@ -12,6 +12,8 @@ from posthouse.wire import json
 from posthouse.wire.json import Envelope, MalformedJSON
 
 _object = json.decoder(dict[str, Raw] | None)
+_number = json.decoder(float)
+_NULL = Raw(b"null")
 _INCLUDE_USAGE = json.raw({"include_usage": True})
 
 
@@ -50,7 +52,8 @@ def apply_quirks(envelope: Envelope, quirks: Quirks) -> None:
     for old, new in quirks.rename.items():
         if old in envelope:
             value = envelope.pop(old)
-            envelope.setdefault(new, value)
+            if envelope.get(new, _NULL) == _NULL:
+                envelope[new] = value
     for name in quirks.drop:
         envelope.pop(name, None)
     for name, value in quirks.default.items():
@@ -65,10 +68,10 @@ def _clamp(envelope: Envelope, name: str, low: float, high: float) -> None:
     if value is None:
         return
     try:
-        number = json.decode(value, float)
+        number = json.decode_with(_number, value)
     except MalformedJSON:
         return
-    if number < low:
-        envelope[name] = json.raw(low)
-    elif number > high:
-        envelope[name] = json.raw(high)
+    if not low <= number <= high:
+        bound = low if number < low else high
+        # A whole bound is written as one, for fields that take nothing else.
+        envelope[name] = json.raw(int(bound) if bound == int(bound) else bound)

@@ -3,69 +3,62 @@
 Frames pass untouched. A frame is dropped only when it is the usage frame that
 Posthouse asked for and the client did not: empty `choices`, usage set. The
 tap never fails on what it does not know: a frame that is JSON but unlike a
-chunk passes without being counted.
+chunk passes without being counted, and one that only a lenient parser reads
+(half a surrogate pair, broken UTF-8) is read by one.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from msgspec import Raw, UnsetType
 from typing_extensions import override
 
 from posthouse.dialects.base import ParsedRequest, StreamTap, TappedFrame
 from posthouse.dialects.openai.errors import (
     error_code,
-    parse_error_member,
+    fault_in,
     render_error_body,
 )
 from posthouse.dialects.openai.replies import (
-    UsageObject,
     merged_usage,
     reported_usage,
     tier_of,
     with_model,
+    with_model_leniently,
 )
 from posthouse.errors import PosthouseError, UpstreamBadResponse
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
 from posthouse.wire.json import Decoder, MalformedJSON
-from posthouse.wire.sse import data_frame
+from posthouse.wire.sse import data_frame, event_name, with_data
 
-
-class ChoiceReading(NamedTuple):
-    """What one choice of a chunk carries."""
-
-    text: str
-    """What the model produced, for counting."""
-    content: bool
-    """Whether it is anything of the answer, text or not."""
+MOST_CUT_OFF = 128
+"""Choices that are told of an end before their end."""
 
 
 class Choice(Protocol):
     """A choice of a chunk, as a dialect declares it."""
 
-    index: int
-    finish_reason: str | None
+    index: Any
+    finish_reason: Any
+    usage: Any
+    """Moonshot reports in the choice: https://platform.moonshot.cn/docs."""
 
-    def read(self) -> ChoiceReading:
-        """Tell what the choice carries."""
+    def read(self) -> tuple[str, bool]:
+        """Give the text that it carries, and whether it is any of the answer."""
 
 
 class Chunk(Protocol):
     """A frame's object, as a dialect declares it."""
 
     @property
-    def choices(self) -> Sequence[Choice]:
+    def choices(self) -> Sequence[Choice] | None:
         """The choices, possibly none."""
 
-    usage: UsageObject | None
-    error: Raw | UnsetType
-    service_tier: Raw | UnsetType
+    usage: Any
+    error: Any
+    service_tier: Any
 
 
-_anything = json.decoder(dict[str, Any])
-
-_DONE = TappedFrame(b"data: [DONE]\n\n", terminal=True)
 _DROPPED = TappedFrame(b"")
 
 
@@ -117,25 +110,27 @@ class OpenAIStreamTap(StreamTap):
     def feed(self, raw: bytes, data: bytes) -> TappedFrame:
         if not data:
             return TappedFrame(raw)
-        if data.startswith(b"[DONE]"):
-            return _DONE
+        chunk: Chunk | None
         try:
-            chunk: Chunk = json.decode_with(self._decoder, data)
+            chunk = json.decode_with(self._decoder, data)
         except MalformedJSON:
-            return self._unknown(raw, data)
-        if not isinstance(chunk.error, UnsetType):
-            fault = parse_error_member(bytes(chunk.error))
-            if fault is not None:
-                raise fault
-        content = self._read_choices(chunk.choices) if chunk.choices else False
-        if not isinstance(chunk.service_tier, UnsetType):
+            if data.startswith(b"[DONE]"):
+                return TappedFrame(raw, terminal=True)
+            chunk = self._decode_oddity(data)
+        if chunk is None:
+            return TappedFrame(self._renamed(raw, data), content=True)
+        choices = chunk.choices
+        if chunk.error or not (choices or chunk.usage):
+            _refuse_error(raw, data)
+        content = self._read_choices(choices) if choices else False
+        if chunk.service_tier is not None:
             self.service_tier = tier_of(chunk.service_tier) or self.service_tier
         if chunk.usage is not None:
             self.usage = merged_usage(self.usage, reported_usage(chunk.usage))
-            if self._hide_usage and not chunk.choices:
+            if self._hide_usage and self.usage is not None and not choices:
                 return _DROPPED
         if self._public_model is not None:
-            raw = data_frame(with_model(data, self._public_model))
+            raw = self._renamed(raw, data)
         return TappedFrame(raw, content)
 
     def _read_choices(self, choices: Sequence[Choice]) -> bool:
@@ -146,26 +141,58 @@ class OpenAIStreamTap(StreamTap):
             if text:
                 self._texts.append(text)
                 # Most text is ASCII, whose length needs no encoding.
-                size = len(text) if text.isascii() else len(text.encode())
+                size = (
+                    len(text) if text.isascii() else len(text.encode(errors="replace"))
+                )
                 self.output_bytes += size
-            if choice.finish_reason is not None:
+            if choice.finish_reason:
                 content = True
-                self._finished.add(choice.index)
-                self.finished = len(self._finished) >= self._wanted
+                self._finish(choice.index)
+            if choice.usage is not None:
+                self.usage = merged_usage(self.usage, reported_usage(choice.usage))
             found = found or content
         return found
 
-    def _unknown(self, raw: bytes, data: bytes) -> TappedFrame:
-        """Pass a frame that is an object but no chunk; refuse what is no JSON."""
+    def _finish(self, index: Any) -> None:
+        if isinstance(index, int):
+            self._finished.add(index)
+        self.finished = len(self._finished) >= self._wanted
+
+    def _renamed(self, raw: bytes, data: bytes) -> bytes:
+        """Give the frame under the model's public name."""
+        if self._public_model is None:
+            return raw
         try:
-            json.decode_with(_anything, data)
+            renamed = with_model(data, self._public_model)
+        except MalformedJSON:
+            renamed = with_model_leniently(data, self._public_model)
+        return raw if renamed == data else with_data(raw, renamed)
+
+    def _decode_oddity(self, data: bytes) -> Chunk | None:
+        """Read what the decoder refused; None if it is unlike a chunk.
+
+        Raises UpstreamFault for an error, and for what is no JSON at all.
+        """
+        try:
+            value = json.decode_leniently(data)
         except MalformedJSON:
             raise UpstreamBadResponse from None
-        return TappedFrame(raw, content=True)
+        try:
+            chunk: Chunk = json.convert(value, self._decoder.type)
+        except MalformedJSON:
+            fault = fault_in(value)
+            if fault is not None:
+                raise fault from None
+            return None
+        return chunk
+
+    # --- what it has come to ----------------------------------------------------
 
     @override
     def output_text(self) -> str:
-        return "".join(self._texts)
+        # Halves of surrogate pairs may have come in different frames.
+        joined = "".join(self._texts).encode("utf-16", "surrogatepass")
+        return joined.decode("utf-16", "replace")
 
     @override
     def error_frame(self, error: PosthouseError) -> bytes:
@@ -177,9 +204,17 @@ class OpenAIStreamTap(StreamTap):
             "object": self._object,
             "choices": [
                 {"index": index, "delta": {}, "finish_reason": "length"}
-                for index in range(self._wanted)
+                for index in range(min(self._wanted, MOST_CUT_OFF))
                 if index not in self._finished
             ],
             "posthouse": {"code": error_code(error), "message": error.message},
         }
-        return data_frame(json.encode(chunk)), _DONE.raw
+        return data_frame(json.encode(chunk)), data_frame(b"[DONE]")
+
+
+def _refuse_error(raw: bytes, data: bytes) -> None:
+    """Raise UpstreamFault if a frame tells of an error."""
+    value = json.decode_leniently(data)
+    fault = fault_in(value, told=event_name(raw) == b"error")
+    if fault is not None:
+        raise fault

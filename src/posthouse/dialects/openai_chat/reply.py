@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from msgspec import Raw, Struct, UnsetType
+from msgspec import Raw, Struct
 
 from posthouse.dialects.base import ParsedReply
 from posthouse.dialects.openai.replies import (
-    is_array,
+    array_of,
     parse_reply_head,
+    produced_text,
+    reported_usage,
     tier_of,
-    usage_of,
     with_model,
 )
 from posthouse.errors import UpstreamBadResponse
@@ -17,7 +18,7 @@ from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 
 
-class _Message(Struct, frozen=True):
+class _Message(Struct, gc=False):
     content: Any = None
     refusal: Any = None
     reasoning_content: Any = None
@@ -26,8 +27,8 @@ class _Message(Struct, frozen=True):
     function_call: Any = None
 
 
-class _Choice(Struct):
-    message: _Message = _Message()
+class _Choice(Struct, gc=False):
+    message: _Message | None = None
 
 
 _choices = json.decoder(list[_Choice])
@@ -36,38 +37,33 @@ _choices = json.decoder(list[_Choice])
 def parse_reply(body: bytes, public_model: str | None) -> ParsedReply:
     """Read a whole reply; raises UpstreamFault."""
     head = parse_reply_head(body)
-    if not is_array(head.choices):
-        raise UpstreamBadResponse
-    usage = usage_of(head)
+    choices = array_of(head.choices, body)
+    usage = reported_usage(head.usage)
     return ParsedReply(
         body=body if public_model is None else with_model(body, public_model),
         usage=usage,
         service_tier=tier_of(head.service_tier),
         # The text is only wanted where it must be counted.
-        output_text="" if usage is not None else _output_text(head.choices),
+        output_text="" if usage is not None else _output_text(choices),
     )
 
 
-def _output_text(choices: Raw | UnsetType) -> str:
+def _output_text(choices: Raw) -> str:
     """Everything that the model produced, tool calls included."""
-    if isinstance(choices, UnsetType):
-        return ""
     try:
         found = json.decode_with(_choices, choices)
     except MalformedJSON:
         raise UpstreamBadResponse from None
-    texts = []
-    for choice in found:
-        message = choice.message
-        for value in (
-            message.reasoning_content or message.reasoning,
-            message.content,
-            message.refusal,
-            message.tool_calls,
-            message.function_call,
-        ):
-            if isinstance(value, str):
-                texts.append(value)
-            elif value:
-                texts.append(json.encode(value).decode())
-    return "\n".join(texts)
+    return "\n".join(
+        produced_text(
+            (
+                message.reasoning_content or message.reasoning,
+                message.content,
+                message.refusal,
+                message.tool_calls,
+                message.function_call,
+            )
+        )
+        for choice in found
+        if (message := choice.message) is not None
+    )

@@ -1,8 +1,6 @@
 """A chat request's envelope, judged as far as routing and money need it."""
 
-from typing import Any
-
-from msgspec import Raw, Struct, UnsetType
+from msgspec import Raw, Struct
 
 from posthouse.dialects.base import ParsedRequest, PromptSize
 from posthouse.dialects.openai.envelope import (
@@ -19,6 +17,7 @@ from posthouse.dialects.openai.envelope import (
     service_tier,
     wants_usage,
 )
+from posthouse.dialects.openai.texts import texts_in
 from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
 from posthouse.wire import json
@@ -28,29 +27,30 @@ MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
 
 
-class _Part(Struct):
+class _Part(Struct, gc=False):
     type: str = ""
     text: str | None = None
-    image_url: Raw | UnsetType | None = None
-    input_audio: Raw | UnsetType | None = None
-    file: Raw | UnsetType | None = None
-    video_url: Raw | UnsetType | None = None
+    image_url: Raw | None = None
+    input_audio: Raw | None = None
+    file: Raw | None = None
+    video_url: Raw | None = None
 
 
-class _Message(Struct):
+class _Message(Struct, gc=False):
     role: str
     content: str | list[_Part] | None = None
 
 
-class _Tool(Struct):
+class _Tool(Struct, gc=False):
     type: str = "function"
     model: str | None = None
 
 
 _messages = json.decoder(list[_Message])
 _tools = json.decoder(list[_Tool] | None)
-_any = json.decoder(Any)
 
+_NULL = Raw(b"null")
+_TEXT_MEMBERS = ("messages", "tools", "functions", "response_format", "prediction")
 _CLIENT_TOOLS = frozenset({"function", "custom"})
 _SEARCH_TOOLS = ("web_search", "builtin_function")
 """Zhipu's and OpenAI's names, and Moonshot's (`$web_search`)."""
@@ -69,7 +69,7 @@ def parse_request(body: bytes) -> ParsedRequest:
         stream=flag(envelope, "stream"),
         prompt=_size(envelope, messages),
         affinity=cache_key(envelope) or _opening(messages),
-        choices=count(envelope, "n", COUNT_LIMIT) or 1,
+        choices=count(envelope, "n", highest=COUNT_LIMIT) or 1,
         output_limit=_output_limit(envelope),
         include_usage=wants_usage(envelope),
         other_models=named_models(envelope) + tool_models,
@@ -97,18 +97,20 @@ def _read_messages(envelope: Envelope) -> list[_Message]:
 
 
 def _output_limit(envelope: Envelope) -> int | None:
-    """The lower of the two names under which a client sets the limit."""
-    limits = [
-        limit
-        for name in ("max_completion_tokens", "max_tokens")
-        if (limit := count(envelope, name)) is not None
-    ]
-    return min(limits, default=None)
+    """Read the limit; of both its names, the higher counts.
+
+    Providers differ in which one they obey, and money is held for either.
+    """
+    new = count(envelope, "max_completion_tokens")
+    old = count(envelope, "max_tokens")
+    if new is None or old is None:
+        return old if new is None else new
+    return max(new, old)
 
 
 def _read_tools(envelope: Envelope) -> tuple[int, tuple[str, ...]]:
     """Count priced searches and collect models; refuse unpriced server tools."""
-    searches = 1 if _is_set(envelope, "web_search_options") else 0
+    searches = 1 if _asks_for_search(envelope) else 0
     value = envelope.get("tools")
     if value is None:
         return searches, ()
@@ -127,43 +129,40 @@ def _read_tools(envelope: Envelope) -> tuple[int, tuple[str, ...]]:
     return searches, tuple(models)
 
 
-def _is_set(envelope: Envelope, name: str) -> bool:
-    value = envelope.get(name)
-    return value is not None and bytes(value) != b"null"
+def _asks_for_search(envelope: Envelope) -> bool:
+    """Whether a member of its own has the provider search the web."""
+    options = envelope.get("web_search_options")
+    if options is not None and options != _NULL:
+        return True
+    # DashScope's name.
+    return flag(envelope, "enable_search")
 
 
 def _size(envelope: Envelope, messages: list[_Message]) -> PromptSize:
     """Measure the prompt; media count as parts, not as bytes."""
-    text_bytes = sum(
-        len(bytes(value))
-        for name in ("messages", "tools", "functions", "response_format", "prediction")
-        if (value := envelope.get(name)) is not None
-    )
-    images = audio_parts = files = 0
+    text_bytes = images = audio_parts = files = 0
+    for name in _TEXT_MEMBERS:
+        value = envelope.get(name)
+        if value is not None:
+            text_bytes += len(value)
     for message in messages:
         if not isinstance(message.content, list):
             continue
         for part in message.content:
-            if isinstance(part.image_url, Raw) or isinstance(part.video_url, Raw):
+            if part.image_url is not None or part.video_url is not None:
                 images += 1
                 text_bytes -= _payload(part.image_url) + _payload(part.video_url)
-            elif isinstance(part.input_audio, Raw):
+            elif part.input_audio is not None:
                 audio_parts += 1
                 text_bytes -= _payload(part.input_audio)
-            elif isinstance(part.file, Raw):
+            elif part.file is not None:
                 files += 1
                 text_bytes -= _payload(part.file)
-    return PromptSize(
-        text_bytes=text_bytes,
-        messages=len(messages),
-        images=images,
-        audio_parts=audio_parts,
-        files=files,
-    )
+    return PromptSize(text_bytes, len(messages), images, audio_parts, files)
 
 
-def _payload(value: Raw | UnsetType | None) -> int:
-    return max(0, len(bytes(value)) - MEDIA_ALLOWANCE) if isinstance(value, Raw) else 0
+def _payload(value: Raw | None) -> int:
+    return 0 if value is None else max(0, len(value) - MEDIA_ALLOWANCE)
 
 
 def _opening(messages: list[_Message]) -> bytes:
@@ -186,12 +185,30 @@ def _message_text(message: _Message) -> str:
     return "\n".join(part.text for part in parts if part.text is not None)
 
 
+_NOT_READ = frozenset(
+    {
+        "file",
+        "id",
+        "image_url",
+        "input_audio",
+        "role",
+        "tool_call_id",
+        "type",
+        "video_url",
+    }
+)
+
+
 def prompt_text(request: ParsedRequest) -> str:
     """The prompt's text, for counting where no usage was given."""
-    texts = [_message_text(message) for message in _read_messages(request.envelope)]
-    texts += [
-        bytes(value).decode(errors="replace")
-        for name in ("tools", "functions", "response_format")
-        if (value := request.envelope.get(name)) is not None
-    ]
+    texts = []
+    for name in _TEXT_MEMBERS:
+        value = request.envelope.get(name)
+        if value is None:
+            continue
+        if name == "messages":
+            texts += texts_in(json.decode_leniently(bytes(value)), _NOT_READ)
+        else:
+            # What a schema says is read with its names and brackets.
+            texts.append(bytes(value).decode())
     return "\n".join(texts)

@@ -1,66 +1,81 @@
-"""A chat stream's chunks."""
+"""A chat stream's chunks.
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+Only what must have a certain shape has a type: whatever else stands in a field
+passes, and is not counted.
+"""
 
-from posthouse.dialects.openai.replies import UsageObject
-from posthouse.dialects.openai.stream import ChoiceReading
+from typing import Any
+
+from msgspec import Struct
+
+from posthouse.dialects.openai.replies import produced_text
 from posthouse.wire import json
 
 
-class _Function(Struct):
-    name: str | None = None
-    arguments: str | None = None
-    input: str | None = None
+class _Delta(Struct, gc=False):
+    content: Any = None
+    refusal: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+    audio: Any = None
 
 
-class _ToolCall(Struct):
-    function: _Function | None = None
-    custom: _Function | None = None
+class _Choice(Struct, gc=False):
+    delta: _Delta | None = None
+    index: Any = 0
+    finish_reason: Any = None
+    usage: Any = None
+
+    def read(self) -> tuple[str, bool]:
+        """Give the text that it carries, and whether it is any of the answer."""
+        delta = self.delta
+        if delta is None:
+            return "", False
+        text = delta.content
+        if text and isinstance(text, str):
+            return text, True
+        text = _further_arguments(delta.tool_calls)
+        return (text, True) if text else _read_rare(delta)
 
 
-class _Delta(Struct, frozen=True):
-    content: str | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-    function_call: _Function | None = None
-    audio: Raw | UnsetType | None = UNSET
-
-    def rare(self) -> ChoiceReading:
-        """Read what is not plain text: tool calls, audio, other names."""
-        functions = [self.function_call]
-        for call in self.tool_calls or ():
-            functions += (call.function, call.custom)
-        texts = [self.reasoning_content or self.reasoning, self.refusal]
-        for function in functions:
-            if function is not None:
-                texts += (function.name, function.arguments, function.input)
-        text = "".join(text for text in texts if text)
-        content = bool(text or self.tool_calls) or isinstance(self.audio, Raw)
-        return ChoiceReading(text, content)
+def _further_arguments(calls: Any) -> str:
+    """Read the most common fragment of a tool call; "" if it is another one."""
+    if not isinstance(calls, list) or len(calls) != 1 or not isinstance(calls[0], dict):
+        return ""
+    function = calls[0].get("function")
+    if not isinstance(function, dict) or len(function) != 1:
+        return ""
+    arguments = function.get("arguments")
+    return arguments if isinstance(arguments, str) else ""
 
 
-class _Choice(Struct):
-    delta: _Delta = _Delta()
-    index: int = 0
-    finish_reason: str | None = None
+def _read_rare(delta: _Delta) -> tuple[str, bool]:
+    """Read what is not plain text: thoughts, refusals, tool calls, audio, parts."""
+    parts = [
+        part
+        for part in (
+            delta.reasoning_content or delta.reasoning,
+            delta.content,
+            delta.refusal,
+            delta.tool_calls,
+            delta.function_call,
+        )
+        if part
+    ]
+    if not parts:
+        return "", bool(delta.audio)
+    return produced_text(parts), True
 
-    def read(self) -> ChoiceReading:
-        """Tell what the choice carries."""
-        text = self.delta.content
-        if text:
-            return ChoiceReading(text, True)
-        return self.delta.rare()
 
-
-class Chunk(Struct):
+class Chunk(Struct, gc=False):
     """One frame of the stream, as far as it is acted on."""
 
-    choices: list[_Choice] = []
-    usage: UsageObject | None = None
-    error: Raw | UnsetType = UNSET
-    service_tier: Raw | UnsetType = UNSET
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+    service_tier: Any = None
 
 
 CHUNK = json.decoder(Chunk)

@@ -1,95 +1,56 @@
 """A legacy completion request's envelope."""
 
-from msgspec import Raw
-
 from posthouse.dialects.base import ParsedRequest, PromptSize
 from posthouse.dialects.openai.envelope import (
-    AFFINITY_LIMIT,
     COUNT_LIMIT,
+    beginning,
+    bytes_of_entries,
     cache_key,
     count,
+    count_entries,
     flag,
-    judged,
     model_name,
     named_models,
+    optional_text,
     parse_envelope,
+    read_entries,
     service_tier,
+    text_of_entries,
     wants_usage,
 )
-from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
-from posthouse.wire import json
-from posthouse.wire.json import Envelope
 
 BEST_OF_LIMIT = 20
-BYTES_PER_TOKEN = 4
-"""What a token given as a number stands for in the size of a prompt."""
-
-Prompt = str | list[str | int | list[int]]
-_prompt = json.decoder(Prompt | None)
 
 
 def parse_request(body: bytes) -> ParsedRequest:
     """Read a completion request; raises InvalidRequest."""
     envelope = parse_envelope(body)
-    prompt = _read_prompt(envelope)
-    prompts = _count_prompts(prompt)
-    n = count(envelope, "n", COUNT_LIMIT) or 1
-    best_of = count(envelope, "best_of", BEST_OF_LIMIT) or 1
+    prompt = read_entries(envelope, "prompt")
+    prompts = count_entries(prompt)
+    suffix = optional_text(envelope, "suffix") or ""
+    n = count(envelope, "n", highest=COUNT_LIMIT) or 1
+    best_of = count(envelope, "best_of", lowest=0, highest=BEST_OF_LIMIT) or 1
     return ParsedRequest(
         operation=Operation.COMPLETION,
         envelope=envelope,
         model=model_name(envelope),
         stream=flag(envelope, "stream"),
-        prompt=PromptSize(text_bytes=_text_bytes(envelope, prompt)),
-        affinity=cache_key(envelope) or _raw_prompt(envelope)[:AFFINITY_LIMIT],
+        prompt=PromptSize(
+            text_bytes=bytes_of_entries(prompt) + prompts * len(suffix.encode())
+        ),
+        affinity=cache_key(envelope) or beginning(envelope["prompt"]),
         # Every candidate of `best_of` is billed, shown or not.
         choices=max(n, best_of) * prompts,
-        output_limit=count(envelope, "max_tokens"),
+        # Zero is allowed: it is how the prompt's own probabilities are asked for.
+        output_limit=count(envelope, "max_tokens", lowest=0),
         include_usage=wants_usage(envelope),
         other_models=named_models(envelope),
         service_tier=service_tier(envelope),
     )
 
 
-def _read_prompt(envelope: Envelope) -> Prompt:
-    value = envelope.get("prompt")
-    prompt: Prompt | None = None if value is None else judged(value, "prompt", _prompt)
-    if prompt is None or prompt == []:
-        raise InvalidRequest(
-            "Missing required parameter: 'prompt'",
-            param="prompt",
-            code="missing_required_parameter",
-        )
-    return prompt
-
-
-def _count_prompts(prompt: Prompt) -> int:
-    """How many prompts a prompt is: a list of numbers is one."""
-    if isinstance(prompt, str) or isinstance(prompt[0], int):
-        return 1
-    return len(prompt)
-
-
-def _text_bytes(envelope: Envelope, prompt: Prompt) -> int:
-    """The prompt's size; tokens count as BYTES_PER_TOKEN each."""
-    if isinstance(prompt, str):
-        return len(_raw_prompt(envelope))
-    return sum(
-        len(entry.encode())
-        if isinstance(entry, str)
-        else BYTES_PER_TOKEN * (1 if isinstance(entry, int) else len(entry))
-        for entry in prompt
-    )
-
-
-def _raw_prompt(envelope: Envelope) -> bytes:
-    return bytes(envelope.get("prompt", Raw(b"")))
-
-
 def prompt_text(request: ParsedRequest) -> str:
     """The prompt's text; tokens given as numbers have none."""
-    prompt = _read_prompt(request.envelope)
-    if isinstance(prompt, str):
-        return prompt
-    return "\n".join(entry for entry in prompt if isinstance(entry, str))
+    text = text_of_entries(read_entries(request.envelope, "prompt"))
+    return text + (optional_text(request.envelope, "suffix") or "")

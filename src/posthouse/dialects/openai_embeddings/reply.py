@@ -7,14 +7,15 @@ other encoding is converted, one in the right encoding passes untouched.
 
 import base64
 import struct
+from math import isfinite
 
-from msgspec import Raw, UnsetType
+from msgspec import Raw
 
 from posthouse.dialects.base import ParsedReply
 from posthouse.dialects.openai.replies import (
-    is_array,
+    array_of,
     parse_reply_head,
-    usage_of,
+    reported_usage,
     with_model,
 )
 from posthouse.errors import UpstreamBadResponse
@@ -31,15 +32,14 @@ def parse_reply(
 ) -> ParsedReply:
     """Read a whole reply; raises UpstreamFault."""
     head = parse_reply_head(body)
-    if isinstance(head.data, UnsetType) or not is_array(head.data):
-        raise UpstreamBadResponse
+    rows = array_of(head.data, body)
     try:
-        converted = _convert(body, head.data, wants_base64=wants_base64)
-    except (MalformedJSON, ValueError, struct.error):
+        converted = _convert(body, rows, wants_base64=wants_base64)
+    except (MalformedJSON, ValueError, OverflowError, struct.error):
         raise UpstreamBadResponse from None
     return ParsedReply(
         body=converted if public_model is None else with_model(converted, public_model),
-        usage=usage_of(head),
+        usage=reported_usage(head.usage),
         service_tier=None,
         output_text="",
     )
@@ -53,7 +53,7 @@ def _convert(body: bytes, data: Raw, *, wants_base64: bool) -> bytes:
         value = row.get("embedding")
         if value is None:
             raise UpstreamBadResponse
-        if bytes(value).startswith(b'"') is wants_base64:
+        if json.opens_with(value, b'"') is wants_base64:
             continue
         row["embedding"] = _packed(value) if wants_base64 else _unpacked(value)
         changed = True
@@ -72,4 +72,7 @@ def _packed(value: Raw) -> Raw:
 
 def _unpacked(value: Raw) -> Raw:
     packed = base64.b64decode(json.decode_with(_text, value), validate=True)
-    return json.raw(list(struct.unpack(f"<{len(packed) // 4}f", packed)))
+    numbers = struct.unpack(f"<{len(packed) // 4}f", packed)
+    if not all(map(isfinite, numbers)):
+        raise ValueError("JSON has no such number")
+    return json.raw(numbers)

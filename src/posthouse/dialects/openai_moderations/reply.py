@@ -2,22 +2,20 @@
 
 from posthouse.dialects.base import ParsedReply
 from posthouse.dialects.openai.replies import (
-    is_array,
+    array_of,
     parse_reply_head,
-    usage_of,
+    reported_usage,
     with_model,
 )
-from posthouse.errors import UpstreamBadResponse
 
 
 def parse_reply(body: bytes, public_model: str | None) -> ParsedReply:
     """Read a whole reply; raises UpstreamFault."""
     head = parse_reply_head(body)
-    if not is_array(head.results):
-        raise UpstreamBadResponse
+    array_of(head.results, body)
     return ParsedReply(
         body=body if public_model is None else with_model(body, public_model),
-        usage=usage_of(head),
+        usage=reported_usage(head.usage),
         service_tier=None,
         output_text="",
     )

@@ -1,10 +1,10 @@
 """A moderation request's envelope."""
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from posthouse.dialects.base import ParsedRequest, PromptSize
 from posthouse.dialects.openai.envelope import (
-    AFFINITY_LIMIT,
+    beginning,
     judged,
     model_name,
     parse_envelope,
@@ -39,7 +39,7 @@ def parse_request(body: bytes) -> ParsedRequest:
         prompt=PromptSize(
             text_bytes=sum(len(text.encode()) for text in texts), images=images
         ),
-        affinity=bytes(envelope.get("input", Raw(b"")))[:AFFINITY_LIMIT],
+        affinity=beginning(envelope["input"]),
         output_limit=0,
     )
 
