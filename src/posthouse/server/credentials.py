@@ -8,10 +8,9 @@ may have read the other. What is found is never logged.
 import re
 from urllib.parse import parse_qsl
 
-_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([\x21-\x7e]+)")
-_PLAIN = re.compile(rb"[\x21-\x7e]+")
+_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([\x21-\x7e]{1,1024})")
+_PLAIN = re.compile(rb"([\x21-\x7e]{1,1024})")
 _KEY_HEADERS = (b"x-api-key", b"api-key", b"x-goog-api-key")
-_KEY_BYTES = 1024
 
 
 def presented_key(fields: dict[bytes, bytes], query: bytes) -> str | None:
@@ -26,19 +25,19 @@ def presented_key(fields: dict[bytes, bytes], query: bytes) -> str | None:
     """
     value = fields.get(b"authorization")
     if value is not None:
-        return _text(_BEARER.fullmatch(value), 1)
+        match = _BEARER.fullmatch(value)
+        return match[1].decode() if match is not None else None
     for name in _KEY_HEADERS:
         value = fields.get(name)
         if value is not None:
-            return _text(_PLAIN.fullmatch(value), 0)
+            return _plain(value)
     if b"key=" in query:
         for parameter, text in parse_qsl(query.decode("latin-1")):
             if parameter == "key":
-                return _text(_PLAIN.fullmatch(text.encode()), 0)
+                return _plain(text.encode())
     return None
 
 
-def _text(match: re.Match[bytes] | None, group: int) -> str | None:
-    if match is None or len(match[group]) > _KEY_BYTES:
-        return None
-    return match[group].decode("ascii")
+def _plain(value: bytes) -> str | None:
+    match = _PLAIN.fullmatch(value)
+    return match[1].decode() if match is not None else None

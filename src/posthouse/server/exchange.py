@@ -231,14 +231,15 @@ class Exchange:
         if self._link.flow.write_paused:
             await self._link.flow.drain()
         head = self._head(status, headers)
-        end = b"\r\n" if self.keep_alive else _CLOSE_AND_END
-        if status in (204, 304):
-            self._write(head + end)
+        if self._bodyless:
+            if self.head.method == "HEAD" and status not in (204, 304):
+                head += b"content-length: %d\r\n" % len(body)
+            self._write(head + (b"\r\n" if self.keep_alive else _CLOSE_AND_END))
+        elif self.keep_alive:
+            self._write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
         else:
             size = b"content-length: %d\r\n" % len(body)
-            if self._bodyless:
-                body = b""
-            self._write(b"".join((head, size, end, body)))
+            self._write(b"".join((head, size, _CLOSE_AND_END, body)))
         self._end()
 
     def abort(self) -> None:
