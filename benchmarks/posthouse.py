@@ -173,6 +173,7 @@ class ManyKeys(Posthouse):
     name = "posthouse-keys"
     label = "Posthouse, 10⁵ keys"
     key_count = 100_000
+    ready_seconds = 600.0
 
 
 class ManyChannels(Posthouse):
