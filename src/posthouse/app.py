@@ -51,7 +51,7 @@ from posthouse.server.cors import CORS
 from posthouse.server.dispatch import Dispatcher
 from posthouse.server.limits import ServerLimits
 from posthouse.server.operations import operational_routes
-from posthouse.server.run import DrainTimes, RunOptions
+from posthouse.server.run import DrainTimes, RunOptions, Server
 from posthouse.settings.environment import Settings
 from posthouse.storage import changes
 from posthouse.storage.configuration import StoredConfiguration, load_configuration
@@ -88,8 +88,9 @@ class Application:
         self._health = HealthTable(settings.breaker_failures, settings.breaker_seconds)
         self._limits = Limits()
         self._upstream = Upstream(play=registry.play)
+        self._keys = StoredKeys(database)
         self._authenticator = Authenticator(
-            StoredKeys(database),
+            self._keys,
             pepper,
             bounds=Bounds(
                 principals=settings.principal_cache,
@@ -141,6 +142,7 @@ class Application:
                 await self._watcher
         await self._upstream.close()
         await self.holds.close()
+        await self._keys.close()
         await self._database.close()
 
     @property
@@ -297,7 +299,7 @@ def build_snapshot(
 def run_options(
     settings: Settings,
     *,
-    started: Callable[[list[tuple[str, int]]], None],
+    started: Callable[[Server], None],
     reload: Callable[[], None],
 ) -> RunOptions:
     """What the server is told: the settings, and whom to call back.

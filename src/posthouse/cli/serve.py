@@ -8,7 +8,7 @@ from posthouse.app import Application, run_options
 from posthouse.cli.installation import Installation, open_installation
 from posthouse.cli.options import Config, Data
 from posthouse.observe import logs
-from posthouse.server.run import new_event_loop, run
+from posthouse.server.run import Server, new_event_loop, run
 from posthouse.server.sockets import StartupError
 from posthouse.settings.environment import Settings, load_settings
 from posthouse.settings.failure import ConfigurationError
@@ -77,8 +77,8 @@ async def _serve(settings: Settings) -> None:
             await application.close()
 
 
-def _started(addresses: list[tuple[str, int]]) -> None:
-    for host, port in addresses:
+def _started(server: Server) -> None:
+    for host, port in server.addresses:
         log.info("serving", url=f"http://{host}:{port}")
 
 
