@@ -128,7 +128,9 @@ class Relay:
 
         def answering(target: Target) -> None:
             reach("before_first_content")
-            hold.answering(target.member.channel.name)
+            channel = target.member.channel.name
+            hold.answering(channel)
+            self._ports.health.answering(channel)
 
         async def progress(target: Target, delivered: int) -> bool:
             reach("mid_stream")

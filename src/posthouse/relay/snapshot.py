@@ -88,7 +88,7 @@ class Snapshot:
         return offer
 
     def _make_offer(self, routes: ModelRoutes) -> Offer | None:
-        first = routes.tiers[0].members[0]
+        first = routes.first
         provider = first.channel.provider
         price = self.prices.selling(routes.model, provider.name, first.upstream_model)
         if price is None:

@@ -2,8 +2,10 @@
 
 A channel's breaker opens after a number of failures in a row or at an error
 rate, for some seconds times the number of ejections in a row; then one live
-call is its trial. A credential rests as long as the provider asked, or until somebody
-has a look at it. Tables belong to one process. Times are monotonic seconds.
+call is its trial, and nothing else moves it: attempts that began before it
+opened tell nothing of it when they end. A credential rests as long as the
+provider asked, or ten minutes after it was refused; the channel's others go
+on. Tables belong to one process. Times are monotonic seconds.
 
     closed ──failures──▶ open ──time──▶ half-open ──success──▶ closed
                           ▲                 └──failure──▶ open (longer)
@@ -20,7 +22,7 @@ LONGEST_EJECTION = 600.0
 RATE_LIMIT_REST = 5.0
 """Where the provider did not say how long."""
 REFUSED_REST = 600.0
-"""After a provider refused a credential; then one call tries it again."""
+"""After a provider refused a credential; then calls try it again."""
 OVERLOAD_RETRY_AFTER = 5.0
 
 
@@ -45,27 +47,31 @@ class BreakerState(Enum):
     HALF_OPEN = "half_open"
 
 
-@dataclass(slots=True)
-class CredentialHealth:
-    """One credential of a channel."""
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Why a credential is not used, and until when."""
 
-    rests_until: float = 0.0
-    reason: Verdict | None = None
+    until: float
+    reason: Verdict
 
 
 @dataclass(slots=True)
 class ChannelHealth:
     """One channel."""
 
-    in_flight: int = 0
     consecutive: int = 0
+    """Failures in a row."""
     ejections: int = 0
+    """In a row; above zero the breaker is not closed."""
     open_until: float = 0.0
-    trial_in_flight: bool = False
+    trial: int = 0
+    """The number of the trial in flight; 0 is none."""
+    trials: int = 0
     window_started: float = 0.0
     window_calls: int = 0
     window_failures: int = 0
-    credentials: dict[int, CredentialHealth] = field(default_factory=dict)
+    resting: dict[int, Rest] = field(default_factory=dict)
+    """By the credential's index."""
 
     def state(self, now: float) -> BreakerState:
         """The breaker's state at `now`."""
@@ -96,13 +102,6 @@ class HealthTable:
         self._seconds = seconds
         self._channels: dict[str, ChannelHealth] = {}
 
-    def channel(self, name: str) -> ChannelHealth:
-        """The entry of a channel, made on first use."""
-        entry = self._channels.get(name)
-        if entry is None:
-            entry = self._channels[name] = ChannelHealth()
-        return entry
-
     def keep_only(self, names: set[str]) -> None:
         """Forget channels that no longer exist."""
         for name in self._channels.keys() - names:
@@ -114,24 +113,32 @@ class HealthTable:
         if entry is None:
             return None
         if entry.ejections:
-            if now < entry.open_until:
+            if entry.state(now) is BreakerState.OPEN:
                 return Blocked(Verdict.FAILURE, entry.open_until - now)
-            if entry.trial_in_flight:
+            if entry.trial:
                 return Blocked(Verdict.FAILURE, OVERLOAD_RETRY_AFTER)
-        rest = entry.credentials.get(credential)
-        if rest is not None and now < rest.rests_until:
-            reason = rest.reason or Verdict.RATE_LIMITED
-            return Blocked(reason, rest.rests_until - now)
+        rest = entry.resting.get(credential) if entry.resting else None
+        if rest is not None and now < rest.until:
+            return Blocked(rest.reason, rest.until - now)
         return None
 
-    def begin(self, channel: str) -> bool:
-        """An attempt starts; tell whether it is a half-open breaker's trial."""
-        entry = self.channel(channel)
-        entry.in_flight += 1
-        if entry.ejections:
-            entry.trial_in_flight = True
-            return True
-        return False
+    def begin(self, channel: str) -> int:
+        """An attempt starts; give its number if it is a trial, else 0."""
+        entry = self._channels.get(channel)
+        if entry is None or not entry.ejections:
+            return 0
+        entry.trials += 1
+        entry.trial = entry.trials
+        return entry.trial
+
+    def answering(self, channel: str) -> None:
+        """An attempt's content has begun to flow, though its end may be far off.
+
+        That is as much as a trial has to show, so the breaker closes.
+        """
+        entry = self._channels.get(channel)
+        if entry is not None and entry.trial:
+            _close(entry)
 
     def end(
         self,
@@ -140,7 +147,7 @@ class HealthTable:
         verdict: Verdict,
         now: float,
         *,
-        trial: bool = False,
+        trial: int = 0,
         rest: float | None = None,
     ) -> None:
         """An attempt has ended.
@@ -150,33 +157,36 @@ class HealthTable:
             credential: the credential's index.
             verdict: what it showed.
             now: monotonic seconds.
-            trial: what `begin` told.
+            trial: what `begin` gave.
             rest: seconds that the provider asked us to wait, if it did.
         """
-        entry = self.channel(channel)
-        entry.in_flight -= 1
+        entry = self._channels.get(channel)
+        if entry is None:
+            entry = self._channels[channel] = ChannelHealth()
+        # Attempts that began before the breaker opened say nothing new of it.
+        telling = not entry.ejections
+        if trial and trial == entry.trial:
+            entry.trial = 0
+            telling = True
         if verdict is Verdict.SUCCESS:
-            self._succeed(entry, credential, now)
+            if telling:
+                _close(entry)
+                _count(entry, now)
+            _wake(entry, credential, now)
         elif verdict is Verdict.FAILURE:
-            self._fail(entry, now, trial=trial)
+            if telling:
+                self._fail(entry, now)
             if rest:
-                entry.credentials[credential] = CredentialHealth(now + rest, verdict)
-        elif verdict is not Verdict.NEUTRAL:
-            pause = RATE_LIMIT_REST if verdict is Verdict.RATE_LIMITED else REFUSED_REST
-            entry.credentials[credential] = CredentialHealth(
-                now + (pause if rest is None else rest), verdict
-            )
-        if trial:
-            entry.trial_in_flight = False
+                _lay_to_rest(entry, credential, Rest(now + rest, verdict))
+        elif verdict is Verdict.RATE_LIMITED:
+            pause = RATE_LIMIT_REST if rest is None else rest
+            _lay_to_rest(entry, credential, Rest(now + pause, verdict))
+        elif verdict is Verdict.REFUSED:
+            pause = max(REFUSED_REST, rest or 0.0)
+            _lay_to_rest(entry, credential, Rest(now + pause, verdict))
 
-    def _succeed(self, entry: ChannelHealth, credential: int, now: float) -> None:
-        entry.consecutive = 0
-        entry.ejections = 0
-        if entry.credentials:
-            entry.credentials.pop(credential, None)
-        _count(entry, now)
-
-    def _fail(self, entry: ChannelHealth, now: float, *, trial: bool) -> None:
+    def _fail(self, entry: ChannelHealth, now: float) -> None:
+        """Count a failure, and open the breaker if it is one too many."""
         entry.consecutive += 1
         _count(entry, now)
         entry.window_failures += 1
@@ -184,16 +194,34 @@ class HealthTable:
             entry.window_calls >= RATE_SAMPLE
             and entry.window_failures >= ERROR_RATE * entry.window_calls
         )
-        if entry.ejections:
-            # Late failures of calls that began before it opened add nothing.
-            if not trial:
-                return
-        elif entry.consecutive < self._failures and not failing_often:
+        # A half-open breaker needs no more than its trial's failure.
+        few = entry.consecutive < self._failures and not entry.ejections
+        if few and not failing_often:
             return
         entry.ejections += 1
         pause = min(self._seconds * entry.ejections, LONGEST_EJECTION)
         entry.open_until = now + pause
         entry.window_calls = entry.window_failures = 0
+
+
+def _close(entry: ChannelHealth) -> None:
+    entry.consecutive = 0
+    entry.ejections = 0
+    entry.trial = 0
+
+
+def _wake(entry: ChannelHealth, credential: int, now: float) -> None:
+    """Forget a rest that is over; a success before its end is of an older call."""
+    rest = entry.resting.get(credential) if entry.resting else None
+    if rest is not None and now >= rest.until:
+        del entry.resting[credential]
+
+
+def _lay_to_rest(entry: ChannelHealth, credential: int, rest: Rest) -> None:
+    """Let a credential rest, unless it already does for longer."""
+    present = entry.resting.get(credential)
+    if present is None or present.until < rest.until:
+        entry.resting[credential] = rest
 
 
 def _count(entry: ChannelHealth, now: float) -> None:

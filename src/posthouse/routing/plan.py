@@ -110,12 +110,12 @@ class Plan:
         for index in self._usable(tier, now):
             bound = ceil(LOAD_FACTOR * (tier.total + 1) * tier.shares[index])
             if tier.in_flight[index] < bound:
-                return Target(routes, tier, index, tier.members[index])
+                return Target(routes, tier, index, routes.member(tier, index))
             if overloaded is None:
                 overloaded = index
         if overloaded is None:
             return None
-        return Target(routes, tier, overloaded, tier.members[overloaded])
+        return Target(routes, tier, overloaded, routes.member(tier, overloaded))
 
     def _walk(self, tier: Tier) -> Iterable[int]:
         """The tier's members by preference; one alone needs no hash."""

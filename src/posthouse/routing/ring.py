@@ -2,16 +2,25 @@
 
 A call's affinity hash names a point; the members that follow it on the ring,
 in order, are where the call goes first, second, and so on. Adding or removing
-a member moves only that member's share. A look-up costs O(log points), which
+a member moves only that member's share (and a little more where the mean
+weight changes by half or to its double). A look-up costs O(log points), which
 a rendezvous hash over a thousand channels would not.
 """
 
+import struct
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
+from hashlib import blake2b, shake_128
+from itertools import chain
+from math import log2
 
 POINTS_PER_MEMBER = 64
-"""On average; a member has more or fewer by its weight."""
+"""About so many on average; a member has more or fewer by its weight."""
+
+_OWNER_BITS = 20
+_OWNER = (1 << _OWNER_BITS) - 1
+"""The low bits of a point on the ring say whose it is."""
 
 
 def hash_point(data: bytes, salt: bytes = b"") -> int:
@@ -22,35 +31,42 @@ def hash_point(data: bytes, salt: bytes = b"") -> int:
 class Ring:
     """Members by weight on a circle; immutable."""
 
-    __slots__ = ("_owners", "_points", "size")
+    __slots__ = ("_points", "shares", "size")
 
     def __init__(self, members: Sequence[tuple[str, float]]) -> None:
         """Place members, given as (stable name, weight above zero)."""
         self.size = len(members)
-        mean = sum(weight for _, weight in members) / max(1, len(members))
-        placed: list[tuple[int, int]] = []
-        for index, (name, weight) in enumerate(members):
-            count = max(1, round(POINTS_PER_MEMBER * weight / mean))
-            seed = name.encode()
-            placed += (
-                (hash_point(seed + b"\0%d" % point), index) for point in range(count)
-            )
+        total = sum(weight for _, weight in members)
+        self.shares = [weight / total for _, weight in members]
+        """What each member has of the whole, by index."""
+        placed: list[int] = []
+        if self.size > 1:
+            # In powers of two, lest every change of a weight moves everyone.
+            scale = 2.0 ** round(log2(total / self.size))
+            for index, (name, weight) in enumerate(members):
+                count = max(1, round(POINTS_PER_MEMBER * weight / scale))
+                placed += [point & ~_OWNER | index for point in _points(name, count)]
         placed.sort()
-        self._points = [point for point, _ in placed]
-        self._owners = [owner for _, owner in placed]
+        self._points = array("Q", placed)
 
     def walk(self, point: int) -> Iterator[int]:
         """Give each member's index once, from the nearest after `point` on."""
         if self.size == 1:
             yield 0
             return
-        owners = self._owners
-        start = bisect_right(self._points, point)
+        points = self._points
+        start = bisect_right(points, point)
         seen: set[int] = set()
-        for offset in range(len(owners)):
-            owner = owners[(start + offset) % len(owners)]
+        for position in chain(range(start, len(points)), range(start)):
+            owner = points[position] & _OWNER
             if owner not in seen:
                 seen.add(owner)
                 yield owner
                 if len(seen) == self.size:
                     return
+
+
+def _points(name: str, count: int) -> tuple[int, ...]:
+    """A member's points; the first of them are the same for every count."""
+    digest = shake_128(name.encode()).digest(8 * count)
+    return struct.unpack(f"<{count}Q", digest)

@@ -3,9 +3,12 @@
 Built whole from the configuration and the catalogue, and swapped whole. A
 look-up is one dictionary read for a model named outright; names that match
 wildcards are resolved once and remembered in a bounded table.
+
+The most specific configured name that covers a model decides: channels that
+only offer it under a wider one take no part, not even when the others fail.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -50,12 +53,17 @@ class Channel(Struct, frozen=True):
         return f"Channel({self.name!r})"
 
 
+Offer = tuple[Channel, str]
+"""A channel, and what it calls a model; a wildcard calls it what it is asked."""
+
+
 class Member(Struct, frozen=True):
     """One credential of a channel serving one model."""
 
     channel: Channel
     credential: int
     upstream_model: str
+    """Empty in a tier of a wildcard: then it is the name that was asked for."""
 
 
 class Tier:
@@ -67,8 +75,7 @@ class Tier:
         """Take the members in the order in which the ring has them."""
         self.members = members
         self.ring = ring
-        weights = [_share(member) for member in members]
-        self.shares = [weight / sum(weights) for weight in weights]
+        self.shares = ring.shares
         self.in_flight = [0] * len(members)
         self.total = 0
 
@@ -80,6 +87,18 @@ class ModelRoutes(Struct, frozen=True):
     pattern: str
     """The configured name or wildcard that led here; bounded in number."""
     tiers: tuple[Tier, ...]
+
+    @property
+    def first(self) -> Member:
+        """The first member of the highest tier, which stands for the model."""
+        return self.member(self.tiers[0], 0)
+
+    def member(self, tier: Tier, index: int) -> Member:
+        """A member of one of the tiers, its upstream model filled in."""
+        member = tier.members[index]
+        if member.upstream_model:
+            return member
+        return Member(member.channel, member.credential, self.model)
 
 
 class RoutingTable:
@@ -98,16 +117,20 @@ class RoutingTable:
         """
         self.channels = {channel.name: channel for channel in channels}
         self.fallbacks = fallbacks
-        self._exact: dict[str, list[tuple[Channel, str]]] = {}
-        self._wildcards: list[tuple[str, Channel]] = []
-        self._routes: dict[tuple[str, str, bool], ModelRoutes | None] = {}
-        self._rings: dict[tuple[tuple[str, float], ...], Ring] = {}
+        self._offers: dict[str, list[Offer]] = {}
         for channel in self.channels.values():
             for public, upstream in offered_models(channel):
-                if is_pattern(public):
-                    self._wildcards.append((public, channel))
-                else:
-                    self._exact.setdefault(public, []).append((channel, upstream))
+                self._offers.setdefault(public, []).append((channel, upstream))
+        self._names = sorted(name for name in self._offers if not is_pattern(name))
+        self._wildcards = sorted(
+            filter(is_pattern, self._offers), key=specificity, reverse=True
+        )
+        self._tiers: dict[tuple[str, str, bool], tuple[Tier, ...]] = {}
+        self._rings: dict[tuple[tuple[str, float], ...], Ring] = {}
+        self._routes: dict[tuple[str, str, bool], ModelRoutes] = {}
+        """Of models named outright: as many as the configuration has."""
+        self._remembered: dict[tuple[str, str, bool], ModelRoutes] = {}
+        """Of names that matched a wildcard: as many as we choose to keep."""
 
     def listed(self, *, sandbox: bool) -> list[tuple[str, str]]:
         """The models that are named outright, sorted, each with its provider.
@@ -116,26 +139,24 @@ class RoutingTable:
         """
         return [
             (name, owner)
-            for name in sorted(self._exact)
+            for name in self._names
             if (owner := self.owner(name, sandbox=sandbox)) is not None
         ]
 
     def owner(self, model: str, *, sandbox: bool) -> str | None:
         """The provider that serves a model first; None if nothing serves it."""
-        channels = [channel for channel, _ in self._exact.get(model, ())] or [
-            channel for pattern, channel in self._wildcards if matches(pattern, model)
-        ]
-        if sandbox:
-            channels = [channel for channel in channels if channel.sandbox]
-        if not channels:
-            return None
-        return max(channels, key=lambda channel: channel.spec.priority).provider.name
+        for pattern in self._covering(model):
+            offers = _of_one_kind(self._offers[pattern], sandbox=sandbox)
+            if offers:
+                channels = [channel for channel, _ in offers]
+                return max(channels, key=_priority).provider.name
+        return None
 
     def first_routes(self, model: str) -> ModelRoutes | None:
         """The routes of a model's first operation, whichever that is."""
         operations = {
             operation
-            for channel, _ in self._exact.get(model, ())
+            for channel, _ in self._offers.get(model, ())
             for operation in channel.provider.operations
         }
         for operation in sorted(operations):
@@ -155,46 +176,56 @@ class RoutingTable:
             sandbox: whether only the sandbox may answer.
         """
         key = (model, operation, sandbox)
-        try:
-            return self._routes[key]
-        except KeyError:
-            pass
-        routes = self._resolve(model, operation, sandbox=sandbox)
+        routes = self._routes.get(key) or self._remembered.get(key)
         if routes is not None:
-            if len(self._routes) >= REMEMBERED_NAMES:
-                self._routes.pop(next(iter(self._routes)))
+            return routes
+        for pattern in self._covering(model):
+            tiers = self._tiers_of(pattern, operation, sandbox=sandbox)
+            if tiers:
+                return self._keep(key, ModelRoutes(model, pattern, tiers))
+        return None
+
+    def _keep(self, key: tuple[str, str, bool], routes: ModelRoutes) -> ModelRoutes:
+        if not is_pattern(routes.pattern):
             self._routes[key] = routes
+            return routes
+        if len(self._remembered) >= REMEMBERED_NAMES:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[key] = routes
         return routes
 
-    def _resolve(
-        self, model: str, operation: str, *, sandbox: bool
-    ) -> ModelRoutes | None:
-        offers = list(self._exact.get(model, ()))
-        pattern = model
-        if not offers:
-            found = [
-                (wildcard, channel)
-                for wildcard, channel in self._wildcards
-                if matches(wildcard, model)
-            ]
-            offers = [(channel, model) for _, channel in found]
-            if found:
-                pattern = max((wildcard for wildcard, _ in found), key=specificity)
-        offers = [
-            offer for offer in offers if operation in offer[0].provider.operations
-        ]
-        # The sandbox is never a failover for a real channel.
-        only_sandbox = sandbox or all(channel.sandbox for channel, _ in offers)
-        offers = [offer for offer in offers if offer[0].sandbox == only_sandbox]
-        if not offers:
-            return None
-        return ModelRoutes(model, pattern, self._tiers(offers))
+    def _covering(self, model: str) -> Iterator[str]:
+        """The configured names that cover a model, most specific first."""
+        if model in self._offers and not is_pattern(model):
+            yield model
+        for pattern in self._wildcards:
+            if matches(pattern, model):
+                yield pattern
 
-    def _tiers(self, offers: list[tuple[Channel, str]]) -> tuple[Tier, ...]:
+    def _tiers_of(
+        self, pattern: str, operation: str, *, sandbox: bool
+    ) -> tuple[Tier, ...]:
+        """The tiers of a configured name; all models that match it share them."""
+        key = (pattern, operation, sandbox)
+        tiers = self._tiers.get(key)
+        if tiers is None:
+            tiers = self._tiers[key] = self._make_tiers(
+                pattern, operation, sandbox=sandbox
+            )
+        return tiers
+
+    def _make_tiers(
+        self, pattern: str, operation: str, *, sandbox: bool
+    ) -> tuple[Tier, ...]:
+        offers = [
+            offer
+            for offer in self._offers[pattern]
+            if operation in offer[0].provider.operations
+        ]
         by_priority: dict[int, list[Member]] = {}
-        for channel, upstream in offers:
+        for channel, upstream in _of_one_kind(offers, sandbox=sandbox):
             by_priority.setdefault(channel.spec.priority, []).extend(
-                Member(channel, index, upstream)
+                Member(channel, index, "" if is_pattern(upstream) else upstream)
                 for index in range(len(channel.credentials))
             )
         return tuple(
@@ -212,6 +243,19 @@ class RoutingTable:
         if ring is None:
             ring = self._rings[key] = Ring(key)
         return ring
+
+
+def _priority(channel: Channel) -> int:
+    return channel.spec.priority
+
+
+def _of_one_kind(offers: list[Offer], *, sandbox: bool) -> list[Offer]:
+    """Leave out the sandbox beside real channels: it is no failover for them.
+
+    Where only the sandbox may answer, leave out all others.
+    """
+    only_sandbox = sandbox or all(channel.sandbox for channel, _ in offers)
+    return [offer for offer in offers if offer[0].sandbox == only_sandbox]
 
 
 def _share(member: Member) -> float:
