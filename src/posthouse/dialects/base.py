@@ -5,7 +5,7 @@ client and upstream speak the same dialect, the request's envelope is spliced
 and the reply's bytes pass; the taps only read along.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -73,8 +73,8 @@ class ParsedReply(Struct, frozen=True):
     """As the client shall have it."""
     usage: ReportedUsage | None
     service_tier: str | None
-    output_text: str
-    """What was produced, for counting where no usage was given."""
+    output_text: Callable[[], str]
+    """Reads what was produced, for counting where the usage does not tell."""
 
 
 class StreamTap(Protocol):

@@ -16,6 +16,7 @@ from posthouse.billing.prices import charge, unpriced_units
 from posthouse.billing.records import Opening
 from posthouse.catalog.price import FREE
 from posthouse.errors import InvalidRequest, ModelNotFound, PriceMissing
+from posthouse.model.call import Operation
 from posthouse.model.catalog import Price
 from posthouse.model.usage import Unit, Usage, UsageSource
 from posthouse.relay.call import Call
@@ -68,6 +69,7 @@ class Admission:
         if offer is None:
             raise PriceMissing
         call.offers[first.model] = offer
+        _check_operation(offer, request.operation)
         _check_priced(offer.price, request.searches)
         for name in request.other_models:
             other = self._offer(call, self._resolve(call, name))
@@ -175,6 +177,16 @@ def _is_plain(call: Call) -> bool:
         and not request.searches
         and not request.prompt.has_media
     )
+
+
+def _check_operation(offer: Offer, operation: Operation) -> None:
+    """Refuse what the catalogue knows that a model does not do."""
+    if offer.model is not None and operation not in offer.model.operations:
+        raise InvalidRequest(
+            f"The model does not take {operation.value} requests",
+            param="model",
+            code="unsupported_operation",
+        )
 
 
 def _check_priced(price: Price, searches: int) -> None:

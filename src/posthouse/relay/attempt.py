@@ -19,6 +19,7 @@ from posthouse.errors import (
     UpstreamCredential,
     UpstreamOverloaded,
     UpstreamRateLimited,
+    UpstreamRejected,
 )
 from posthouse.model.call import AttemptRecord, Outcome
 from posthouse.relay.faults import (
@@ -245,7 +246,9 @@ class AttemptLoop:
 def _outcome(failed: AttemptFailed) -> Outcome:
     if failed.delivered:
         return Outcome.INTERRUPTED
-    return Outcome.REJECTED if failed.status == 400 else Outcome.FAILED
+    if isinstance(failed.error, UpstreamRejected):
+        return Outcome.REJECTED
+    return Outcome.FAILED
 
 
 def _unavailable(blocked: list[Blocked], *, full: bool) -> PosthouseError:

@@ -15,6 +15,9 @@ from posthouse.relay.snapshot import Offer, Snapshot
 from posthouse.relay.watch import ClientWatch
 from posthouse.routing.plan import Target
 
+SANDBOX_HEADER = (b"x-posthouse-sandbox", b"true")
+"""Nobody shall take the sandbox's answer for a model's."""
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -100,6 +103,12 @@ class Call:
             timeouts=timeouts,
             proxy=prepared.proxy,
         )
+
+    def headers(self, target: Target) -> list[tuple[bytes, bytes]]:
+        """What a reply tells beside itself."""
+        if target.member.channel.sandbox:
+            return [*self.reply_headers, SANDBOX_HEADER]
+        return self.reply_headers
 
     def public_model(self, target: Target) -> str | None:
         """The name that a reply must carry; None leaves it as it comes."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from posthouse.billing.prices import charge
 from posthouse.billing.tokenizer import count_tokens
-from posthouse.billing.usage import TokenEstimate, normalise
+from posthouse.billing.usage import NormalisedUsage, TokenEstimate, normalise
 from posthouse.model.call import AttemptRecord, CallRecord, Outcome
 from posthouse.model.catalog import Price
 from posthouse.model.usage import NO_USAGE, Unit, Usage
@@ -23,8 +23,6 @@ from posthouse.relay.served import Completion, Served
 from posthouse.routing.plan import Target
 
 CLIENT_CLOSED = 499
-BYTES_PER_TOKEN = 4
-"""Of delivered text, where a report is impossible; ordinary English."""
 
 _OUTCOMES = {
     Completion.WHOLE: Outcome.SERVED,
@@ -71,19 +69,10 @@ async def charge_served(call: Call, served: Served, price: Price) -> Charged:
         served: what it brought.
         price: what its customer pays for the model that served it.
     """
-    if served.usage is None:
-        estimate = await _count(call, served)
-    else:
-        # Only what is impossible in the report is replaced by this.
-        delivered = -(-served.output_bytes // BYTES_PER_TOKEN)
-        estimate = TokenEstimate(call.prompt_tokens, delivered)
-    row = call.offer(served.target).model
-    found = normalise(
-        served.usage,
-        estimate=estimate,
-        context=row.context if row else 0,
-        choices=call.incoming.request.choices,
-    )
+    found = _normalised(call, served, TokenEstimate(call.prompt_tokens, 0))
+    if served.usage is None or found.suspicious:
+        # What is missing or impossible is counted here instead.
+        found = _normalised(call, served, await _count(call, served))
     usage = found.usage
     if call.incoming.request.searches:
         usage = _with_searches(usage, call.incoming.request.searches)
@@ -101,6 +90,16 @@ async def charge_served(call: Call, served: Served, price: Price) -> Charged:
     )
 
 
+def _normalised(call: Call, served: Served, estimate: TokenEstimate) -> NormalisedUsage:
+    model = call.offer(served.target).model
+    return normalise(
+        served.usage,
+        estimate=estimate,
+        context=model.context if model else 0,
+        choices=call.incoming.request.choices,
+    )
+
+
 async def _count(call: Call, served: Served) -> TokenEstimate:
     """Count the tokens of an answer whose provider did not."""
     incoming = call.incoming
@@ -110,7 +109,8 @@ async def _count(call: Call, served: Served) -> TokenEstimate:
 
     def count() -> TokenEstimate:
         counted = count_tokens(prompt, model)
-        output = count_tokens(served.text, model) if served.text else 0
+        text = served.text()
+        output = count_tokens(text, model) if text else 0
         return TokenEstimate(max(counted, media), output)
 
     return await asyncio.to_thread(count)

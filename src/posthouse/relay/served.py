@@ -1,5 +1,6 @@
 """What an attempt has brought, as far as money asks."""
 
+from collections.abc import Callable
 from enum import Enum
 
 from msgspec import Struct
@@ -29,10 +30,8 @@ class Served(Struct, frozen=True, gc=False):
     usage: ReportedUsage | None
     """As the provider told it; None must be counted."""
     service_tier: str | None
-    text: str
-    """What was produced, where it must be counted."""
-    output_bytes: int = 0
-    """How much that was, where it is known."""
+    text: Callable[[], str]
+    """Reads what was produced, where it must be counted."""
 
 
 def served_whole(target: Target, reply: ParsedReply) -> Served:
@@ -43,12 +42,9 @@ def served_whole(target: Target, reply: ParsedReply) -> Served:
         reply.usage,
         reply.service_tier,
         reply.output_text,
-        len(reply.body),
     )
 
 
 def served_stream(target: Target, completion: Completion, tap: StreamTap) -> Served:
     """A stream, as far as it came."""
-    usage = tap.usage
-    text = "" if usage is not None else tap.output_text()
-    return Served(target, completion, usage, tap.service_tier, text, tap.output_bytes)
+    return Served(target, completion, tap.usage, tap.service_tier, tap.output_text)

@@ -19,7 +19,7 @@ from posthouse.billing.estimate import extension_amount
 from posthouse.billing.holds import Hold
 from posthouse.billing.killpoints import reach
 from posthouse.billing.prices import charge
-from posthouse.errors import InternalFault, PosthouseError
+from posthouse.errors import InternalFault, PosthouseError, UpstreamRejected
 from posthouse.model.call import CallRecord, Outcome
 from posthouse.model.catalog import Price
 from posthouse.relay.admission import Admission, Admitted
@@ -115,7 +115,7 @@ class Relay:
         record = await self._settle(call, hold, served, call.elapsed_ms())
         if not client.gone:
             reach("before_terminal")
-            headers = JSON_HEADERS + call.reply_headers
+            headers = JSON_HEADERS + call.headers(served.target)
             await client.respond(200, headers, exchange.body)
         return record
 
@@ -216,7 +216,7 @@ class Relay:
         if target is None:
             return await self._void(call, hold, ClientGone())
         if partial is None:
-            partial = Served(target, Completion.ABANDONED, None, None, "")
+            partial = Served(target, Completion.ABANDONED, None, None, str)
         return await self._settle(call, hold, partial, 0)
 
     async def _void(self, call: Call, hold: Hold, error: BaseException) -> CallRecord:
@@ -264,10 +264,11 @@ def _unserved(error: BaseException) -> tuple[Ending, str]:
     if isinstance(error, ClientGone):
         ending = Ending(CLIENT_CLOSED, Outcome.ABANDONED, "client_closed")
         return ending, "abandoned_before_dispatch"
+    if isinstance(error, UpstreamRejected):
+        ending = Ending(error.upstream_status, Outcome.REJECTED, error.code)
+        return ending, Outcome.REJECTED
     if isinstance(error, PosthouseError):
-        rejected = error.status < 500 and error.status != 429
-        outcome = Outcome.REJECTED if rejected else Outcome.FAILED
-        return Ending(error.status, outcome, error.code), outcome.value
+        return Ending(error.status, Outcome.FAILED, error.code), Outcome.FAILED
     if isinstance(error, asyncio.CancelledError):
         ending = Ending(CLIENT_CLOSED, Outcome.ABANDONED, "cancelled")
         return ending, "abandoned_unanswered"

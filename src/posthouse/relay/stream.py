@@ -122,9 +122,8 @@ class StreamExchange:
             if self._delivered and failure.kind is FailureKind.TOTAL_TIMEOUT:
                 await self._cut_off(tap, UpstreamTimeout(STREAM_TOO_LONG))
                 return served_stream(target, Completion.CUT_OFF, tap)
-            raise self._failed(
-                target, exchange_failed(failure, delivered=self._delivered)
-            ) from None
+            failed = exchange_failed(failure, status=200, delivered=self._delivered)
+            raise self._failed(target, failed) from None
         except UpstreamFault as fault:
             response.abort()
             raise self._failed(
@@ -209,7 +208,7 @@ class StreamExchange:
         if begun and not self.started and (fault is None or content):
             self.started = True
             self.last_write = self._call.clock()
-            await self._client.start(200, self._headers())
+            await self._client.start(200, self._headers(target))
         if out and (content or terminal or self._delivered):
             if not self._delivered:
                 self._answering(target)
@@ -244,8 +243,11 @@ class StreamExchange:
 
     # --- the client -------------------------------------------------------------
 
-    def _headers(self) -> Headers:
-        return STREAM_HEADERS + self._call.reply_headers
+    def _headers(self, target: Target | None) -> Headers:
+        """The reply's head; before any target answered it tells less."""
+        call = self._call
+        more = call.reply_headers if target is None else call.headers(target)
+        return STREAM_HEADERS + more
 
     async def _write(self, data: bytes) -> None:
         if self._background is not None:
@@ -269,7 +271,7 @@ class StreamExchange:
             sending = self._client.write(_KEEP_ALIVE)
         else:
             self.started = True
-            sending = self._client.start(200, self._headers())
+            sending = self._client.start(200, self._headers(None))
         self._background = asyncio.ensure_future(sending)
 
     async def finish(self) -> None:

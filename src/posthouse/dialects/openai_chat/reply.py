@@ -1,5 +1,6 @@
 """A whole chat reply, read along."""
 
+from functools import partial
 from typing import Any
 
 from msgspec import Raw, Struct
@@ -43,8 +44,7 @@ def parse_reply(body: bytes, public_model: str | None) -> ParsedReply:
         body=body if public_model is None else with_model(body, public_model),
         usage=usage,
         service_tier=tier_of(head.service_tier),
-        # The text is only wanted where it must be counted.
-        output_text="" if usage is not None else _output_text(choices),
+        output_text=partial(_output_text, choices),
     )
 
 

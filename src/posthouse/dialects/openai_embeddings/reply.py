@@ -41,7 +41,7 @@ def parse_reply(
         body=converted if public_model is None else with_model(converted, public_model),
         usage=reported_usage(head.usage),
         service_tier=None,
-        output_text="",
+        output_text=str,
     )
 
 

@@ -17,5 +17,5 @@ def parse_reply(body: bytes, public_model: str | None) -> ParsedReply:
         body=body if public_model is None else with_model(body, public_model),
         usage=reported_usage(head.usage),
         service_tier=None,
-        output_text="",
+        output_text=str,
     )
