@@ -27,13 +27,17 @@ MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
 
 
+_ABSENT = Raw()
+
+
 class _Part(Struct, gc=False):
     type: str = ""
     text: str | None = None
-    image_url: Raw | None = None
-    input_audio: Raw | None = None
-    file: Raw | None = None
-    video_url: Raw | None = None
+    # msgspec fills a Raw only where no union could stand in its place.
+    image_url: Raw = _ABSENT
+    input_audio: Raw = _ABSENT
+    file: Raw = _ABSENT
+    video_url: Raw = _ABSENT
 
 
 class _Message(Struct, gc=False):
@@ -149,20 +153,20 @@ def _size(envelope: Envelope, messages: list[_Message]) -> PromptSize:
         if not isinstance(message.content, list):
             continue
         for part in message.content:
-            if part.image_url is not None or part.video_url is not None:
+            if len(part.image_url) or len(part.video_url):
                 images += 1
                 text_bytes -= _payload(part.image_url) + _payload(part.video_url)
-            elif part.input_audio is not None:
+            elif len(part.input_audio):
                 audio_parts += 1
                 text_bytes -= _payload(part.input_audio)
-            elif part.file is not None:
+            elif len(part.file):
                 files += 1
                 text_bytes -= _payload(part.file)
     return PromptSize(text_bytes, len(messages), images, audio_parts, files)
 
 
-def _payload(value: Raw | None) -> int:
-    return 0 if value is None else max(0, len(value) - MEDIA_ALLOWANCE)
+def _payload(value: Raw) -> int:
+    return max(0, len(value) - MEDIA_ALLOWANCE)
 
 
 def _opening(messages: list[_Message]) -> bytes:
