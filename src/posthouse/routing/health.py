@@ -13,6 +13,7 @@ on. Tables belong to one process. Times are monotonic seconds.
 
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 
 ERROR_RATE = 0.5
 RATE_SAMPLE = 20
@@ -67,7 +68,7 @@ class ChannelHealth:
     trial: int = 0
     """The number of the trial in flight; 0 is none."""
     trials: int = 0
-    window_started: float = 0.0
+    window_started: float = -inf
     window_calls: int = 0
     window_failures: int = 0
     resting: dict[int, Rest] = field(default_factory=dict)
@@ -201,7 +202,7 @@ class HealthTable:
         entry.ejections += 1
         pause = min(self._seconds * entry.ejections, LONGEST_EJECTION)
         entry.open_until = now + pause
-        entry.window_calls = entry.window_failures = 0
+        entry.window_started = -inf
 
 
 def _close(entry: ChannelHealth) -> None:
