@@ -53,12 +53,13 @@ async def run(folder: Path, seed: int, calls: int) -> None:
     """Calls, AT_ONCE in flight, then a close in good order."""
     chance = random.Random(seed)
     drain_thread.TICK_SECONDS = 0.02
+    holds.TICK_SECONDS = 0.02
     holds.SWEEP_TICKS = 1
     manager = await HoldManager.start(
         folder / "journal",
         lambda: SqliteLedger(folder / "posthouse.db"),
         policy=LeasePolicy(slice_holds=4, idle_seconds=0.05),
-        segment_size=64 * 1024,
+        segment_size=32 * 1024,
     )
     transcript = os.open(
         folder / "transcript", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600

@@ -25,7 +25,7 @@ from posthouse.billing.segments import (
     split_position,
 )
 
-BATCH: Final = 256
+BATCH: Final = 512
 """Settlements per transaction."""
 
 _decode = msgspec.msgpack.Decoder(Settlement).decode
