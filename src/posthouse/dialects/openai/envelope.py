@@ -103,7 +103,9 @@ _number = json.decoder(int | None)
 def model_name(envelope: Envelope, default: str | None = None) -> str:
     """Read the model's name; raises InvalidRequest."""
     value = envelope.get("model")
-    name = default if value is None else judged(value, "model", _optional_text)
+    name = None if value is None else judged(value, "model", _optional_text)
+    if name is None:
+        name = default
     if name is None:
         raise InvalidRequest(
             "You must provide a model parameter", param="model", code="missing_model"

@@ -126,7 +126,7 @@ def fault_in(value: Any, *, told: bool = False) -> UpstreamFault | None:
     `told` says that its surroundings call it an error, whatever it looks like.
     """
     if not isinstance(value, dict):
-        return UpstreamOverloaded() if told else None
+        return None
     error = _find_error(value) or (_error_of(value) if told else None)
     return None if error is None else _judge(_status_of(error), error)
 

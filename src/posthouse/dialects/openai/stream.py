@@ -2,7 +2,7 @@
 
 Frames pass untouched. A frame is dropped only when it is the usage frame that
 Posthouse asked for and the client did not: empty `choices`, usage set. The
-tap never fails on what it does not know: a frame that is JSON but unlike a
+tap never fails on what it does not know: a frame that is an object but unlike a
 chunk passes without being counted, and one that only a lenient parser reads
 (half a surrogate pair, broken UTF-8) is read by one.
 """
@@ -118,7 +118,9 @@ class OpenAIStreamTap(StreamTap):
                 return TappedFrame(raw, terminal=True)
             chunk = self._decode_oddity(data)
         if chunk is None:
-            return TappedFrame(self._renamed(raw, data), content=True)
+            # What is no object at all is nothing of an answer, whatever it is.
+            content = data.lstrip().startswith(b"{")
+            return TappedFrame(self._renamed(raw, data), content)
         choices = chunk.choices
         if chunk.error or not (choices or chunk.usage):
             _refuse_error(raw, data)
@@ -171,12 +173,14 @@ class OpenAIStreamTap(StreamTap):
     def _decode_oddity(self, data: bytes) -> Chunk | None:
         """Read what the decoder refused; None if it is unlike a chunk.
 
-        Raises UpstreamFault for an error, and for what is no JSON at all.
+        Raises UpstreamFault for an error, and for what is no JSON object at all.
         """
         try:
             value = json.decode_leniently(data)
         except MalformedJSON:
             raise UpstreamBadResponse from None
+        if not isinstance(value, dict):
+            raise UpstreamBadResponse
         try:
             chunk: Chunk = json.convert(value, self._decoder.type)
         except MalformedJSON:
