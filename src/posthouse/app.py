@@ -30,7 +30,8 @@ from posthouse.api.openai import OpenAIRoutes, render
 from posthouse.billing.holds import HoldManager
 from posthouse.billing.prices import PriceBook
 from posthouse.catalog.load import load_catalog
-from posthouse.model.call import CallRecord
+from posthouse.errors import UpstreamCredential
+from posthouse.model.call import AttemptRecord, CallRecord
 from posthouse.model.catalog import ProviderRow
 from posthouse.model.exchange import Timeouts
 from posthouse.observe.logs import logger
@@ -112,6 +113,7 @@ class Application:
             settings.data / "journal",
             lambda: SqliteLedger(database, durable=durable),
             durability=settings.durability,
+            segment_size=settings.journal_segment_bytes,
         )
         admission = Admission(self._limits, self.holds, hold_max=settings.hold_max)
         loop = AttemptLoop(
@@ -210,7 +212,7 @@ class Application:
         )
         for attempt in record.attempts:
             self.metrics.attempt(attempt.channel, attempt.outcome, attempt.error_code)
-            if attempt.upstream_status in (301, 302, 303, 307, 308, 401, 402, 403):
+            if _needs_operator(attempt):
                 log.warning(
                     "a provider refused a channel",
                     channel=attempt.channel,
@@ -294,6 +296,16 @@ def build_snapshot(
         channels, {fallback.model: fallback.to for fallback in stored.fallbacks}
     )
     return Snapshot(table, PriceBook(catalog, stored.prices))
+
+
+def _needs_operator(attempt: AttemptRecord) -> bool:
+    """Whether only the operator can mend what an attempt met.
+
+    That is a redirect, or a provider that refuses our key or our credit.
+    """
+    status = attempt.upstream_status
+    refused = status >= 400 and attempt.error_code == UpstreamCredential.code
+    return refused or 300 <= status < 400
 
 
 def run_options(

@@ -68,6 +68,10 @@ class Settings(BaseSettings):
         "process", description="What a settlement survives: kill -9, or power loss."
     )
 
+    journal_segment_bytes: Annotated[int, Field(ge=64 * 1024, le=2**28)] = Field(
+        8 * 1024 * 1024, description="Size of one file of the journal."
+    )
+
     max_body_bytes: Count = Field(
         32 * 1024 * 1024, description="Largest request body, after decompression."
     )

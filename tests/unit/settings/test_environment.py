@@ -53,6 +53,7 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "HOLD_MAX_USD": "0.000000001",
         "HEADER_SECONDS": "0.5",
         "MAX_BODY_BYTES": "1000",
+        "JOURNAL_SEGMENT_BYTES": "65536",
     }.items():
         monkeypatch.setenv(f"POSTHOUSE_{name}", value)
     settings = load_settings()
@@ -63,6 +64,7 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.durability == "power"
     assert settings.hold_max == 1
     assert (settings.header_seconds, settings.max_body_bytes) == (0.5, 1000)
+    assert settings.journal_segment_bytes == 65_536
 
 
 def test_given_values_win_over_variables(monkeypatch: pytest.MonkeyPatch) -> None:
