@@ -15,9 +15,9 @@ from msgspec import Struct
 from posthouse.billing.prices import charge
 from posthouse.billing.tokenizer import count_tokens
 from posthouse.billing.usage import NormalisedUsage, TokenEstimate, normalise
-from posthouse.model.call import AttemptRecord, CallRecord, Outcome
+from posthouse.model.call import AttemptRecord, CallRecord, Operation, Outcome
 from posthouse.model.catalog import Price
-from posthouse.model.usage import NO_USAGE, Unit, Usage
+from posthouse.model.usage import NO_USAGE, ReportedUsage, Unit, Usage
 from posthouse.relay.call import Call
 from posthouse.relay.served import Completion, Served
 from posthouse.routing.plan import Target
@@ -31,6 +31,8 @@ _OUTCOMES = {
     Completion.ABANDONED: Outcome.ABANDONED,
 }
 _UNSERVED = frozenset({Outcome.FAILED, Outcome.REJECTED})
+_WITHOUT_OUTPUT = frozenset({Operation.EMBEDDING, Operation.MODERATION})
+"""Operations whose answers are not counted in tokens."""
 
 
 class Ending(Struct, frozen=True, gc=False):
@@ -70,7 +72,7 @@ async def charge_served(call: Call, served: Served, price: Price) -> Charged:
         price: what its customer pays for the model that served it.
     """
     found = _normalised(call, served, TokenEstimate(call.prompt_tokens, 0))
-    if served.usage is None or found.suspicious:
+    if found.suspicious or not _is_told(served.usage, call.incoming.request.operation):
         # What is missing or impossible is counted here instead.
         found = _normalised(call, served, await _count(call, served))
     usage = found.usage
@@ -88,6 +90,13 @@ async def charge_served(call: Call, served: Served, price: Price) -> Charged:
         price_version=price.version,
         suspicious=found.suspicious,
     )
+
+
+def _is_told(usage: ReportedUsage | None, operation: Operation) -> bool:
+    """Whether a provider reported every total that an operation has."""
+    if usage is None or usage.input is None:
+        return False
+    return usage.output is not None or operation in _WITHOUT_OUTPUT
 
 
 def _normalised(call: Call, served: Served, estimate: TokenEstimate) -> NormalisedUsage:

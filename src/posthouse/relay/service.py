@@ -13,7 +13,7 @@ ones are told inside the stream.
 import asyncio
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from posthouse.billing.estimate import extension_amount
 from posthouse.billing.holds import Hold
@@ -164,8 +164,9 @@ class Relay:
             return await self._abandoned(call, hold, exchange.partial)
         except PosthouseError as error:
             if exchange.partial is None:
-                record = await self._void(call, hold, error)
-                if not exchange.started:
+                begun = exchange.started
+                record = await self._void(call, hold, error, begun=begun)
+                if not begun:
                     raise
                 await exchange.fail(error)
                 return record
@@ -219,9 +220,16 @@ class Relay:
             partial = Served(target, Completion.ABANDONED, None, None, str)
         return await self._settle(call, hold, partial, 0)
 
-    async def _void(self, call: Call, hold: Hold, error: BaseException) -> CallRecord:
-        """Charge nothing, and keep a record all the same."""
+    async def _void(
+        self, call: Call, hold: Hold, error: BaseException, *, begun: bool = False
+    ) -> CallRecord:
+        """Charge nothing, and keep a record all the same.
+
+        `begun` says that a stream's head is out, with its status.
+        """
         ending, reason = _unserved(error)
+        if begun:
+            ending = structs.replace(ending, status=200)
         record = record_call(call, call.attempts.target, NOTHING_CHARGED, ending)
         await hold.void(record, reason)
         self._ports.call_ended(record, ())

@@ -201,10 +201,10 @@ class StreamExchange:
                 self.terminal = tapped.raw
                 terminal = True
                 break
+            begun = begun or bool(data)
             if tapped.raw:
                 out.append(tapped.raw)
                 content = content or tapped.content
-                begun = begun or bool(data)
         if begun and not self.started and (fault is None or content):
             self.started = True
             self.last_write = self._call.clock()
@@ -218,8 +218,8 @@ class StreamExchange:
             await self._write(data)
         if fault is not None:
             raise fault
-        if terminal and not self._delivered:
-            # An end without a beginning is no answer.
+        if terminal and not self._delivered and tap.usage is None:
+            # An end without a beginning is no answer; with usage it is an empty one.
             raise UpstreamBadResponse
         return terminal
 

@@ -1,0 +1,206 @@
+"""Runs the table's cells, each against a whole Posthouse, and judges them.
+
+    python -m tests.faults.matrix [TEXT …]
+
+runs the cells whose names contain one of the texts, or all of them, and prints
+`cells = passed`. Every cell has a channel, a model and providers of its own, so
+that none sees another's connections or health.
+"""
+
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from msgspec import Struct, json
+from tests.fakes import openai
+from tests.fakes.faults import NO_SUCH_HOST
+from tests.fakes.steps import Behaviour, Request, Send
+from tests.fakes.upstream import FakeUpstream, refusing_origin, silent_origin
+from tests.faults import judge
+from tests.faults.requests import PATHS, body_of
+from tests.faults.station import (
+    KEYS,
+    Leaks,
+    Station,
+    coarse_timers_made_fine,
+    play,
+    running,
+)
+from tests.faults.table import CELLS, Cell
+
+TIMEOUTS = "{ connect = 0.3, first_byte = 0.3, idle = 0.3, total = 3 }"
+
+
+class Site(Struct):
+    """A cell's two providers."""
+
+    cell: Cell
+    faulty: FakeUpstream
+    backup: FakeUpstream
+    origin: str
+    """Of the faulty one, which may not be a server at all."""
+
+    @property
+    def hosts(self) -> tuple[str, str]:
+        """What must not reach a client."""
+        return (self.origin.rpartition("/")[2], self.backup.origin.rpartition("/")[2])
+
+
+class Result(Struct):
+    """What became of a cell."""
+
+    cell: Cell
+    failure: str = ""
+
+
+def _behave(cell: Cell, location: Callable[[], str]) -> Callable[[Request], Behaviour]:
+    """The faulty provider's behaviour."""
+    script = cell.variation.script
+
+    def behave(request: Request) -> Behaviour:
+        assert script is not None
+        steps = tuple(
+            Send(step.data.replace(b"{other}", location().encode()))
+            if isinstance(step, Send)
+            else step
+            for step in script(request)
+        )
+        return Behaviour(cell.id, steps, openai.answer(request).usage)
+
+    return behave
+
+
+class _AtAccept:
+    """Plays a script to every connection before it asks for anything."""
+
+    def __init__(self, behave: Callable[[Request], Behaviour]) -> None:
+        self._behave = behave
+
+    def __call__(self, request: Request) -> Behaviour:
+        return self._behave(request)
+
+    def at_accept(self, number: int) -> Behaviour:
+        """Give the behaviour."""
+        found = self._behave(Request(0, number, "POST", "/", [], b""))
+        return Behaviour(found.name, found.steps, None, before_reading=True)
+
+
+@asynccontextmanager
+async def _site(cell: Cell) -> AsyncIterator[Site]:
+    """Start a cell's providers."""
+    async with AsyncExitStack() as stack:
+        backup = await stack.enter_async_context(FakeUpstream(openai.answer))
+        behave = _behave(cell, lambda: f"{backup.origin}/v1/elsewhere")
+        faulty = FakeUpstream(_AtAccept(behave) if cell.variation.at_accept else behave)
+        await stack.enter_async_context(faulty)
+        target = cell.variation.target
+        origin = faulty.origin
+        if target == "refused":
+            origin = stack.enter_context(refusing_origin())
+        elif target == "silent":
+            origin = stack.enter_context(silent_origin())
+        elif target == "dns":
+            origin = NO_SUCH_HOST
+        elif target == "tls":
+            origin = origin.replace("http:", "https:")
+        yield Site(cell, faulty, backup, origin)
+
+
+def _channels(site: Site) -> str:
+    """A cell's part of the configuration."""
+    name = site.cell.id
+    origins = [("first", site.origin, 10)]
+    if site.cell.backed:
+        origins.append(("second", site.backup.origin, 1))
+    parts = []
+    for place, origin, priority in origins:
+        parts.append(f"""
+[[channels]]
+name = "{name}-{place}"
+provider = "openai-compatible"
+base_url = "{origin}/v1"
+api_key = "{judge.credential(name, place)}"
+models = ["{name}"]
+priority = {priority}
+timeouts = {TIMEOUTS}
+
+[[prices]]
+model = "*"
+channel = "{name}-{place}"
+input = "1"
+cached_input = "0.25"
+output = "4"
+""")
+    return "".join(parts)
+
+
+async def _run_cell(station: Station, site: Site) -> None:
+    """Make a cell's call and judge everything that came of it."""
+    cell = site.cell
+    leaks = Leaks()
+    logged = len(station.logs)
+    began = time.monotonic()
+    seen = await station.ask(
+        PATHS[cell.operation],
+        json.encode(body_of(cell.operation, cell.id, stream=cell.streamed)),
+    )
+    took = time.monotonic() - began
+    await station.settled()
+    record, line = await station.books(seen.call_id)
+    verdict = judge.Judge(cell, site.faulty, site.backup, seen)
+    verdict.reply(site.hosts)
+    verdict.time(took)
+    verdict.served()
+    verdict.record(record)
+    verdict.ledger(record, line)
+    verdict.health(station.health(f"{cell.id}-first"), time.monotonic())
+    verdict.alert(station.logs[logged:])
+    station.hang_up()
+    await leaks.assert_none()
+
+
+async def run_cells(cells: Sequence[Cell], directory: Path) -> list[Result]:
+    """Run some cells, one after the other, in one Posthouse."""
+    results = []
+    with coarse_timers_made_fine():
+        async with AsyncExitStack() as stack:
+            sites = [await stack.enter_async_context(_site(cell)) for cell in cells]
+            configuration = KEYS + "".join(_channels(site) for site in sites)
+            station = await stack.enter_async_context(running(directory, configuration))
+            for site in sites:
+                result = Result(site.cell)
+                try:
+                    await _run_cell(station, site)
+                except Exception:  # noqa: BLE001 - whatever it is, the next cell runs
+                    result.failure = traceback.format_exc()
+                results.append(result)
+    return results
+
+
+def report(results: Iterable[Result]) -> str:
+    """Say how many cells there were and how many passed."""
+    found = list(results)
+    passed = sum(not result.failure for result in found)
+    failed = [f"{r.cell.id}\n{r.failure}" for r in found if r.failure]
+    return "\n".join([*failed, f"cells = {len(found)}, passed = {passed}"])
+
+
+def main(texts: list[str]) -> int:
+    """Run the cells that are asked for."""
+    cells = [
+        cell for cell in CELLS if not texts or any(text in cell.id for text in texts)
+    ]
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as directory:
+        results = play(lambda: run_cells(cells, Path(directory)))
+    print(report(results))
+    print(f"{time.monotonic() - began:.1f} s")
+    return int(any(result.failure for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
