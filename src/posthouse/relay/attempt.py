@@ -2,7 +2,7 @@
 
 Rules: a few attempts per call and never after content has reached the
 client; no waiting while another target is ready; retries are at most a fifth
-of the calls in flight for a model (but always a few), so that a storm of
+of the attempts in flight beside them (but always a few), so that a storm of
 failures does not become a storm of retries; all attempts together keep the
 first channel's total limit; every attempt is recorded, whatever came of it.
 """
@@ -48,34 +48,27 @@ AdmitChannel = Callable[[Target], Callable[[], None] | None]
 
 
 class RetryBudget:
-    """How many calls and retries are in flight, by the routes they use."""
+    """How many retries are in flight, by the routes they use."""
 
     def __init__(self) -> None:
         """Start idle."""
-        self._calls: dict[str, int] = {}
         self._retries: dict[str, int] = {}
 
-    def begin(self, group: str) -> None:
-        """A call starts."""
-        self._calls[group] = self._calls.get(group, 0) + 1
-
-    def end(self, group: str, retries: int) -> None:
-        """A call that held so many retries is over."""
-        self._calls[group] -= 1
-        if not self._calls[group]:
-            del self._calls[group]
-        if retries:
-            self._retries[group] -= retries
-            if not self._retries[group]:
-                del self._retries[group]
-
-    def take(self, group: str) -> bool:
-        """Take one retry, if the budget has one."""
+    def take(self, group: str, in_flight: int) -> bool:
+        """Take one retry, if the attempts in flight allow it."""
         taken = self._retries.get(group, 0)
-        if taken >= max(LEAST_RETRIES, RETRY_SHARE * self._calls.get(group, 0)):
+        if taken >= max(LEAST_RETRIES, RETRY_SHARE * in_flight):
             return False
         self._retries[group] = taken + 1
         return True
+
+    def give_back(self, group: str, retries: int) -> None:
+        """A call that took so many retries is over."""
+        left = self._retries[group] - retries
+        if left:
+            self._retries[group] = left
+        else:
+            del self._retries[group]
 
 
 class AttemptLog:
@@ -142,37 +135,38 @@ class AttemptLoop:
             log: takes a record of every attempt.
             perform: makes one attempt.
         """
-        group = plan.group
-        self._budget.begin(group)
+        target, release = self._next(plan, None)
+        deadline = self._clock() + plan.seconds(target)
         retries = 0
-        failed: AttemptFailed | None = None
-        deadline = 0.0
         try:
             while True:
-                target, release = self._next(plan, failed)
-                if failed is None:
-                    deadline = self._clock() + plan.seconds(target)
                 try:
-                    return await self._attempt(
-                        target, log, perform, deadline - self._clock()
-                    )
+                    return await self._attempt(target, log, perform, deadline)
                 except AttemptFailed as error:
                     failed = error
                 finally:
-                    release()
+                    if release is not None:
+                        release()
                 self._exclude(plan, target, failed)
                 if not self._may_retry(log, failed, deadline):
                     raise failed.error
-                if not self._budget.take(group):
+                target, release = self._next(plan, failed)
+                if not self._budget.take(plan.group, target.tier.total):
+                    if release is not None:
+                        release()
                     raise failed.error
                 retries += 1
         finally:
-            self._budget.end(group, retries)
+            if retries:
+                self._budget.give_back(plan.group, retries)
 
     def _next(
         self, plan: Plan, failed: AttemptFailed | None
-    ) -> tuple[Target, Callable[[], None]]:
-        """Choose a target and take a place on it; raises PosthouseError."""
+    ) -> tuple[Target, Callable[[], None] | None]:
+        """Choose a target and take a place on it; raises PosthouseError.
+
+        Gives how to release the place; None where the channel has no limits.
+        """
         full = False
         while True:
             target = plan.next(self._clock())
@@ -180,24 +174,28 @@ class AttemptLoop:
                 if failed is not None:
                     raise failed.error
                 raise _unavailable(plan.blocked, full=full)
+            channel = target.member.channel
+            if not channel.limited:
+                return target, None
             release = self._admit(target)
             if release is not None:
                 return target, release
             full = True
-            plan.exclude_channel(target.member.channel.name)
+            plan.exclude_channel(channel.name)
 
     async def _attempt(
-        self, target: Target, log: AttemptLog, perform: Perform[T], seconds: float
+        self, target: Target, log: AttemptLog, perform: Perform[T], deadline: float
     ) -> T:
         """Make one attempt and tell health, load and log what came of it."""
-        channel = target.member.channel.name
-        trial = self._health.begin(channel)
+        channel = target.member.channel
+        health = self._health
+        trial = health.begin(channel.name)
         target.begin()
         began = self._clock()
         verdict = Verdict.NEUTRAL
         rest = None
         try:
-            result = await perform(target, seconds)
+            result = await perform(target, deadline - began)
         except AttemptFailed as failed:
             verdict, rest = verdict_of(failed), failed.rest
             log.add(target, began, _outcome(failed), failed)
@@ -211,11 +209,11 @@ class AttemptLoop:
             return result
         finally:
             target.end()
-            if target.member.channel.sandbox:
+            if channel.sandbox:
                 # Its faults are asked for; they say nothing to other callers.
                 verdict = Verdict.NEUTRAL
-            self._health.end(
-                channel,
+            health.end(
+                channel.name,
                 target.member.credential,
                 verdict,
                 self._clock(),

@@ -8,6 +8,7 @@ that stand in for the first come after its last tier.
 
 from collections.abc import Iterable, Iterator
 from math import ceil
+from typing import Any
 
 from msgspec import Struct
 
@@ -17,6 +18,8 @@ from posthouse.routing.table import Member, ModelRoutes, Tier
 
 LOAD_FACTOR = 1.25
 """A target takes at most this multiple of its share of a tier's load."""
+
+_NONE: frozenset[Any] = frozenset()
 
 
 class Target(Struct, frozen=True, gc=False):
@@ -77,8 +80,8 @@ class Plan:
         self._affinity = affinity
         self._point: int | None = None
         self._health = health
-        self._channels: set[str] = set()
-        self._members: set[tuple[str, int]] = set()
+        self._channels: frozenset[str] = _NONE
+        self._members: frozenset[tuple[str, int]] = _NONE
         self.blocked: list[Blocked] = []
         """Why targets were passed over at the last call of next()."""
 
@@ -89,15 +92,16 @@ class Plan:
 
     def exclude_channel(self, name: str) -> None:
         """Try a channel no more in this call."""
-        self._channels.add(name)
+        self._channels |= {name}
 
     def exclude_credential(self, channel: str, credential: int) -> None:
         """Try one credential of a channel no more in this call."""
-        self._members.add((channel, credential))
+        self._members |= {(channel, credential)}
 
     def next(self, now: float) -> Target | None:
         """The best target that is left at `now`; None if there is none."""
-        self.blocked = []
+        if self.blocked:
+            self.blocked = []
         for routes in self._routes:
             for tier in routes.tiers:
                 target = self._choose(routes, tier, now)
@@ -106,6 +110,11 @@ class Plan:
         return None
 
     def _choose(self, routes: ModelRoutes, tier: Tier, now: float) -> Target | None:
+        if len(tier.members) == 1:
+            # There is nothing to choose, and no share to exceed.
+            for index in self._usable(tier, now):
+                return Target(routes, tier, index, routes.member(tier, index))
+            return None
         overloaded: int | None = None
         for index in self._usable(tier, now):
             bound = ceil(LOAD_FACTOR * (tier.total + 1) * tier.shares[index])

@@ -18,7 +18,7 @@ from posthouse.model.catalog import ProviderRow
 from posthouse.model.exchange import Timeouts
 from posthouse.model.patterns import is_pattern, matches, specificity
 from posthouse.routing.ring import Ring
-from posthouse.settings.file import ChannelSpec, ModelEntry
+from posthouse.settings.file import ChannelLimits, ChannelSpec, ModelEntry
 
 REMEMBERED_NAMES = 4096
 """Wildcard resolutions kept; a stranger's names cannot fill the memory."""
@@ -46,6 +46,8 @@ class Channel(Struct, frozen=True):
     stream_total: float
     """Seconds that a stream may last; whole replies keep `timeouts.total`."""
     sandbox: bool
+    limited: bool
+    """Whether it has limits of its own."""
 
     @override
     def __repr__(self) -> str:
@@ -311,4 +313,5 @@ def make_channel(
         ),
         stream_total=own.total or default.stream_total,
         sandbox=parts.scheme == SANDBOX_SCHEME,
+        limited=spec.limits != ChannelLimits(),
     )
