@@ -417,6 +417,7 @@ def test_an_error_in_the_stream_is_raised(
         data({"code": 0, "message": "Success", "sid": "x"}),
         data({"object": "chat.completion.chunk", "choices": []}),
         b"event: message\ndata: {}\n\n",
+        b'data: {"choices":[],"x":' + b"9" * 5000 + b"}\n\n",
     ],
 )
 def test_what_only_looks_like_an_error_passes(frame: bytes) -> None:

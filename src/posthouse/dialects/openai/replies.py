@@ -47,6 +47,15 @@ def array_of(value: Raw | UnsetType, body: bytes) -> Raw:
     raise _unlike(body)
 
 
+def objects_in(array: Raw) -> list[dict[str, Any]]:
+    """Read the objects of an array as leniently as can be."""
+    try:
+        values = json.decode_leniently(bytes(array))
+    except MalformedJSON:
+        return []
+    return [value for value in values if isinstance(value, dict)]
+
+
 def _unlike(body: bytes) -> UpstreamFault:
     """What is wrong with a reply that is not what was asked for."""
     try:

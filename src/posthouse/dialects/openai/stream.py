@@ -118,9 +118,7 @@ class OpenAIStreamTap(StreamTap):
                 return TappedFrame(raw, terminal=True)
             chunk = self._decode_oddity(data)
         if chunk is None:
-            # What is no object at all is nothing of an answer, whatever it is.
-            content = data.lstrip().startswith(b"{")
-            return TappedFrame(self._renamed(raw, data), content)
+            return TappedFrame(self._renamed(raw, data), content=True)
         choices = chunk.choices
         if chunk.error or not (choices or chunk.usage):
             _refuse_error(raw, data)
@@ -218,7 +216,11 @@ class OpenAIStreamTap(StreamTap):
 
 def _refuse_error(raw: bytes, data: bytes) -> None:
     """Raise UpstreamFault if a frame tells of an error."""
-    value = json.decode_leniently(data)
+    try:
+        value = json.decode_leniently(data)
+    except MalformedJSON:
+        # The decoder skipped something that a parser has to read.
+        return
     fault = fault_in(value, told=event_name(raw) == b"error")
     if fault is not None:
         raise fault

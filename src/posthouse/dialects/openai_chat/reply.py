@@ -1,38 +1,19 @@
 """A whole chat reply, read along."""
 
 from functools import partial
-from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from posthouse.dialects.base import ParsedReply
 from posthouse.dialects.openai.replies import (
     array_of,
+    objects_in,
     parse_reply_head,
     produced_text,
     reported_usage,
     tier_of,
     with_model,
 )
-from posthouse.errors import UpstreamBadResponse
-from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
-
-
-class _Message(Struct, gc=False):
-    content: Any = None
-    refusal: Any = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    tool_calls: Any = None
-    function_call: Any = None
-
-
-class _Choice(Struct, gc=False):
-    message: _Message | None = None
-
-
-_choices = json.decoder(list[_Choice])
 
 
 def parse_reply(body: bytes, public_model: str | None) -> ParsedReply:
@@ -48,22 +29,17 @@ def parse_reply(body: bytes, public_model: str | None) -> ParsedReply:
     )
 
 
+_PRODUCED = ("content", "refusal", "tool_calls", "function_call")
+
+
 def _output_text(choices: Raw) -> str:
-    """Everything that the model produced, tool calls included."""
-    try:
-        found = json.decode_with(_choices, choices)
-    except MalformedJSON:
-        raise UpstreamBadResponse from None
-    return "\n".join(
-        produced_text(
-            (
-                message.reasoning_content or message.reasoning,
-                message.content,
-                message.refusal,
-                message.tool_calls,
-                message.function_call,
-            )
-        )
-        for choice in found
-        if (message := choice.message) is not None
-    )
+    """Everything that the model produced, tool calls included; raises nothing."""
+    texts = []
+    for choice in objects_in(choices):
+        message = choice.get("message")
+        if isinstance(message, dict):
+            # Two names for the same thoughts; some servers send both.
+            thoughts = message.get("reasoning_content") or message.get("reasoning")
+            others = [message.get(name) for name in _PRODUCED]
+            texts.append(produced_text([thoughts, *others]))
+    return "\n".join(texts)

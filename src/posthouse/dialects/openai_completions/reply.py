@@ -1,29 +1,18 @@
 """A whole completion reply, read along."""
 
 from functools import partial
-from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from posthouse.dialects.base import ParsedReply
 from posthouse.dialects.openai.replies import (
     array_of,
+    objects_in,
     parse_reply_head,
-    produced_text,
     reported_usage,
     tier_of,
     with_model,
 )
-from posthouse.errors import UpstreamBadResponse
-from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
-
-
-class _Choice(Struct, gc=False):
-    text: Any = None
-
-
-_choices = json.decoder(list[_Choice])
 
 
 def parse_reply(body: bytes, public_model: str | None) -> ParsedReply:
@@ -40,8 +29,6 @@ def parse_reply(body: bytes, public_model: str | None) -> ParsedReply:
 
 
 def _output_text(choices: Raw) -> str:
-    try:
-        found = json.decode_with(_choices, choices)
-    except MalformedJSON:
-        raise UpstreamBadResponse from None
-    return "\n".join(produced_text((choice.text,)) for choice in found)
+    """Everything that the model produced; raises nothing."""
+    texts = [choice.get("text") for choice in objects_in(choices)]
+    return "\n".join(text for text in texts if isinstance(text, str))
