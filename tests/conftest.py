@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tests.support.guard import Guarded
     from tests.support.posthouse import Posthouse
 
 StartPosthouse = Callable[..., "Posthouse"]
@@ -33,3 +34,12 @@ def start_posthouse(
             )
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def guarded(start_posthouse: StartPosthouse) -> "Iterator[Guarded]":
+    """A Posthouse for bad input, which at the end holds no more memory than before."""
+    from tests.support.guard import guarding
+
+    with guarding(start_posthouse) as guarded:
+        yield guarded

@@ -14,9 +14,10 @@ from tests.fakes.upstream import FakeUpstream
 class ThreadedFake:
     """A fake provider whose behaviour a test sets by the model's name."""
 
-    def __init__(self) -> None:
+    def __init__(self, otherwise: Behave = openai.answer) -> None:
         """Answer every model as a provider would, until told otherwise."""
         self._behaviours: dict[str, Behave] = {}
+        self._otherwise = otherwise
         self._fake = FakeUpstream(self._behave)
         self._started = threading.Event()
         self._stop: asyncio.Event | None = None
@@ -49,6 +50,11 @@ class ThreadedFake:
         else:
             self._behaviours[model] = behaviour
 
+    @property
+    def everything(self) -> list[Served]:
+        """What was served at all, in the order of arrival."""
+        return self._fake.served
+
     def served(self, model: str) -> list[Served]:
         """What was served for a model, in the order of arrival."""
         return [
@@ -56,7 +62,7 @@ class ThreadedFake:
         ]
 
     def _behave(self, request: Request) -> Behaviour:
-        behave = self._behaviours.get(model_of(request), openai.answer)
+        behave = self._behaviours.get(model_of(request), self._otherwise)
         return behave(request)
 
     async def _serve(self) -> None:
