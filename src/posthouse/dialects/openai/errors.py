@@ -115,7 +115,7 @@ def parse_error(status: int, body: bytes) -> UpstreamFault:
         return UpstreamBadResponse()
     error = _read_error(body)
     kind = error.kind()
-    if kind in (401, 403) or (kind == 503 and status == 429):
+    if kind in (401, 403) or (kind in (429, 503) and status < 500):
         status = kind
     return _judge(status, error)
 

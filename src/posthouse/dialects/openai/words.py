@@ -27,7 +27,7 @@ _PRIVATE = re.compile(
     r"|(?<![\w.-])(?:[a-z0-9-]{1,63}\.){1,8}"
     r"(?:ai|cloud|cn|com|dev|internal|io|lan|local|net|org)(?![\w-])"
     r"(?::\d+)?(?:/[^\s\"'<>)]*)?"
-    r"|(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])(?::\d+)?",
+    r"|(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\w)(?::\d+)?",
     re.IGNORECASE,
 )
 _TOKEN = re.compile(r"[\w.-]{20,}")
