@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from tests.support.guard import Guarded
     from tests.support.posthouse import Posthouse
 
+pytest_plugins = ["tests.faults.summary"]
+
 StartPosthouse = Callable[..., "Posthouse"]
 
 

@@ -20,7 +20,7 @@ from posthouse.storage.ledger_queries import LedgerLine
 PRICES = {"input": 2000, "cached_input": 500, "output": 8000}
 COSTS = {"input": 1000, "cached_input": 250, "output": 4000}
 """Nano-dollars a token, as `station.KEYS` and the cells' channels have them."""
-SLOWEST = 0.3 + 1.0
+SLOWEST = 0.2 + 1.0
 """Seconds that a call may take: its longest limit, and one for a busy machine."""
 FAULTS_HIDDEN = (b"the provider says", b"<!doctype", b"sk-provider", b"Traceback")
 
