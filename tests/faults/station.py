@@ -16,6 +16,7 @@ import structlog
 from tests.faults.wire import Fields, Peer, Reply, request_bytes
 
 from posthouse.app import Application, run_options
+from posthouse.billing.tokenizer import count_tokens
 from posthouse.cli.installation import Installation, open_installation
 from posthouse.model.call import CallRecord
 from posthouse.routing.health import ChannelHealth
@@ -50,6 +51,8 @@ output = "8"
 
 def play(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a test on the loop that the server is meant for."""
+    # The first count in a process reads the tokenizer's ranks for a second.
+    count_tokens("warm")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(work())
 
