@@ -4,12 +4,14 @@ Every handler authenticates before it reads a byte of the body, and raises what
 goes wrong; the dispatcher renders it in OpenAI's shape.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from posthouse.access.authenticator import Authenticator
 from posthouse.access.limits import Limits
 from posthouse.access.models import allows
 from posthouse.access.principal import Principal
+from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.dialects.openai.errors import render_error
 from posthouse.errors import ModelNotFound, PosthouseError, RateLimited
 from posthouse.relay.call import Incoming
@@ -24,6 +26,8 @@ from posthouse.wire import json
 FORWARDED = (b"openai-beta",)
 """The only headers of a caller that a provider sees."""
 
+_LARGE_BODY = 256 * 1024
+"""Bytes from which a body is judged in a thread, so that nobody waits for it."""
 _JSON = (b"content-type", b"application/json")
 _OPERATIONS = {
     "/v1/chat/completions": "openai_chat",
@@ -86,7 +90,7 @@ class OpenAIRoutes:
                 id=request.request_id,
                 principal=principal,
                 dialect=dialect,
-                request=dialect.parse_request(body),
+                request=await _parsed(dialect, body),
                 session=request.header(b"x-session-id"),
                 forwarded=_forwarded(request.header),
             )
@@ -124,6 +128,13 @@ class OpenAIRoutes:
             )
         body = json.encode(_model(name, owner))
         await request.client.respond(200, [_JSON], body)
+
+
+async def _parsed(dialect: Dialect, body: bytes) -> ParsedRequest:
+    """Judge a body; raises InvalidRequest."""
+    if len(body) < _LARGE_BODY:
+        return dialect.parse_request(body)
+    return await asyncio.to_thread(dialect.parse_request, body)
 
 
 def _forwarded(

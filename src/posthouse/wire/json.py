@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw
 
+from posthouse.wire.json_shape import BadShape, check_shape
+
 T = TypeVar("T")
 Decoder = msgspec.json.Decoder
 
@@ -55,8 +57,13 @@ def decode_envelope(data: bytes) -> Envelope:
 
     Duplicate names collapse to the last value, which is the one that every
     later judgement and the re-encoded body then share. Raises MalformedJSON,
-    also when the text is not UTF-8 anywhere inside.
+    also when the text is not UTF-8 anywhere inside, or deeper or fuller than
+    `json_shape` allows.
     """
+    try:
+        check_shape(data)
+    except BadShape as error:
+        raise MalformedJSON(str(error)) from None
     check_utf8(data)
     return decode_with(_envelope_decoder, data)
 

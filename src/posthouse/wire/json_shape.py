@@ -1,0 +1,78 @@
+"""How deep and how full a JSON text is, told before anything is decoded.
+
+Rules: a tiny value costs a parser a hundred times the bytes it is written in,
+and the parsers behind us each have a depth of their own, below which they
+fail in ways of their own; so both have limits that no honest text meets. The
+text need not be valid: up to its first fault it is counted as a parser reads
+it, and behind that none does. Time is linear, and for an ordinary text it is
+that of two searches for a byte; a large one is read in steps, between which
+other threads may run.
+"""
+
+DEPTH_LIMIT = 128
+"""What the strictest of the common parsers take."""
+VALUES_LIMIT = 320_000
+"""Values in one text; a list or an object counts as two. The largest request
+of a common API is one of 300,000 tokens given as numbers."""
+
+_SMALL = VALUES_LIMIT
+"""Bytes in which so many values cannot stand without many brackets."""
+_STEP = 256 * 1024
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b'"[]{},'))
+_ALIKE = bytes.maketrans(b"{}", b"[]")
+
+
+class BadShape(ValueError):
+    """The text is too deep or too full; str() says which."""
+
+
+def check_shape(data: bytes) -> None:
+    """Raise BadShape for a text beyond DEPTH_LIMIT or VALUES_LIMIT."""
+    if len(data) <= _SMALL:
+        if data.count(b"[") + data.count(b"{") > DEPTH_LIMIT:
+            _look_closely(data)
+    elif _may_be_full(data):
+        _look_closely(data)
+
+
+def _may_be_full(data: bytes) -> bool:
+    """Whether there are enough brackets or commas, inside of strings or not."""
+    opened = commas = 0
+    for at in range(0, len(data), _STEP):
+        end = at + _STEP
+        opened += data.count(b"[", at, end) + data.count(b"{", at, end)
+        commas += data.count(b",", at, end)
+        if opened > DEPTH_LIMIT or commas + 2 * opened > VALUES_LIMIT:
+            return True
+    return False
+
+
+def _look_closely(data: bytes) -> None:
+    """Count what stands outside of strings."""
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    values = 0
+    inside = 0
+    brackets = []
+    for at in range(0, len(data), _STEP):
+        pieces = data[at : at + _STEP].translate(None, _NOT_STRUCTURE).split(b'"')
+        outside = b"".join(pieces[inside::2])
+        inside ^= (len(pieces) - 1) & 1
+        found = outside.translate(_ALIKE, b",")
+        values += len(outside) - len(found) + 2 * found.count(b"[")
+        if values > VALUES_LIMIT:
+            raise BadShape("the JSON holds too many values")
+        brackets.append(found)
+    if _is_deep(b"".join(brackets)):
+        raise BadShape("the JSON is nested too deeply")
+
+
+def _is_deep(brackets: bytes) -> bool:
+    """Whether square brackets, of which some may never close, go too deep."""
+    for _ in range(DEPTH_LIMIT):
+        # The innermost pairs go; what is left is one level less deep.
+        left = brackets.replace(b"[]", b"")
+        if left == brackets:
+            return left.count(b"[") > DEPTH_LIMIT
+        brackets = left
+    return bool(brackets)
