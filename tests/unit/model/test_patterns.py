@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from posthouse.model.patterns import is_pattern, matches, specificity
@@ -12,7 +12,10 @@ from posthouse.model.patterns import is_pattern, matches, specificity
 texts = st.text("ab.", max_size=6)
 
 
-@given(st.text("ab.*", max_size=8), texts)
+@given(st.text("ab.*", max_size=8) | st.text("a*", max_size=4), texts)
+@example("a*a", "a")
+@example("ab*ba", "aba")
+@example("*a*a*", "a")
 def test_a_star_is_any_run_of_characters(pattern: str, name: str) -> None:
     """The same as a regular expression in which all else is literal."""
     literal = "(?s:.*)".join(re.escape(part) for part in pattern.split("*"))
