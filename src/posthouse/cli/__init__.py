@@ -1,45 +1,85 @@
 """The command line: `posthouse COMMAND`. One module per group of commands.
 
 Exit codes: 0 done; 1 the thing asked for failed; 2 the configuration or the
-command line is at fault.
+command line is at fault; 130 interrupted. What goes wrong is told in one line
+on standard error. A command's module is imported when it is run, not before:
+`--help` and `--version` must come at once.
 """
 
+import os
 import sys
+from typing import Any, Final
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
 from posthouse import __version__
-from posthouse.settings.failure import ConfigurationError
+
+COMMANDS: Final = {
+    "serve": ("serve:serve", "Serve calls until SIGTERM."),
+    "demo": ("demo:demo", "Show a chat through the relay, and what it cost."),
+    "init": ("maintenance:init", "Set up a data folder, a first key, the sandbox."),
+    "key": ("keys:app", "Keys of applications: create, list, revoke, credit."),
+    "channel": ("channels:app", "Accounts at providers: add, list, test."),
+    "calls": ("books:calls", "List calls, the latest first."),
+    "ledger": ("books:ledger", "List ledger lines, the newest first."),
+    "audit": ("books:audit", "Check the books: ten invariants of the money."),
+    "migrate": ("maintenance:migrate", "Bring the database's schema up to date."),
+    "doctor": ("doctor:doctor", "Look at all that a healthy installation needs."),
+}
+"""Each command, where it is, and its line in the help."""
+
+INTERRUPTED = 130
 
 
 def make_app() -> App:
-    """Put the commands together."""
-    from posthouse.cli import books, channels, demo, keys, maintenance, serve  # noqa: PLC0415 - each command imports what it needs, not all of it
-
+    """Put the commands together; none of their modules is imported yet."""
     app = App(
         name="posthouse",
         help="A self-hosted AI API relay: one key and one base URL.",
         version=__version__,
+        help_formatter="default" if sys.stdout.isatty() else "plain",
     )
-    app.command(serve.serve)
-    app.command(demo.demo)
-    app.command(keys.app)
-    app.command(channels.app)
-    app.command(books.calls)
-    app.command(books.ledger)
-    app.command(books.audit)
-    app.command(maintenance.init)
-    app.command(maintenance.migrate)
-    app.command(maintenance.doctor)
+    for name, (place, summary) in COMMANDS.items():
+        app.command(f"{__name__}.{place}", name=name, help=summary)
     return app
 
 
-def main() -> None:
-    """Run the command line."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: without the program's name; those of the process by default.
+    """
+    sys.exit(_run(make_app(), arguments))
+
+
+def _run(app: App, arguments: list[str] | None) -> Any:
+    """Run a command; give what `sys.exit` takes."""
     try:
-        make_app()()
-    except ConfigurationError as error:
-        sys.stderr.write(f"posthouse: {error}\n")
-        sys.exit(2)
+        app(
+            arguments,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.exit(130)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain when
+        # it flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except CycloptsError as error:
+        chain = " ".join(("posthouse", *(error.command_chain or ())))
+        sys.stderr.write(f"posthouse: {error}\nTry `{chain} --help`.\n")
+        return 2
+    except Exception as error:
+        from posthouse.cli.failures import explain  # noqa: PLC0415 - it knows storage, which takes its time
+
+        failure = explain(error)
+        if failure is None:
+            raise
+        sys.stderr.write(f"posthouse: {failure.message}\n")
+        return failure.code
+    return 0

@@ -1,43 +1,90 @@
 """`posthouse key`: the keys of applications."""
 
+import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from secrets import token_hex
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
-from posthouse.cli.installation import open_installation
+from posthouse.cli.installation import open_books, open_installation
 from posthouse.cli.options import AsJSON, Data, run
-from posthouse.cli.output import print_json, print_line, print_note, print_table
+from posthouse.cli.output import (
+    Column,
+    iso_time,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+)
 from posthouse.model.money import format_usd, parse_usd
 from posthouse.settings.environment import load_settings
 from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.file import KeySpec
-from posthouse.storage.keys import KeyDesk, KeyRow, find_key, list_keys
-from posthouse.storage.ledger_accounts import credit_account, open_account
+from posthouse.storage.keys import (
+    DEFAULT_ACCOUNT,
+    CreatedKey,
+    KeyDesk,
+    KeyRow,
+    find_key,
+    list_keys,
+)
+from posthouse.storage.ledger_accounts import (
+    ReferenceTaken,
+    credit_account,
+    open_account,
+)
+from posthouse.storage.ledger_queries import Balance
 from posthouse.storage.ownership import Refused
 
 app = App(name="key", help="Keys of applications: create, list, revoke, credit.")
+
+COLUMNS: Final = (
+    Column("name"),
+    Column("hint", 5),
+    Column("state"),
+    Column("remaining_usd", right=True),
+    Column("spent_usd", right=True),
+    Column("rpm", 3, right=True),
+    Column("tpm", 3, right=True),
+    Column("concurrency", 3, right=True),
+    Column("models", 4),
+    Column("ips", 6),
+    Column("expires", 6),
+    Column("sandbox", 6),
+    Column("owner", 7),
+)
 
 
 @dataclass(frozen=True)
 class NewKey:
     """What a new key may do; by default everything."""
 
-    balance: Annotated[str | None, Parameter(help="Opening credit in USD.")] = None
-    model: Annotated[tuple[str, ...], Parameter(help="Allowed model.")] = ()
+    balance: Annotated[
+        str | None,
+        Parameter(help="Opening credit in USD; without one, the default account pays."),
+    ] = None
+    model: Annotated[
+        tuple[str, ...], Parameter(help="Allowed model, * for any run; repeatable.")
+    ] = ()
     rpm: Annotated[int | None, Parameter(help="Requests per minute.")] = None
     tpm: Annotated[int | None, Parameter(help="Tokens per minute.")] = None
     concurrency: Annotated[int | None, Parameter(help="Calls at a time.")] = None
-    ip: Annotated[tuple[str, ...], Parameter(help="Allowed network.")] = ()
-    expires: Annotated[datetime | None, Parameter(help="When it ends.")] = None
-    sandbox: Annotated[bool, Parameter(help="Reaches only the sandbox.")] = False
+    ip: Annotated[tuple[str, ...], Parameter(help="Allowed network; repeatable.")] = ()
+    expires: Annotated[
+        datetime | None, Parameter(help="When it ends; UTC unless it says otherwise.")
+    ] = None
+    sandbox: Annotated[
+        bool,
+        Parameter(negative="", help="Reaches only the sandbox, and costs nothing."),
+    ] = False
 
 
 @app.command
 def create(
     name: str,
+    /,
     *,
     options: Annotated[NewKey, Parameter(name="*")] = NewKey(),
     data: Data = None,
@@ -45,8 +92,11 @@ def create(
 ) -> None:
     """Make a key and print it; it is shown this once.
 
-    Without a balance the key draws on the default account.
+    Running servers take it at once.
     """
+    expires = options.expires
+    if expires is not None and expires.tzinfo is None:
+        expires = expires.replace(tzinfo=UTC)
     spec = KeySpec(
         name=name,
         balance_usd=options.balance,
@@ -55,125 +105,179 @@ def create(
         tpm=options.tpm,
         concurrency=options.concurrency,
         ips=options.ip,
-        expires=options.expires.astimezone() if options.expires else None,
+        expires=expires,
         sandbox=options.sandbox,
     )
 
-    async def work() -> None:
+    async def work() -> CreatedKey:
         async with open_installation(load_settings(data=data)) as installation:
             desk = KeyDesk(installation.pepper, open_account)
             try:
                 async with installation.database.write() as connection:
-                    made = await desk.create(connection, spec)
-            except Refused as refusal:
+                    return await desk.create(connection, spec)
+            except (Refused, ValueError) as refusal:
                 raise ConfigurationError("key", None, str(refusal)) from None
-            if as_json:
-                print_json({"id": made.id, "name": made.name, "key": made.key})
-            else:
-                print_note("This key is shown once; keep it.")
-                print_line(made.key)
 
-    run(work())
+    made = run(work())
+    if as_json:
+        print_json({"id": made.id, "name": made.name, "key": made.key})
+    else:
+        print_note("This key is shown once; keep it.")
+        print_line(made.key)
 
 
 @app.command(name="list")
 def list_(*, data: Data = None, as_json: AsJSON = False) -> None:
-    """List keys with what they may spend."""
+    """List keys: their limits, what they have spent, what remains."""
 
-    async def work() -> None:
-        async with open_installation(load_settings(data=data)) as installation:
-            async with installation.database.read() as connection:
+    async def work() -> list[dict[str, Any]]:
+        async with open_books(load_settings(data=data)) as books:
+            async with books.database.read() as connection:
                 rows = await list_keys(connection)
             balances = {
-                balance.account_id: balance
-                for balance in await installation.ledger.balances()
+                balance.account_id: balance for balance in await books.ledger.balances()
             }
-        found = []
-        for row in rows:
-            balance = balances.get(row.account_id)
-            unlimited = balance is None or balance.credit_line is None
-            found.append(
-                {
-                    "name": row.name,
-                    "hint": row.hint,
-                    "state": _state(row),
-                    "owner": row.owner,
-                    "balance_usd": None
-                    if unlimited or balance is None
-                    else format_usd(balance.shown),
-                }
-            )
-        if as_json:
-            print_json(found)
-        else:
-            columns = ("name", "hint", "state", "owner", "balance_usd")
-            cells = [[entry[column] for column in columns] for entry in found]
-            print_table(columns, cells, empty="There are no keys yet.")
+            spent = await books.ledger.spent()
+        return [
+            _describe(row, balances.get(row.account_id), spent.get(row.id, 0))
+            for row in rows
+        ]
 
-    run(work())
+    found = run(work())
+    if as_json:
+        print_json(found)
+        return
+    cells = [[_cell(entry[column.name]) for column in COLUMNS] for entry in found]
+    print_table(COLUMNS, cells, empty="There are no keys yet.")
+
+
+def _describe(row: KeyRow, balance: Balance | None, spent: int) -> dict[str, Any]:
+    """Write a key for scripts; what has no limit is null."""
+    rights = row.permissions
+    limited = balance is not None and balance.credit_line is not None
+    return {
+        "name": row.name,
+        "id": row.id,
+        "hint": row.hint,
+        "state": _state(row),
+        "owner": row.owner,
+        "account": row.account_id,
+        "balance_usd": format_usd(balance.shown) if limited and balance else None,
+        "remaining_usd": format_usd(balance.shown + (balance.credit_line or 0))
+        if limited and balance
+        else None,
+        "spent_usd": format_usd(spent),
+        "models": rights.models,
+        "rpm": rights.rpm,
+        "tpm": rights.tpm,
+        "concurrency": rights.concurrency,
+        "ips": rights.networks,
+        "expires": iso_time(rights.expires_at and rights.expires_at * 1000),
+        "sandbox": rights.sandbox,
+        "created": iso_time(row.created_ms),
+    }
+
+
+def _cell(value: Any) -> str | int | None:
+    """Write a value of `_describe` for a table."""
+    if isinstance(value, bool):
+        return "yes" if value else None
+    if isinstance(value, tuple):
+        return " ".join(value) or None
+    found: str | int | None = value
+    return found
 
 
 def _state(row: KeyRow) -> str:
     if row.revoked_ms is not None:
         return "revoked"
+    expires_at = row.permissions.expires_at
+    if expires_at is not None and expires_at <= time.time():
+        return "expired"
     return "enabled" if row.enabled else "disabled"
 
 
 @app.command
-def revoke(name: str, *, data: Data = None) -> None:
+def revoke(name: str, /, *, data: Data = None) -> None:
     """End a key for ever; running servers know within two seconds."""
+    settings = load_settings(data=data)
 
     async def work() -> None:
-        async with open_installation(load_settings(data=data)) as installation:
+        async with open_installation(settings, make=False) as installation:
             desk = KeyDesk(installation.pepper, open_account)
             try:
                 async with installation.database.write() as connection:
                     await desk.revoke(connection, name)
             except Refused as refusal:
                 raise ConfigurationError("key", None, str(refusal)) from None
-        print_note(f"The key {name} is revoked.")
 
     run(work())
+    print_note(f"The key {name} is revoked.")
 
 
 @app.command
 def credit(
     name: str,
     usd: str,
+    /,
     *,
     id: Annotated[  # noqa: A002 - the option's name
-        str | None, Parameter(help="Posts at most once under this id.")
+        str | None,
+        Parameter(help="Names the credit: it is posted once, however often asked."),
     ] = None,
     data: Data = None,
+    as_json: AsJSON = False,
 ) -> None:
-    """Add money to a key that has a balance of its own.
+    """Add money to a key that has a balance of its own; print what it has now.
 
     Args:
         name: The key.
         usd: A decimal number of US dollars.
         id: Names the credit, so that repeating the command is safe.
         data: Data folder; default ./data.
+        as_json: Print JSON.
     """
     try:
         amount = parse_usd(usd)
     except ValueError as error:
         raise ConfigurationError("credit", None, str(error)) from None
+    credit_id = id or token_hex(8)
+    settings = load_settings(data=data)
 
-    async def work() -> None:
-        async with open_installation(load_settings(data=data)) as installation:
+    async def work() -> tuple[bool, Balance]:
+        async with open_installation(settings, make=False) as installation:
             async with installation.database.write() as connection:
                 row = await find_key(connection, name)
-                if row is None:
-                    raise ConfigurationError("key", None, f"there is no key {name!r}")
+                _check_account(name, row)
+                account = row.account_id if row else ""
                 try:
                     posted = await credit_account(
-                        connection, row.account_id, amount, id or token_hex(8)
+                        connection, account, amount, credit_id
                     )
+                except ReferenceTaken:
+                    reason = f"{credit_id!r} named another credit before"
+                    raise ConfigurationError("credit", None, reason) from None
                 except (ValueError, LookupError) as error:
                     raise ConfigurationError("credit", None, str(error)) from None
-            balances = await installation.ledger.balances(row.account_id)
-        if not posted:
-            print_note("This credit was posted before; nothing was added.")
-        print_line(f"{name}\t{format_usd(balances[0].shown)}")
+            found = await installation.ledger.balances(account)
+            return posted, found[0]
 
-    run(work())
+    posted, balance = run(work())
+    shown = format_usd(balance.shown)
+    if as_json:
+        print_json(
+            {"name": name, "id": credit_id, "posted": posted, "balance_usd": shown}
+        )
+        return
+    if not posted:
+        print_note("This credit was posted before; nothing was added.")
+    print_line(f"{name}\t{shown}")
+
+
+def _check_account(name: str, row: KeyRow | None) -> None:
+    """Raise ConfigurationError when a key has no balance that could be credited."""
+    if row is None:
+        raise ConfigurationError("key", None, f"there is no key {name!r}")
+    if row.account_id == DEFAULT_ACCOUNT:
+        reason = f"{name!r} has no balance of its own: the default account pays for it"
+        raise ConfigurationError("credit", None, reason)

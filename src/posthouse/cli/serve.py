@@ -1,18 +1,22 @@
 """`posthouse serve`: the relay itself."""
 
 import asyncio
-import sys
-from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from posthouse.app import Application, run_options
+from posthouse.cli.failures import CommandFailed, explain
 from posthouse.cli.installation import Installation, open_installation
 from posthouse.cli.options import Config, Data
 from posthouse.observe import logs
+from posthouse.server.address import TrustedProxies
+from posthouse.server.cors import CORS
+from posthouse.server.dispatch import Dispatcher
 from posthouse.server.run import Server, new_event_loop, run
-from posthouse.server.sockets import StartupError
+from posthouse.server.sockets import StartupError, bind
 from posthouse.settings.environment import Settings, load_settings
-from posthouse.settings.failure import ConfigurationError
-from posthouse.settings.loader import load_file
+from posthouse.settings.loader import LoadedFile, load_file
 
 log = logs.logger("posthouse")
 
@@ -20,90 +24,125 @@ log = logs.logger("posthouse")
 def serve(
     *,
     config: Config = None,
-    host: str | None = None,
-    port: int | None = None,
+    host: Annotated[
+        str | None, Parameter(help="Address to listen at; default 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None, Parameter(help="Port; default 3000, 0 takes a free one.")
+    ] = None,
     data: Data = None,
 ) -> None:
     """Serve calls until SIGTERM; SIGHUP reads the configuration file again.
 
-    Args:
-        config: The configuration file; without one the database's objects serve.
-        host: Address to listen at; default 127.0.0.1.
-        port: Port to listen at; default 3000, 0 takes a free one.
-        data: Data folder; default ./data.
+    Without a configuration file the objects in the database serve.
     """
     settings = load_settings(config=config, host=host, port=port, data=data)
-    if settings.config is not None:
-        file = load_file(settings.config)
-        settings = settings.with_file(file.configuration.server)
+    file = None if settings.config is None else load_file(settings.config)
+    own = settings if file is None else settings.with_file(file.configuration.server)
     coloured = {"auto": None, "text": True, "json": False}[settings.log_format]
     logs.configure(settings.log_level, colours=coloured)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
-            runner.run(_serve(settings))
+            _check_address(own)
+            runner.run(_Service(settings, own).run(file))
         except StartupError as error:
-            sys.stderr.write(f"posthouse: {error}\n")
-            sys.exit(1)
+            raise CommandFailed(str(error)) from None
 
 
-async def _serve(settings: Settings) -> None:
-    async with open_installation(settings) as installation:
-        if settings.config is not None:
-            await _apply(installation, settings.config)
-        application = Application(
-            settings,
-            installation.database,
-            box=installation.box,
-            pepper=installation.pepper,
-        )
-        await application.start()
-        try:
-            for warning in application.warnings():
-                log.warning(warning)
-            reloading: set[asyncio.Task[None]] = set()
+def _check_address(settings: Settings) -> None:
+    """Raise StartupError before anything is changed for a server that cannot be."""
+    loopback_only = settings.secret is None
+    for listener in bind(settings.host, settings.port, loopback_only=loopback_only):
+        listener.close()
 
-            def reload() -> None:
-                task = asyncio.ensure_future(_reload(installation))
-                reloading.add(task)
-                task.add_done_callback(reloading.discard)
 
-            await run(
-                application.dispatcher(),
-                host=settings.host,
-                port=settings.port,
-                options=run_options(settings, started=_started, reload=reload),
+class _Service:
+    """One server and the configuration file behind it."""
+
+    def __init__(self, given: Settings, own: Settings) -> None:
+        """Take the settings without the file's [server], and with it."""
+        self._given = given
+        self._own = own
+        self._reloading: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
+        self._installation: Installation
+        self._dispatcher: Dispatcher
+
+    async def run(self, file: LoadedFile | None) -> None:
+        """Serve until told to stop."""
+        settings = self._own
+        async with open_installation(settings) as installation:
+            self._installation = installation
+            if file is not None:
+                await self._apply(file)
+            application = Application(
+                settings,
+                installation.database,
+                box=installation.box,
+                pepper=installation.pepper,
             )
-        finally:
-            await application.close()
+            await application.start()
+            try:
+                for warning in application.warnings():
+                    log.warning(warning)
+                self._dispatcher = application.dispatcher()
+                await run(
+                    self._dispatcher,
+                    host=settings.host,
+                    port=settings.port,
+                    options=run_options(
+                        settings, started=_started, reload=self._begin_reload
+                    ),
+                )
+            finally:
+                await application.close()
+
+    def _begin_reload(self) -> None:
+        """Start what SIGHUP asks for; one after the other."""
+        task = asyncio.ensure_future(self._reload())
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+
+    async def _reload(self) -> None:
+        """Apply the file again; a faulty one is refused and the old one stays."""
+        path = self._given.config
+        if path is None:
+            log.warning("there is no configuration file to read again")
+            return
+        async with self._turn:
+            try:
+                await self._take(await asyncio.to_thread(load_file, path))
+            except Exception as error:
+                failure = explain(error)
+                if failure is None:
+                    raise
+                log.warning("the configuration was refused", reason=failure.message)
+
+    async def _take(self, file: LoadedFile) -> None:
+        """Apply a file to the database and its [server] to this process."""
+        await self._apply(file)
+        new = self._given.with_file(file.configuration.server)
+        self._dispatcher.trust(
+            CORS(new.cors_origins), TrustedProxies(new.trusted_proxies)
+        )
+        if new.durability != self._own.durability:
+            log.warning("durability changes with the next start")
+
+    async def _apply(self, file: LoadedFile) -> None:
+        report = await self._installation.apply(file)
+        log.info(
+            "configuration applied",
+            created=len(report.created),
+            updated=len(report.updated),
+            disabled=len(report.disabled),
+        )
+        for warning in report.warnings:
+            log.warning(warning)
+        for key_file in report.key_files:
+            log.info("a key was made", file=str(key_file))
 
 
 def _started(server: Server) -> None:
     for host, port in server.addresses:
-        log.info("serving", url=f"http://{host}:{port}")
-
-
-async def _reload(installation: Installation) -> None:
-    """Apply the file again; a faulty one is refused and the old one stays."""
-    path = installation.settings.config
-    if path is None:
-        log.warning("there is no configuration file to read again")
-        return
-    try:
-        await _apply(installation, path)
-    except ConfigurationError as error:
-        log.warning("the configuration was refused", reason=str(error))
-
-
-async def _apply(installation: Installation, path: Path) -> None:
-    file = await asyncio.to_thread(load_file, path)
-    report = await installation.apply(file)
-    log.info(
-        "configuration applied",
-        created=len(report.created),
-        updated=len(report.updated),
-        disabled=len(report.disabled),
-    )
-    for warning in report.warnings:
-        log.warning(warning)
-    for key_file in report.key_files:
-        log.info("a key was made", file=str(key_file))
+        shown = f"[{host}]" if ":" in host else host
+        log.info("serving", url=f"http://{shown}:{port}")

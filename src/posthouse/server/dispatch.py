@@ -58,6 +58,11 @@ class Dispatcher:
         self._numbers = count(1)
         self._log = logger("posthouse.server")
 
+    def trust(self, cors: CORS, proxies: TrustedProxies) -> None:
+        """Take other origins and proxies, from the next request on."""
+        self._cors = cors
+        self._proxies = proxies
+
     def render_refusal(self, error: PosthouseError) -> Reply:
         """Render the reply to what was no request."""
         return self._render_error(error, None)

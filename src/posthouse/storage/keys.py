@@ -5,7 +5,7 @@ feed of changes, in its own transaction. Rows are never deleted: the ledger
 names them.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,7 @@ from posthouse.wire import json
 
 DEFAULT_ACCOUNT = "default"
 REMEMBERED_RIGHTS = 1024
+IDS_PER_QUERY = 500
 
 OpenAccount = Callable[[AsyncConnection, str, str, int], Awaitable[bool]]
 """(connection, account id, name, nano-dollars): open an account with no credit
@@ -121,6 +122,20 @@ async def find_key(connection: AsyncConnection, name: str) -> KeyRow | None:
     found = await connection.execute(select(keys).where(keys.c.name == name))
     row = found.mappings().one_or_none()
     return None if row is None else from_row(row)
+
+
+async def key_names(
+    connection: AsyncConnection, ids: Collection[str]
+) -> dict[str, str]:
+    """Give the names of keys by their ids; ids that are no key's are left out."""
+    statement = select(keys.c.id, keys.c.name)
+    found: dict[str, str] = {}
+    wanted = list(ids)
+    for start in range(0, len(wanted), IDS_PER_QUERY):
+        part = wanted[start : start + IDS_PER_QUERY]
+        rows = await connection.execute(statement.where(keys.c.id.in_(part)))
+        found.update((row.id, row.name) for row in rows)
+    return found
 
 
 async def insert_keys(connection: AsyncConnection, rows: Iterable[KeyRow]) -> None:

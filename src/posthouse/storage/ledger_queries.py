@@ -6,7 +6,7 @@ that are still on their way from a journal.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from posthouse.storage.schema import (
 from posthouse.wire import json
 
 PAGE = 50
+NOTHING: Mapping[str, str | None] = {}
 _attempts = json.decoder(list[AttemptRecord])
 _usage = json.decoder(dict[str, int])
 
@@ -130,12 +131,28 @@ class LedgerReader:
         return [_line(row, legs.get(row.id, [])) for row in rows]
 
     async def calls(
-        self, *, key_id: str | None = None, before: int | None = None, limit: int = PAGE
+        self,
+        *,
+        key_id: str | None = None,
+        only: Mapping[str, str | None] = NOTHING,
+        before: int | None = None,
+        limit: int = PAGE,
     ) -> list[StoredCall]:
-        """Ended calls, the latest end first; `before` is the last page's last seq."""
+        """Ended calls, the latest end first.
+
+        Args:
+            key_id: only this key's.
+            only: columns of the record and the value that each must have; None
+                takes all.
+            before: only those with a lower seq (the last page's last).
+            limit: how many at most.
+        """
         query = select(calls).order_by(desc(calls.c.seq)).limit(limit)
         if key_id is not None:
             query = query.where(calls.c.key_id == key_id)
+        for name, value in only.items():
+            if value is not None:
+                query = query.where(calls.c[name] == str(value))
         if before is not None:
             query = query.where(calls.c.seq < before)
         return await self._calls(query)
@@ -149,6 +166,13 @@ class LedgerReader:
         )
         found = await self._calls(query)
         return found[0] if found else None
+
+    async def spent(self) -> dict[str, int]:
+        """What each key has been charged for all its calls, by its id."""
+        query = select(calls.c.key_id, func.sum(calls.c.price).label("spent"))
+        async with self._database.read() as connection:
+            rows = await connection.execute(query.group_by(calls.c.key_id))
+            return {row.key_id: int(row.spent) for row in rows}
 
     async def _calls(self, query: Select[Any]) -> list[StoredCall]:
         async with self._database.read() as connection:
