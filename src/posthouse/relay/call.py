@@ -11,7 +11,7 @@ from posthouse.model.catalog import Price
 from posthouse.model.exchange import UpstreamRequest
 from posthouse.relay.attempt import AttemptLog
 from posthouse.relay.ports import Client
-from posthouse.relay.snapshot import Offer, Snapshot
+from posthouse.relay.snapshot import Offer, Prepared, Snapshot
 from posthouse.relay.watch import ClientWatch
 from posthouse.routing.plan import Target
 
@@ -84,12 +84,15 @@ class Call:
         """What the model that a target serves costs."""
         return self.offers[target.routes.model]
 
+    def prepared(self, target: Target) -> Prepared:
+        """What every call of this operation to a target has in common."""
+        return self.snapshot.prepared(target, self.incoming.request.operation)
+
     def render(self, target: Target, seconds: float) -> UpstreamRequest:
         """Write the request for a target, to be over within so many seconds."""
-        operation = self.incoming.request.operation
-        prepared = self.snapshot.prepared(target, operation)
-        edits = self.snapshot.edits(target, operation)
-        stream = self.incoming.request.stream
+        request = self.incoming.request
+        prepared = self.prepared(target)
+        stream = request.stream
         timeouts = prepared.stream_timeouts if stream else prepared.timeouts
         if self.attempts.records:
             timeouts = structs.replace(timeouts, total=min(timeouts.total, seconds))
@@ -99,7 +102,7 @@ class Call:
             origin=prepared.origin,
             target=prepared.target,
             headers=prepared.headers + forwarded if forwarded else prepared.headers,
-            body=prepared.dialect.render_request(self.incoming.request, edits),
+            body=prepared.dialect.render_request(request, prepared.edits),
             timeouts=timeouts,
             proxy=prepared.proxy,
         )

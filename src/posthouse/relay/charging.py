@@ -13,7 +13,11 @@ import asyncio
 from msgspec import Struct
 
 from posthouse.billing.prices import charge
-from posthouse.billing.tokenizer import count_tokens
+from posthouse.billing.tokenizer import (
+    TOKENS_PER_MESSAGE,
+    TOKENS_PER_REPLY,
+    count_tokens,
+)
 from posthouse.billing.usage import NormalisedUsage, TokenEstimate, normalise
 from posthouse.model.call import AttemptRecord, CallRecord, Operation, Outcome
 from posthouse.model.catalog import Price
@@ -23,6 +27,7 @@ from posthouse.relay.served import Completion, Served
 from posthouse.routing.plan import Target
 
 CLIENT_CLOSED = 499
+TOKENS_PER_ROLE = 1
 
 _OUTCOMES = {
     Completion.WHOLE: Outcome.SERVED,
@@ -63,33 +68,44 @@ def outcome_of(served: Served) -> Outcome:
     return _OUTCOMES[served.completion]
 
 
-async def charge_served(call: Call, served: Served, price: Price) -> Charged:
-    """Price what was produced.
+def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
+    """The usage as the provider told it; None where it must be counted."""
+    if not _is_told(served.usage, call.incoming.request.operation):
+        return None
+    found = _normalised(call, served, TokenEstimate(call.prompt_tokens, 0))
+    return None if found.suspicious else found
+
+
+async def counted_usage(call: Call, served: Served) -> NormalisedUsage:
+    """The usage with what is missing or impossible in the report counted here."""
+    return _normalised(call, served, await _count(call, served))
+
+
+def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
+    """Price what was produced; of several models named, the dearest counts.
 
     Args:
         call: the call.
         served: what it brought.
-        price: what its customer pays for the model that served it.
+        found: its usage.
     """
-    found = _normalised(call, served, TokenEstimate(call.prompt_tokens, 0))
-    if found.suspicious or not _is_told(served.usage, call.incoming.request.operation):
-        # What is missing or impossible is counted here instead.
-        found = _normalised(call, served, await _count(call, served))
     usage = found.usage
     if call.incoming.request.searches:
         usage = _with_searches(usage, call.incoming.request.searches)
     tier = served.service_tier
+    offer = call.offer(served.target)
+    price = offer.price
+    listed = offer.listed
+    supplier = call.prepared(served.target).cost
     amount = charge(price, usage, tier)
-    supplier = call.snapshot.cost(served.target)
-    listed = call.offer(served.target).listed
-    return Charged(
-        usage=usage,
-        price=amount,
-        list_price=amount if listed is price else _amount(listed, usage, tier) or 0,
-        cost=amount if supplier is price else _amount(supplier, usage, tier),
-        price_version=price.version,
-        suspicious=found.suspicious,
-    )
+    list_price = amount if listed is price else _amount(listed, usage, tier) or 0
+    cost = amount if supplier is price else _amount(supplier, usage, tier)
+    version = price.version
+    for other in call.other_prices:
+        dearer = charge(other, usage, tier)
+        if dearer > amount:
+            amount, version = dearer, other.version
+    return Charged(usage, amount, list_price, cost, version, found.suspicious)
 
 
 def _is_told(usage: ReportedUsage | None, operation: Operation) -> bool:
@@ -114,10 +130,16 @@ async def _count(call: Call, served: Served) -> TokenEstimate:
     incoming = call.incoming
     model = served.target.member.upstream_model
     prompt = incoming.dialect.prompt_text(incoming.request)
-    media = call.prompt_tokens if incoming.request.prompt.has_media else 0
+    size = incoming.request.prompt
+    media = call.prompt_tokens if size.has_media else 0
+    framing = 0
+    if size.messages:
+        framing = TOKENS_PER_REPLY + (TOKENS_PER_MESSAGE + TOKENS_PER_ROLE) * (
+            size.messages
+        )
 
     def count() -> TokenEstimate:
-        counted = count_tokens(prompt, model)
+        counted = count_tokens(prompt, model) + framing
         text = served.text()
         output = count_tokens(text, model) if text else 0
         return TokenEstimate(max(counted, media), output)

@@ -18,21 +18,20 @@ from msgspec import Struct, structs
 from posthouse.billing.estimate import extension_amount
 from posthouse.billing.holds import Hold
 from posthouse.billing.killpoints import reach
-from posthouse.billing.prices import charge
 from posthouse.errors import InternalFault, PosthouseError, UpstreamRejected
 from posthouse.model.call import CallRecord, Outcome
-from posthouse.model.catalog import Price
 from posthouse.relay.admission import Admission, Admitted
 from posthouse.relay.attempt import AttemptLoop
 from posthouse.relay.call import Call, Incoming
 from posthouse.relay.charging import (
     CLIENT_CLOSED,
     NOTHING_CHARGED,
-    Charged,
     Ending,
-    charge_served,
+    charge_usage,
+    counted_usage,
     outcome_of,
     record_call,
+    told_usage,
 )
 from posthouse.relay.keepalive import KeepAlive
 from posthouse.relay.ports import Client
@@ -196,7 +195,10 @@ class Relay:
         failure: PosthouseError | None = None,
     ) -> CallRecord:
         """Charge what was served; returns when that is in the journal."""
-        charged = await _charge(call, served)
+        found = told_usage(call, served)
+        if found is None:
+            found = await counted_usage(call, served)
+        charged = charge_usage(call, served, found)
         status = CLIENT_CLOSED if served.completion is Completion.ABANDONED else 200
         ending = Ending(
             status,
@@ -234,27 +236,6 @@ class Relay:
         await hold.void(record, reason)
         self._ports.call_ended(record, ())
         return record
-
-
-async def _charge(call: Call, served: Served) -> Charged:
-    """Price what was served; of several models named, the dearest counts."""
-    charged = await charge_served(call, served, call.offer(served.target).price)
-    for price in call.other_prices:
-        other = charge(price, charged.usage, served.service_tier)
-        if other > charged.price:
-            charged = _at_price(charged, price, other)
-    return charged
-
-
-def _at_price(charged: Charged, price: Price, amount: int) -> Charged:
-    return Charged(
-        charged.usage,
-        amount,
-        charged.list_price,
-        charged.cost,
-        price.version,
-        charged.suspicious,
-    )
 
 
 def _delivered_charge(call: Call, target: Target, delivered: int) -> int:

@@ -19,6 +19,7 @@ from posthouse.routing.plan import Target
 from posthouse.routing.table import (
     REMEMBERED_NAMES,
     Channel,
+    Member,
     ModelRoutes,
     RoutingTable,
 )
@@ -39,7 +40,7 @@ def find_dialect(name: str) -> Dialect:
 
 
 class Prepared(Struct, frozen=True):
-    """What every request of one operation to one credential has in common."""
+    """What every request of one operation to one target has in common."""
 
     dialect: Dialect
     origin: str
@@ -48,6 +49,9 @@ class Prepared(Struct, frozen=True):
     timeouts: Timeouts
     stream_timeouts: Timeouts
     proxy: str | None
+    edits: Edits
+    cost: Price | None
+    """The supplier's price; None is not known."""
 
 
 class Offer(Struct, frozen=True):
@@ -70,7 +74,7 @@ class Snapshot:
         self.table = table
         self.prices = prices
         self._offers: dict[str, Offer | None] = {}
-        self._prepared: dict[tuple[str, int, str], Prepared] = {}
+        self._prepared: dict[tuple[str, int, str, str], Prepared] = {}
 
     def offer(self, routes: ModelRoutes) -> Offer | None:
         """The selling price of a model, and its facts; None is unpriced.
@@ -109,43 +113,35 @@ class Snapshot:
                 found.append(name)
         return found
 
-    def cost(self, target: Target) -> Price | None:
-        """The supplier's price at a target; None is not known."""
-        member = target.member
-        channel = member.channel
-        return self.prices.cost(
-            channel.name, channel.provider.name, member.upstream_model
-        )
-
     def prepared(self, target: Target, operation: str) -> Prepared:
         """What is the same in every request of an operation to a target."""
         member = target.member
-        key = (member.channel.name, member.credential, operation)
+        channel = member.channel
+        key = (channel.name, member.credential, operation, member.upstream_model)
         found = self._prepared.get(key)
         if found is None:
-            found = _prepare(member.channel, member.credential, operation)
+            found = _prepare(
+                member,
+                operation,
+                self.prices.cost(
+                    channel.name, channel.provider.name, member.upstream_model
+                ),
+            )
+            if len(self._prepared) >= REMEMBERED_NAMES:
+                self._prepared.clear()
             self._prepared[key] = found
         return found
 
-    def edits(self, target: Target, operation: str) -> Edits:
-        """The edits of a body on its way to a target."""
-        channel = target.member.channel
-        return Edits(
-            model=target.member.upstream_model,
-            quirks=channel.provider.operations[operation].quirks,
-            set=channel.spec.body.set,
-            drop=channel.spec.body.drop,
-        )
 
-
-def _prepare(channel: Channel, credential: int, operation: str) -> Prepared:
+def _prepare(member: Member, operation: str, cost: Price | None) -> Prepared:
+    channel = member.channel
     row = channel.provider.operations[operation]
     headers = [
         (b"content-type", b"application/json"),
         (b"accept", b"*/*"),
         (b"accept-encoding", b"identity"),
         (b"user-agent", USER_AGENT),
-        *_credential_headers(channel, credential),
+        *_credential_headers(channel, member.credential),
         *(
             (name.lower().encode(), value.encode())
             for name, value in channel.spec.headers.items()
@@ -159,6 +155,13 @@ def _prepare(channel: Channel, credential: int, operation: str) -> Prepared:
         timeouts=channel.timeouts,
         stream_timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
         proxy=channel.spec.proxy,
+        edits=Edits(
+            model=member.upstream_model,
+            quirks=row.quirks,
+            set=channel.spec.body.set,
+            drop=channel.spec.body.drop,
+        ),
+        cost=cost,
     )
 
 

@@ -89,6 +89,7 @@ class StreamExchange:
         """A head or comment that the silence has brought about."""
         self._checked = 0
         self._held_back: list[bytes] = []
+        self._decoder = SSEDecoder()
         self.last_write = call.clock()
         self.started = False
         """The head is on its way: errors must be told in the stream."""
@@ -109,6 +110,7 @@ class StreamExchange:
         call.watch.drain = drain
         response = await send(call, self._sender, target, seconds)
         self.tap = tap = self._new_tap(target)
+        self._decoder = SSEDecoder()
         self._held_back.clear()
         try:
             completion = await self._relay(target, response, tap)
@@ -155,10 +157,11 @@ class StreamExchange:
         self, target: Target, response: UpstreamResponse, tap: StreamTap
     ) -> Completion:
         """Pass frames until the stream's end."""
-        decoder = SSEDecoder()
+        decoder = self._decoder
         watch = self._call.watch
         while True:
-            data = await watch.wait(response.read)
+            with watch:
+                data = await response.read()
             try:
                 frames = decoder.feed(data) if data else decoder.close()
             except FrameTooLarge:
@@ -230,7 +233,7 @@ class StreamExchange:
 
     async def _late_usage(self, response: UpstreamResponse, tap: StreamTap) -> bool:
         """Wait a little for usage that must be on its way; True if it came."""
-        decoder = SSEDecoder()
+        decoder = self._decoder
         try:
             async with asyncio.timeout(USAGE_AFTER_LEAVING):
                 while tap.usage is None and (data := await response.read()):

@@ -34,10 +34,11 @@ class UnaryExchange:
         call.watch.drain = target.member.channel.spec.on_disconnect == "drain"
         response = await send(call, self._sender, target, seconds)
         try:
-            body = await call.watch.wait(lambda: response.read_all(REPLY_LIMIT))
+            with call.watch:
+                body = await response.read_all(REPLY_LIMIT)
         except ExchangeFailure as failure:
             response.abort()
-            raise exchange_failed(failure, status=response.status) from None
+            raise exchange_failed(failure, status=200) from None
         except ClientGone:
             response.abort()
             raise
@@ -47,7 +48,7 @@ class UnaryExchange:
                 incoming.request, body, call.public_model(target)
             )
         except UpstreamFault as error:
-            raise AttemptFailed(error, status=response.status) from None
+            raise AttemptFailed(error, status=200) from None
         self.body = reply.body
         return served_whole(target, reply)
 
@@ -61,7 +62,8 @@ async def send(
     """
     request = call.render(target, seconds)
     try:
-        response = await call.watch.wait(lambda: sender.send(request))
+        with call.watch:
+            response = await sender.send(request)
     except ExchangeFailure as failure:
         raise exchange_failed(failure) from None
     if response.status == 200:
@@ -74,7 +76,8 @@ async def _refusal(
 ) -> AttemptFailed:
     """Read and judge a reply whose status is not 200."""
     try:
-        body = await call.watch.wait(lambda: response.read_all(ERROR_LIMIT))
+        with call.watch:
+            body = await response.read_all(ERROR_LIMIT)
     except ExchangeFailure:
         # The status says enough; whatever follows it is not worth waiting for.
         body = b""

@@ -1,15 +1,13 @@
 """Ends a wait when the caller goes away, without a task per call.
 
-Only waits that are wrapped can be ended, so a settlement is never cut short.
+Only waits inside `with watch:` can be ended, so a settlement is never cut
+short; `drain` goes on although nobody listens.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from types import TracebackType
 
 from posthouse.relay.ports import Client
-
-T = TypeVar("T")
 
 
 class ClientGone(Exception):
@@ -36,20 +34,28 @@ class ClientWatch:
         """Whether the client is away."""
         return self._client.gone
 
-    async def wait(self, start: Callable[[], Awaitable[T]]) -> T:
-        """Wait for what `start` begins; raises ClientGone, unless draining."""
+    def __enter__(self) -> None:
+        """Begin a wait that the client's leaving ends; raises ClientGone."""
         if self._client.gone and not self.drain:
             raise ClientGone
         self._waiting = True
-        try:
-            return await start()
-        except asyncio.CancelledError:
-            if self._ended and self._task is not None and not self._task.uncancel():
-                self._ended = False
-                raise ClientGone from None
-            raise
-        finally:
-            self._waiting = False
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the wait; a cancellation of our own becomes ClientGone."""
+        self._waiting = False
+        if (
+            self._ended
+            and kind is asyncio.CancelledError
+            and self._task is not None
+            and not self._task.uncancel()
+        ):
+            self._ended = False
+            raise ClientGone from None
 
     def _on_gone(self) -> None:
         if self._waiting and not self.drain and self._task is not None:
