@@ -9,7 +9,7 @@ as suspicious, so that finance may look at it; nothing here raises.
 from collections.abc import Callable
 from operator import attrgetter
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from posthouse.model.usage import ReportedUsage, Usage, UsageSource
 
@@ -160,22 +160,3 @@ def _judge_searches(value: int, suspicious: list[str]) -> int:
         return value
     suspicious.append("searches_impossible")
     return 0
-
-
-def merge(previous: ReportedUsage | None, new: ReportedUsage) -> ReportedUsage:
-    """Join two reports of one call, field by field.
-
-    The later report wins where it says something: reports in a stream are
-    cumulative. An absent field or a zero says nothing, so a partial report,
-    or one that was cut short, erases no earlier count.
-    """
-    if previous is None:
-        return new
-    fields = ReportedUsage.__struct_fields__
-    later = {
-        name: value
-        for name in fields
-        if (value := getattr(new, name)) or getattr(previous, name) is None
-    }
-    merged: ReportedUsage = structs.replace(previous, **later)
-    return merged

@@ -8,7 +8,6 @@ from posthouse.billing.usage import (
     ABSURD_CONTEXTS,
     UNKNOWN_CONTEXT,
     TokenEstimate,
-    merge,
     normalise,
 )
 from posthouse.catalog.price import INPUT_UNITS, OUTPUT_UNITS
@@ -200,56 +199,3 @@ def test_judging_twice_gives_the_same(report, estimate, context):
     """The normaliser keeps no state."""
     first = normalise(report, estimate=estimate, context=context)
     assert first == normalise(report, estimate=estimate, context=context)
-
-
-# --- merging --------------------------------------------------------------------
-
-
-def test_the_first_report_stands_alone():
-    """Nothing before it, nothing to merge."""
-    report = ReportedUsage(input=1)
-    assert merge(None, report) is report
-
-
-def test_cumulative_reports_end_with_the_last():
-    """Each frame repeats the sum so far."""
-    first = ReportedUsage(input=10, output=1)
-    got = merge(
-        merge(first, ReportedUsage(input=10, output=2)), ReportedUsage(output=3)
-    )
-    assert (got.input, got.output) == (10, 3)
-
-
-def test_a_partial_report_erases_nothing():
-    """A last frame without cached tokens leaves the earlier count."""
-    first = ReportedUsage(input=10, cached_input=4, output=1)
-    got = merge(first, ReportedUsage(input=10, output=5))
-    assert got == ReportedUsage(input=10, cached_input=4, output=5)
-
-
-def test_a_zero_erases_nothing():
-    """A frame of zeros at the end, as broken-off streams send it, is no news."""
-    first = ReportedUsage(input=10, output=5)
-    assert merge(first, ReportedUsage(input=0, output=0)) == first
-
-
-def test_a_zero_where_nothing_was_is_kept():
-    """A reported zero is something else than no report."""
-    assert merge(ReportedUsage(input=10), ReportedUsage(output=0)).output == 0
-
-
-def test_a_correction_downwards_counts():
-    """The last word stands, also when it is lower."""
-    assert merge(ReportedUsage(output=9), ReportedUsage(output=7)).output == 7
-
-
-@given(reports)
-def test_the_same_report_twice_is_one(report):
-    """Usage that comes twice is not used twice."""
-    assert merge(report, report) == report
-
-
-@given(reports, reports, reports)
-def test_merging_is_associative(one, two, three):
-    """It does not matter in which order frames are joined."""
-    assert merge(merge(one, two), three) == merge(one, merge(two, three))

@@ -213,6 +213,22 @@ def test_the_last_count_that_says_something_holds(
         assert getattr(merged, name) == (last[-1] if last else zero)
 
 
+@given(reports, reports, reports)
+def test_merging_is_associative(
+    one: ReportedUsage, two: ReportedUsage, three: ReportedUsage
+) -> None:
+    """A frame may be joined with its neighbour first; and twice is once."""
+    left = merged_usage(merged_usage(one, two), three)
+    assert left == merged_usage(one, merged_usage(two, three))
+    assert merged_usage(one, one) == one
+
+
+def test_a_correction_downwards_counts() -> None:
+    """The last word stands, also when it is lower."""
+    merged = merged_usage(ReportedUsage(output=9), ReportedUsage(output=7))
+    assert merged == ReportedUsage(output=7)
+
+
 @given(st.recursive(st.none() | st.integers() | st.text() | st.floats(), st.lists))
 def test_no_usage_object_is_too_strange(value: Any) -> None:
     """Whatever stands in its fields, reading it raises nothing."""
