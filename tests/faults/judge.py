@@ -8,7 +8,7 @@ from tests.fakes.journal import Served
 from tests.fakes.steps import Request
 from tests.fakes.upstream import FakeUpstream
 from tests.faults import scripts
-from tests.faults.requests import counted_prompt
+from tests.faults.asked import counted_prompt
 from tests.faults.table import Cell, Quantities
 from tests.faults.wire import DONE, Reply
 
@@ -255,7 +255,7 @@ class Judge:
             found = truth if edit is None else edit(truth)
             estimated = self.cell.operation == "moderation"
             return found, "estimated" if estimated else "provider"
-        counts = {"input": counted_prompt(self.cell.id)}
+        counts = {"input": counted_prompt(self.cell.operation, self.cell.id)}
         text = self._text()
         if text:
             counts["output"] = count_tokens(text, self.cell.id)
@@ -265,7 +265,7 @@ class Judge:
         """The good answer's usage, as it is charged."""
         usage = scripts.openai.answer(self.request).usage
         if usage is None:
-            return {"input": counted_prompt(self.cell.id)}
+            return {"input": counted_prompt(self.cell.operation, self.cell.id)}
         prompt = usage["prompt_tokens"]
         details = usage.get("prompt_tokens_details", {})
         cached = details.get("cached_tokens", 0)

@@ -21,7 +21,7 @@ from tests.fakes.faults import NO_SUCH_HOST
 from tests.fakes.steps import Behaviour, Request, Send
 from tests.fakes.upstream import FakeUpstream, refusing_origin, silent_origin
 from tests.faults import judge
-from tests.faults.requests import PATHS, body_of
+from tests.faults.asked import PATHS, body_of
 from tests.faults.station import (
     KEYS,
     Leaks,

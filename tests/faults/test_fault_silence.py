@@ -15,8 +15,8 @@ from tests.fakes.steps import Behaviour, Hang, Request, Send, Step, Wait, chunk
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.upstream import running as serving
 from tests.faults import scripts
+from tests.faults.asked import PATHS, body_of
 from tests.faults.channels import channel
-from tests.faults.requests import PATHS, body_of
 from tests.faults.station import (
     KEYS,
     Leaks,

@@ -10,8 +10,8 @@ from tests.fakes.steps import Behaviour, Request
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.upstream import running as serving
 from tests.faults import scripts
+from tests.faults.asked import PATHS, body_of
 from tests.faults.channels import channel
-from tests.faults.requests import PATHS, body_of
 from tests.faults.station import KEYS, Station, play, running
 from tests.faults.wire import Reply
 

@@ -30,6 +30,7 @@ OLDER_MODELS = (
 
 TOKENS_PER_MESSAGE = 3
 """What a chat model adds to each message, its role apart."""
+TOKENS_PER_ROLE = 1
 TOKENS_PER_REPLY = 3
 """What a chat model adds before its answer."""
 
@@ -56,16 +57,14 @@ def count_tokens(text: str, model: str = "") -> int:
     return -(-_count(encoding, sample) * len(text) // characters)
 
 
-def count_chat_tokens(messages: Iterable[str], model: str = "") -> int:
-    """Count a chat's prompt: the messages' texts and what frames them.
+def framing_tokens(messages: int) -> int:
+    """Count what a chat's prompt has beside the texts of so many messages.
 
-    Each message costs its text, its role and the frame around them; a name
-    costs about as much as its text, so a caller may join it to the text.
+    A prompt without messages, such as a completion's, is its text alone.
     """
-    total = TOKENS_PER_REPLY
-    for text in messages:
-        total += TOKENS_PER_MESSAGE + 1 + count_tokens(text, model)
-    return total
+    if not messages:
+        return 0
+    return TOKENS_PER_REPLY + (TOKENS_PER_MESSAGE + TOKENS_PER_ROLE) * messages
 
 
 def _encoding_name(model: str) -> str:

@@ -89,9 +89,9 @@ class AttemptLog:
         target: Target,
         began: float,
         outcome: Outcome,
-        failed: AttemptFailed | None = None,
+        ended: AttemptFailed | ClientGone | None = None,
     ) -> None:
-        """Record an attempt that is over."""
+        """Record an attempt that is over, with what ended it before its end."""
         self.target = target
         member = target.member
         self.records.append(
@@ -102,9 +102,9 @@ class AttemptLog:
                 int((began - self._started) * 1000),
                 int((self._clock() - began) * 1000),
                 outcome,
-                failed.error.code if failed else "",
-                failed.status if failed else 200,
-                0 if failed is not None and failed.free else None,
+                ended.error.code if isinstance(ended, AttemptFailed) else "",
+                ended.status if ended is not None else 200,
+                0 if ended is not None and ended.free else None,
             )
         )
 
@@ -200,8 +200,8 @@ class AttemptLoop:
             verdict, rest = verdict_of(failed), failed.rest
             log.add(target, began, _outcome(failed), failed)
             raise
-        except ClientGone:
-            log.add(target, began, Outcome.ABANDONED)
+        except ClientGone as gone:
+            log.add(target, began, Outcome.ABANDONED, gone)
             raise
         else:
             verdict = Verdict.SUCCESS

@@ -13,11 +13,7 @@ import asyncio
 from msgspec import Struct
 
 from posthouse.billing.prices import charge
-from posthouse.billing.tokenizer import (
-    TOKENS_PER_MESSAGE,
-    TOKENS_PER_REPLY,
-    count_tokens,
-)
+from posthouse.billing.tokenizer import count_tokens, framing_tokens
 from posthouse.billing.usage import NormalisedUsage, TokenEstimate, normalise
 from posthouse.model.call import AttemptRecord, CallRecord, Operation, Outcome
 from posthouse.model.catalog import Price
@@ -27,7 +23,6 @@ from posthouse.relay.served import Completion, Served
 from posthouse.routing.plan import Target
 
 CLIENT_CLOSED = 499
-TOKENS_PER_ROLE = 1
 
 _OUTCOMES = {
     Completion.WHOLE: Outcome.SERVED,
@@ -132,11 +127,7 @@ async def _count(call: Call, served: Served) -> TokenEstimate:
     prompt = incoming.dialect.prompt_text(incoming.request)
     size = incoming.request.prompt
     media = call.prompt_tokens if size.has_media else 0
-    framing = 0
-    if size.messages:
-        framing = TOKENS_PER_REPLY + (TOKENS_PER_MESSAGE + TOKENS_PER_ROLE) * (
-            size.messages
-        )
+    framing = framing_tokens(size.messages)
 
     def count() -> TokenEstimate:
         counted = count_tokens(prompt, model) + framing

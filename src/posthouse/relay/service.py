@@ -106,11 +106,14 @@ class Relay:
             served = await self._ports.attempts.run(
                 self._plan(call, admitted), call.attempts, exchange.attempt
             )
-        except ClientGone:
-            return await self._abandoned(call, hold, None)
+        except ClientGone as gone:
+            return await self._abandoned(call, hold, gone, None)
         except BaseException as error:
             await self._void(call, hold, error)
             raise
+        if client.gone:
+            # Drained for a client that will never have it.
+            served = structs.replace(served, completion=Completion.ABANDONED)
         record = await self._settle(call, hold, served, call.elapsed_ms())
         if not client.gone:
             reach("before_terminal")
@@ -159,8 +162,8 @@ class Relay:
             served = await self._ports.attempts.run(
                 self._plan(call, admitted), call.attempts, exchange.attempt
             )
-        except ClientGone:
-            return await self._abandoned(call, hold, exchange.partial)
+        except ClientGone as gone:
+            return await self._abandoned(call, hold, gone, exchange.partial)
         except PosthouseError as error:
             if exchange.partial is None:
                 begun = exchange.started
@@ -212,12 +215,15 @@ class Relay:
         return record
 
     async def _abandoned(
-        self, call: Call, hold: Hold, partial: Served | None
+        self, call: Call, hold: Hold, gone: ClientGone, partial: Served | None
     ) -> CallRecord:
-        """The client went away: charge the prompt and what it was given."""
+        """The client went away: charge the prompt and what it was given.
+
+        Nothing is charged if it left before the last attempt had sent anything.
+        """
         target = call.attempts.target
-        if target is None:
-            return await self._void(call, hold, ClientGone())
+        if target is None or not gone.sent:
+            return await self._void(call, hold, gone)
         if partial is None:
             partial = Served(target, Completion.ABANDONED, None, None, str)
         return await self._settle(call, hold, partial, 0)

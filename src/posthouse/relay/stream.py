@@ -114,7 +114,8 @@ class StreamExchange:
         self._held_back.clear()
         try:
             completion = await self._relay(target, response, tap)
-        except ClientGone:
+        except ClientGone as gone:
+            gone.status = 200
             if not tap.finished or not await self._late_usage(response, tap):
                 response.abort()
             self.partial = served_stream(target, Completion.ABANDONED, tap)

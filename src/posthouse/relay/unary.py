@@ -39,8 +39,9 @@ class UnaryExchange:
         except ExchangeFailure as failure:
             response.abort()
             raise exchange_failed(failure, status=200) from None
-        except ClientGone:
+        except ClientGone as gone:
             response.abort()
+            gone.status = 200
             raise
         incoming = call.incoming
         try:
@@ -60,6 +61,8 @@ async def send(
 
     Raises AttemptFailed or ClientGone.
     """
+    if call.watch.gone and not call.watch.drain:
+        raise ClientGone(sent=False)
     request = call.render(target, seconds)
     try:
         with call.watch:

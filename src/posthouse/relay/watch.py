@@ -7,11 +7,24 @@ short; `drain` goes on although nobody listens.
 import asyncio
 from types import TracebackType
 
+from posthouse.model.exchange import Certainty
 from posthouse.relay.ports import Client
 
 
 class ClientGone(Exception):
     """The caller has closed its connection."""
+
+    def __init__(self, *, sent: bool = True) -> None:
+        """Remember whether any of the attempt's request may have left."""
+        self.sent = sent
+        self.status = 0
+        """The provider's HTTP status, 0 when none had arrived."""
+        super().__init__()
+
+    @property
+    def free(self) -> bool:
+        """The provider asks nothing: it never got the request."""
+        return not self.sent
 
 
 class ClientWatch:
@@ -55,7 +68,8 @@ class ClientWatch:
             and not self._task.uncancel()
         ):
             self._ended = False
-            raise ClientGone from None
+            unsent = error is not None and Certainty.NOT_SENT in error.args
+            raise ClientGone(sent=not unsent) from None
 
     def _on_gone(self) -> None:
         if self._waiting and not self.drain and self._task is not None:

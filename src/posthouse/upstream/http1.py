@@ -7,6 +7,7 @@ Rules: see `ports.Sender`. A reused connection that the provider closed before
 any byte of a reply is replaced once by a fresh one; nothing else is repeated.
 """
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Protocol
@@ -205,7 +206,10 @@ class HTTP1Sender:
         """Open a fresh connection, unless the sender was closed meanwhile."""
         connection = None
         if not self._closed:
-            connection = await site.open(limit, self._clock)
+            try:
+                connection = await site.open(limit, self._clock)
+            except asyncio.CancelledError:
+                raise asyncio.CancelledError(Certainty.NOT_SENT) from None
         if connection is None or self._closed:
             if connection is not None:
                 connection.abort()

@@ -14,8 +14,8 @@ from posthouse.billing import tokenizer
 from posthouse.billing.tokenizer import (
     LONGEST_SLICE,
     SAMPLED_CHARACTERS,
-    count_chat_tokens,
     count_tokens,
+    framing_tokens,
 )
 
 ENGLISH = "The keeper lit the lamp above the gate and waited for the rider. "
@@ -120,8 +120,9 @@ def test_no_text_takes_long(name):
 
 def test_a_chat_has_a_frame():
     """Three tokens and a role for each message, three before the answer."""
-    assert count_chat_tokens([]) == 3
-    assert count_chat_tokens(["hello world", "hello world"]) == 3 + 2 * (3 + 1 + 2)
+    assert framing_tokens(0) == 0
+    assert framing_tokens(1) == 3 + 3 + 1
+    assert framing_tokens(20) == 3 + 20 * (3 + 1)
 
 
 def test_threads_load_an_encoding_once(monkeypatch):

@@ -32,6 +32,10 @@ def body_of(
     return {**value, **more}
 
 
-def counted_prompt(model: str, text: str = PROMPT) -> int:
-    """What the prompt is counted as where the provider does not tell."""
-    return count_tokens(text, model)
+def counted_prompt(operation: str, model: str) -> int:
+    """What the prompt is counted as where the provider does not tell.
+
+    A chat's one message is framed: three tokens for it, one for its role, three
+    for the answer.
+    """
+    return count_tokens(PROMPT, model) + (7 if operation == "chat" else 0)
