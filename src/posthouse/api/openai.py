@@ -6,6 +6,7 @@ goes wrong; the dispatcher renders it in OpenAI's shape.
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from posthouse.access.authenticator import Authenticator
 from posthouse.access.limits import Limits
@@ -58,6 +59,8 @@ class OpenAIRoutes:
         self._limits = limits
         self._relay = relay
         self._max_body_bytes = max_body_bytes
+        # One at a time: they would only wait for each other's interpreter lock.
+        self._judge = ThreadPoolExecutor(1, "posthouse-judge")
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -90,7 +93,7 @@ class OpenAIRoutes:
                 id=request.request_id,
                 principal=principal,
                 dialect=dialect,
-                request=await _parsed(dialect, body),
+                request=await self._parsed(dialect, body),
                 session=request.header(b"x-session-id"),
                 forwarded=_forwarded(request.header),
             )
@@ -101,6 +104,13 @@ class OpenAIRoutes:
                 raise
 
         return handle
+
+    async def _parsed(self, dialect: Dialect, body: bytes) -> ParsedRequest:
+        """Judge a body; raises InvalidRequest."""
+        if len(body) < _LARGE_BODY:
+            return dialect.parse_request(body)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._judge, dialect.parse_request, body)
 
     async def list_models(self, request: Request) -> None:
         """GET /v1/models: those that this key may use."""
@@ -128,13 +138,6 @@ class OpenAIRoutes:
             )
         body = json.encode(_model(name, owner))
         await request.client.respond(200, [_JSON], body)
-
-
-async def _parsed(dialect: Dialect, body: bytes) -> ParsedRequest:
-    """Judge a body; raises InvalidRequest."""
-    if len(body) < _LARGE_BODY:
-        return dialect.parse_request(body)
-    return await asyncio.to_thread(dialect.parse_request, body)
 
 
 def _forwarded(

@@ -28,6 +28,7 @@ from uvicorn import Server as Listener
 from posthouse.server.context import ServerContext
 from posthouse.server.dispatch import Dispatcher
 from posthouse.server.limits import ServerLimits
+from posthouse.server.memory import return_large_blocks
 from posthouse.server.protocol import Connection
 from posthouse.server.sockets import bind
 
@@ -195,6 +196,7 @@ async def run(
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+    return_large_blocks()
     loop.add_signal_handler(signal.SIGTERM, on_stop)
     loop.add_signal_handler(signal.SIGINT, on_stop)
     loop.add_signal_handler(signal.SIGHUP, options.reload)

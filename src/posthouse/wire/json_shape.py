@@ -9,6 +9,9 @@ that of two searches for a byte; a large one is read in steps, between which
 other threads may run.
 """
 
+from array import array
+from itertools import accumulate
+
 DEPTH_LIMIT = 128
 """What the strictest of the common parsers take."""
 VALUES_LIMIT = 320_000
@@ -19,7 +22,8 @@ _SMALL = VALUES_LIMIT
 """Bytes in which so many values cannot stand without many brackets."""
 _STEP = 256 * 1024
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'"[]{},'))
-_ALIKE = bytes.maketrans(b"{}", b"[]")
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+"""One level down and one up, as signed bytes."""
 
 
 class BadShape(ValueError):
@@ -49,30 +53,31 @@ def _may_be_full(data: bytes) -> bool:
 
 def _look_closely(data: bytes) -> None:
     """Count what stands outside of strings."""
-    if b"\\" in data:
-        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    values = 0
-    inside = 0
-    brackets = []
-    for at in range(0, len(data), _STEP):
-        pieces = data[at : at + _STEP].translate(None, _NOT_STRUCTURE).split(b'"')
+    values = depth = inside = at = 0
+    while at < len(data):
+        piece = data[at : at + _STEP]
+        if (len(piece) - len(piece.rstrip(b"\\"))) & 1:
+            # An escape goes with what it escapes.
+            piece = data[at : at + _STEP + 1]
+        at += len(piece)
+        if b"\\" in piece:
+            piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
+        pieces = piece.translate(None, _NOT_STRUCTURE).split(b'"')
         outside = b"".join(pieces[inside::2])
         inside ^= (len(pieces) - 1) & 1
-        found = outside.translate(_ALIKE, b",")
-        values += len(outside) - len(found) + 2 * found.count(b"[")
+        steps = array("b", outside.translate(_STEPS, b","))
+        opened = steps.count(1)
+        values += len(outside) - len(steps) + 2 * opened
         if values > VALUES_LIMIT:
             raise BadShape("the JSON holds too many values")
-        brackets.append(found)
-    if _is_deep(b"".join(brackets)):
-        raise BadShape("the JSON is nested too deeply")
+        if depth + opened > DEPTH_LIMIT and depth + _highest(steps) > DEPTH_LIMIT:
+            raise BadShape("the JSON is nested too deeply")
+        depth += 2 * opened - len(steps)
+        if depth < 0:
+            # More was closed than opened: no parser reads on.
+            return
 
 
-def _is_deep(brackets: bytes) -> bool:
-    """Whether square brackets, of which some may never close, go too deep."""
-    for _ in range(DEPTH_LIMIT):
-        # The innermost pairs go; what is left is one level less deep.
-        left = brackets.replace(b"[]", b"")
-        if left == brackets:
-            return left.count(b"[") > DEPTH_LIMIT
-        brackets = left
-    return bool(brackets)
+def _highest(steps: "array[int]") -> int:
+    """Give the highest sum that the steps reach."""
+    return max(accumulate(steps), default=0)

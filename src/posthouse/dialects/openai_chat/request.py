@@ -30,6 +30,10 @@ MEDIA_ALLOWANCE = 256
 _ABSENT = Raw()
 
 
+MESSAGES_LIMIT = 16_384
+"""More have never been seen in one conversation."""
+
+
 class _Part(Struct, gc=False):
     type: str = ""
     text: str | None = None
@@ -96,6 +100,12 @@ def _read_messages(envelope: Envelope) -> list[_Message]:
             "Invalid 'messages': expected at least one message",
             param="messages",
             code="empty_array",
+        )
+    if len(messages) > MESSAGES_LIMIT:
+        raise InvalidRequest(
+            f"'messages' may have at most {MESSAGES_LIMIT} entries",
+            param="messages",
+            code="array_above_max_length",
         )
     return messages
 
