@@ -13,7 +13,9 @@ current `Response`; no task and no timer is made per exchange. Rules:
 
 What the parser itself refuses: Content-Length beside Transfer-Encoding or twice,
 bad chunk framing, folded headers, control bytes in headers, bare CR or LF. The
-rest of the limits are here.
+rest of the limits are here. Because of that strictness a head's lines are what
+stands between its CRLFs, so no call per field is made: the head is kept as bytes,
+and split only for who asks for its fields.
 """
 
 import asyncio
@@ -29,7 +31,8 @@ from posthouse.model.exchange import (
     FailureKind,
     Timeouts,
 )
-from posthouse.upstream.response import Headers, Response
+from posthouse.upstream.head import cut_head, split_head
+from posthouse.upstream.response import Response
 
 HIGH_WATER = 256 * 1024
 """Unread bytes of a reply at which the socket is paused."""
@@ -60,14 +63,17 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: Owner, clock: Callable[[], float]) -> None:
         """Wait for a transport; `clock` gives monotonic seconds."""
         self._owner = owner
-        self._clock = clock
+        self.clock = clock
+        # Kept, since asking for the running loop is a system call.
+        self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._response: Response | None = None
         self._arrived: list[bytes] = []
         # Read by the parser's constructor: body bytes need no Python call.
         self.on_body = self._arrived.append
         self._parser: Any = httptools.HttpResponseParser(self)
-        self._headers: Headers = []
+        self._received: list[bytes] = []
+        """What arrived up to the head's end, as it came."""
         self._head_bytes = 0
         self._barren_bytes = 0
         self._interims = 0
@@ -111,13 +117,14 @@ class Connection(asyncio.Protocol):
             raise ExchangeFailure(
                 FailureKind.CONNECT, Certainty.NOT_SENT, "closed before the request"
             )
-        response = Response(self, timeouts, started, self._clock)
-        response.body_less = body_less
+        response = Response(self, timeouts, started)
+        if body_less:
+            response.body_less = True
         self._begin(response)
         for piece in payload:
             transport.write(piece)
-        response.since = self._clock()
-        response.waiter = asyncio.get_running_loop().create_future()
+        response.since = self.clock()
+        response.waiter = self.loop.create_future()
         try:
             # Woken when the head is there or cannot come any more.
             await response.waiter
@@ -132,7 +139,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, response: Response) -> None:
         """Forget the last exchange and point at the next."""
         self._response = response
-        self._headers = []
+        self._received.clear()
         self._head_bytes = self._barren_bytes = self._interims = self._status = 0
         self._end = -1
         self._keep_alive = self._until_eof = self._surplus = False
@@ -240,7 +247,7 @@ class Connection(asyncio.Protocol):
         self._writing = False
         response = self._response
         if response is not None and not response.status:
-            response.since = self._clock()
+            response.since = self.clock()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -248,68 +255,94 @@ class Connection(asyncio.Protocol):
         response = self._response
         if response is None:
             self.drop()
-        else:
-            self._feed(response, data)
-
-    def _feed(self, response: Response, data: bytes) -> None:
-        """Parse what arrived for a reply."""
+            return
+        headless = not response.status
+        if headless:
+            self._received.append(data)
+            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._broken:
                 self._broken = str(error)
+        if headless and self._status:
+            self._publish_head(response)
         arrived = self._arrived
         if arrived:
-            if self._end >= 0:
-                del arrived[self._end :]
-            response.chunks += arrived
-            arrived.clear()
-            response.since = 0.0
-            response.unread += len(data)
-            self._barren_bytes = 0
-            if response.status and self._end < 0 and not self._broken:
-                # The usual piece of a stream.
-                if response.unread > HIGH_WATER:
-                    self._hold_back(response)
-                response.wake()
-                return
-        elif response.status:
+            self._take_body(response, len(data))
+        elif not headless:
             self._barren_bytes += len(data)
-        if not response.status:
-            self._head_bytes += len(data)
-            if self._status:
-                self._publish_head(response)
-        self._after_feed(response)
+        if self._end >= 0 and response.status:
+            self._finish(response)
+        elif self._broken or self._barren_bytes > BARREN_BYTES or not response.status:
+            self._judge()
+        else:
+            response.wake()
 
     def _publish_head(self, response: Response) -> None:
         """Give the reader the head that has just become whole."""
-        size = self._head_bytes
-        if size > HEAD_BYTES:
-            # The last piece held more than the head: count the head alone.
-            size = sum(len(name) + len(value) + 4 for name, value in self._headers)
-        if size > HEAD_BYTES or len(self._headers) > HEAD_FIELDS:
+        received = self._received
+        data = received[0] if len(received) == 1 else b"".join(received)
+        received.clear()
+        head = cut_head(data, self._interims)
+        size = len(head)
+        # Each field takes four bytes at least.
+        if size > 4 * HEAD_FIELDS and (
+            size > HEAD_BYTES or head.count(b"\r") > HEAD_FIELDS
+        ):
             self._broken = "the head is too large"
             return
-        response.headers = self._headers
+        fields = head.lower()
+        # The usual reply names no coding, and tells its length.
+        if fields.find(b"encoding:") >= 0:
+            if not self._note_codings(response, head):
+                self._broken = "unknown Transfer-Encoding"
+                return
+        elif self._end < 0 and fields.find(b"\ncontent-length:") < 0:
+            self._until_eof = True
+        response.head = head
         response.status = self._status
         response.since = self.due = 0.0
         if response.body_less:
             self._end = 0
             self._keep_alive = False
-            response.chunks.clear()
 
-    def _after_feed(self, response: Response) -> None:
-        """Decide what the bytes just parsed mean for the exchange."""
-        if self._end >= 0 and response.status:
-            self._finish(response)
-        elif self._broken:
+    def _note_codings(self, response: Response, head: bytes) -> bool:
+        """Note how the body is framed and coded; false where that is not known."""
+        fields = split_head(head)
+        framing = [v.lower() for name, v in fields if name == b"transfer-encoding"]
+        if framing:
+            # Every coding but one plain `chunked` is refused.
+            if framing != [b"chunked"]:
+                return False
+        elif b"content-length" not in dict(fields):
+            self._until_eof = True
+        response.encoding = b", ".join(
+            value for name, value in fields if name == b"content-encoding"
+        )
+        return True
+
+    def _take_body(self, response: Response, size: int) -> None:
+        """Hand over the body's pieces that came in a read of `size` bytes."""
+        arrived = self._arrived
+        if self._end >= 0:
+            del arrived[self._end :]
+        response.chunks += arrived
+        arrived.clear()
+        response.since = 0.0
+        response.unread = unread = response.unread + size
+        self._barren_bytes = 0
+        if unread > HIGH_WATER and response.status and self._end < 0:
+            self._hold_back(response)
+
+    def _judge(self) -> None:
+        """Decide what bytes mean that brought no usual piece of a reply."""
+        if self._broken:
             self._fail(FailureKind.PROTOCOL, self._broken)
-        elif not response.status and self._head_bytes > HEAD_BYTES:
-            self._fail(FailureKind.PROTOCOL, "the head is too large")
         elif self._barren_bytes > BARREN_BYTES:
             self._fail(FailureKind.PROTOCOL, "framing without a body")
-        elif response.status:
-            response.wake()
+        elif self._head_bytes > HEAD_BYTES:
+            self._fail(FailureKind.PROTOCOL, "the head is too large")
 
     def _hold_back(self, response: Response) -> None:
         """Let the provider wait until the reader has caught up."""
@@ -352,7 +385,7 @@ class Connection(asyncio.Protocol):
             self._surplus or self._broken or self._writing or response.paused
         )
         if clean:
-            self.idle_since = self._clock()
+            self.idle_since = self.clock()
             self.due = 0.0
             self._owner.released(self)
         else:
@@ -380,11 +413,6 @@ class Connection(asyncio.Protocol):
         if self._end >= 0:
             self._surplus = True
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect a header; trailers are read and forgotten."""
-        if not self._status:
-            self._headers.append((name.lower(), value))
-
     def on_headers_complete(self) -> None:
         """Judge the framing of the reply."""
         if self._end >= 0:
@@ -396,27 +424,8 @@ class Connection(asyncio.Protocol):
             return
         self._status = status
         self._keep_alive = keep_alive = parser.should_keep_alive()
-        fields = dict(self._headers)
-        if b"transfer-encoding" in fields:
-            self._check_transfer_encoding()
-        elif b"content-length" not in fields:
-            self._until_eof = True
         if not keep_alive and parser.get_http_version() not in {"1.0", "1.1"}:
             self._refuse("the version is not HTTP/1.1")
-        if b"content-encoding" in fields and self._response is not None:
-            self._response.encoding = b", ".join(
-                value for name, value in self._headers if name == b"content-encoding"
-            )
-
-    def _check_transfer_encoding(self) -> None:
-        """Refuse every coding but one plain `chunked`."""
-        codings = [
-            value.strip().lower()
-            for name, value in self._headers
-            if name == b"transfer-encoding"
-        ]
-        if codings != [b"chunked"]:
-            self._refuse("unknown Transfer-Encoding")
 
     def _interim(self, status: int) -> None:
         """Skip a 1xx reply, a bounded number of times."""
@@ -426,7 +435,6 @@ class Connection(asyncio.Protocol):
             self._refuse(f"status {status}")
         if self._interims > INTERIM_REPLIES:
             self._refuse("too many interim replies")
-        self._headers = []
 
     def _refuse(self, reason: str) -> None:
         """Stop the parser with a reason of ours."""

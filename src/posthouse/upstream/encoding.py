@@ -11,7 +11,8 @@ import zlib
 from typing import Any
 
 from posthouse.model.exchange import Certainty, ExchangeFailure, FailureKind
-from posthouse.upstream.response import Headers, Response, check_size
+from posthouse.upstream.head import Headers
+from posthouse.upstream.response import Response, check_size
 
 DECODED_LIMIT = 64 * 1024 * 1024
 RATIO_LIMIT = 100

@@ -9,8 +9,10 @@ class UpstreamResponse(Protocol):
     """A reply whose status line and headers have arrived."""
 
     status: int
-    headers: list[tuple[bytes, bytes]]
-    """Names in lower case, in the order of arrival."""
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Names in lower case, in the order of arrival."""
 
     async def read(self) -> bytes:
         """Give the body's next bytes, whatever has arrived; b"" at its end.
@@ -46,7 +48,9 @@ class Sender(Protocol):
         Never follows a redirect, never reads proxies or credentials from the
         environment, and asks for no compression. A request that failed on a
         kept-alive connection before any byte came back, where the provider
-        had closed it first, is sent once more on a fresh connection.
+        had closed it first, is sent once more on a fresh connection. When it
+        is cancelled before anything was sent, the CancelledError says so: its
+        argument is Certainty.NOT_SENT.
         """
 
     async def close(self) -> None:

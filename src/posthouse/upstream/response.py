@@ -17,8 +17,7 @@ from posthouse.model.exchange import (
     FailureKind,
     Timeouts,
 )
-
-Headers = list[tuple[bytes, bytes]]
+from posthouse.upstream.head import Headers, split_head
 
 
 def check_size(size: int, limit: int) -> None:
@@ -33,6 +32,10 @@ def check_size(size: int, limit: int) -> None:
 
 class Source(Protocol):
     """The connection that fills a response."""
+
+    clock: Callable[[], float]
+    """Monotonic seconds."""
+    loop: asyncio.AbstractEventLoop
 
     def resume(self) -> None:
         """Go on reading from the provider after a pause."""
@@ -52,7 +55,8 @@ class Response:
     """
 
     status: int = 0
-    headers: Headers
+    head = b""
+    """The status line and the fields, each behind its CRLF."""
 
     since = 0.0
     """When the present silence began; 0 while there is none."""
@@ -66,34 +70,34 @@ class Response:
     failure: ExchangeFailure | None = None
     waiter: asyncio.Future[None] | None = None
 
-    def __init__(
-        self,
-        source: Source,
-        timeouts: Timeouts,
-        started: float,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, source: Source, timeouts: Timeouts, started: float) -> None:
         """Begin waiting for a reply.
 
         Args:
             source: the connection that it comes from.
             timeouts: the limits of the exchange.
-            started: the clock's time at which the exchange began, seconds.
-            clock: monotonic seconds.
+            started: the source's time at which the exchange began, seconds.
         """
         self.source: Source | None = source
         self.timeouts = timeouts
         self.started = started
         self.chunks: list[bytes] = []
-        self._clock = clock
+
+    @property
+    def headers(self) -> Headers:
+        """The fields, split anew for each who asks: mostly nobody does."""
+        return split_head(self.head)
 
     async def arrival(self) -> None:
-        """Wait until the connection has something to tell."""
+        """Wait until the connection has something to tell; at once if it is done."""
         if self.waiter is not None:
             raise RuntimeError("a reply is read by one task at a time")
+        source = self.source
+        if source is None:
+            return
         if not self.since:
-            self.since = self._clock()
-        self.waiter = asyncio.get_running_loop().create_future()
+            self.since = source.clock()
+        self.waiter = source.loop.create_future()
         try:
             await self.waiter
         finally:
@@ -119,9 +123,11 @@ class Response:
         """Give the rest of the body; more than `limit` bytes is TOO_LARGE."""
         if self.complete and self.failure is None:
             # The usual case: a small reply came as a whole.
-            data = b"".join(self.chunks)
-            self.chunks.clear()
-            check_size(len(data), limit)
+            chunks = self.chunks
+            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            chunks.clear()
+            if len(data) > limit:
+                check_size(len(data), limit)
             return data
         pieces: list[bytes] = []
         size = 0
@@ -142,7 +148,7 @@ class Response:
         self.unread = 0
         source = self.source
         if source is not None:
-            self.released = self._clock()
+            self.released = source.clock()
             source.let_go()
 
     def abort(self) -> None:
