@@ -43,5 +43,8 @@ def price_amount(quantities: dict[str, int], rates: dict[str, int]) -> int:
     One rounding, upwards, for the whole call. A quantity whose unit has no
     rate raises KeyError: nothing is free by omission.
     """
-    total = sum(count * rates[unit] for unit, count in quantities.items() if count)
+    total = 0
+    for unit, count in quantities.items():
+        if count:
+            total += count * rates[unit]
     return -(-total // PER_MILLION)

@@ -73,7 +73,7 @@ class Snapshot:
         """Join the routes with the prices."""
         self.table = table
         self.prices = prices
-        self._offers: dict[str, Offer | None] = {}
+        self._offers: dict[tuple[str, str, str], Offer | None] = {}
         self._prepared: dict[tuple[str, int, str, str], Prepared] = {}
 
     def offer(self, routes: ModelRoutes) -> Offer | None:
@@ -82,17 +82,19 @@ class Snapshot:
         The first target of the highest tier stands for the model: what is
         charged does not depend on the channel that answers.
         """
+        first = routes.first
+        # The sandbox and a real provider may have a model of the same name.
+        key = (routes.model, first.channel.provider.name, first.upstream_model)
         try:
-            return self._offers[routes.model]
+            return self._offers[key]
         except KeyError:
-            offer = self._make_offer(routes)
+            offer = self._make_offer(routes, first)
         if len(self._offers) >= REMEMBERED_NAMES:
             self._offers.clear()
-        self._offers[routes.model] = offer
+        self._offers[key] = offer
         return offer
 
-    def _make_offer(self, routes: ModelRoutes) -> Offer | None:
-        first = routes.first
+    def _make_offer(self, routes: ModelRoutes, first: Member) -> Offer | None:
         provider = first.channel.provider
         price = self.prices.selling(routes.model, provider.name, first.upstream_model)
         if price is None:

@@ -167,7 +167,14 @@ class StreamExchange:
                 frames = decoder.feed(data) if data else decoder.close()
             except FrameTooLarge:
                 raise UpstreamBadResponse from None
-            if await self._pass(target, frames, tap):
+            try:
+                ended = await self._pass(target, frames, tap)
+            except UpstreamBadResponse:
+                if data or not self._delivered:
+                    raise
+                # The last frame is cut in half: it broke off, it is not odd.
+                raise UpstreamInterrupted from None
+            if ended:
                 response.release()
                 return Completion.ABANDONED if watch.gone else Completion.WHOLE
             if not data:
