@@ -301,6 +301,7 @@ def _unended() -> Iterator[Variation]:
     for name, take, framing, expected in (
         ("eof-first", scripts.nothing, "eof", _broken(None)),
         ("eof", scripts.words(3), "eof", _broken(3)),
+        ("cut-frame", scripts.words(3, torn=True), "eof", _broken(3)),
         ("whole-body-first", scripts.nothing, "chunked", _broken(None)),
         ("whole-body", scripts.words(3), "chunked", _broken(3)),
         ("after-finish", scripts.all_but(2), "chunked", finished),

@@ -4,9 +4,10 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
 from msgspec import json
 from tests.fakes import openai
-from tests.fakes.steps import Behaviour, Request
+from tests.fakes.steps import Behaviour, Request, Wait
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.upstream import running as serving
 from tests.faults import scripts
@@ -163,5 +164,37 @@ def test_a_healthy_channel_takes_over_at_once(tmp_path: Path) -> None:
                     assert seconds < 0.5
                 assert len(sick.served) == 5
                 assert len(well.served) == 30
+
+    play(test)
+
+
+@pytest.mark.parametrize("priority", [1, 2], ids=["next-tier", "same-tier"])
+def test_a_fifth_of_the_calls_in_flight_may_be_tried_again(
+    tmp_path: Path, priority: int
+) -> None:
+    """When a channel dies under load, its calls use the budget of retries fully."""
+
+    def dying(request: Request) -> Behaviour:
+        return Behaviour("dying", (Wait(0.4), *scripts.status(500)(request)))
+
+    def busy(request: Request) -> Behaviour:
+        good = openai.answer(request)
+        return Behaviour("busy", (Wait(0.4), *good.steps), good.usage)
+
+    async def test() -> None:
+        sick, well = FakeUpstream(dying), FakeUpstream(busy)
+        async with serving(sick, well):
+            text = KEYS
+            text += channel("a", sick.origin, models=["m"], priority=2, weight=1000)
+            text += channel("b", well.origin, models=["m"], priority=priority)
+            async with running(tmp_path, text) as station:
+                found = await asyncio.gather(*(_ask(station) for _ in range(100)))
+                served = sum(seen.status == 200 for seen, _ in found)
+                records = await station.ended(100)
+                tries = sum(len(record.attempts) for record in records)
+                retried = tries - 100
+                assert 18 <= retried <= 20, f"{retried} of 100 were tried again"
+                assert served >= retried
+                await station.settled()
 
     play(test)

@@ -151,7 +151,7 @@ class AttemptLoop:
                 if not self._may_retry(log, failed, deadline):
                     raise failed.error
                 target, release = self._next(plan, failed)
-                if not self._budget.take(plan.group, target.tier.total):
+                if not self._budget.take(plan.group, plan.in_flight()):
                     if release is not None:
                         release()
                     raise failed.error

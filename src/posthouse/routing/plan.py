@@ -90,6 +90,10 @@ class Plan:
         channel = target.member.channel
         return channel.stream_total if self.stream else channel.timeouts.total
 
+    def in_flight(self) -> int:
+        """How many attempts, of any call, are on the tiers of this plan."""
+        return sum(tier.total for routes in self._routes for tier in routes.tiers)
+
     def exclude_channel(self, name: str) -> None:
         """Try a channel no more in this call."""
         self._channels |= {name}
