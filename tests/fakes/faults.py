@@ -238,7 +238,6 @@ _UNARY: tuple[tuple[str, str, Steps], ...] = (
 )
 _SSE = openai.EVENT_STREAM
 _N = DELIVERED_WORDS
-_CUT_FRAME = (Send(b'data: {"id": "x", "choi'), Close())
 _STREAMED: tuple[tuple[str, str, bool, Steps], ...] = (
     ("U8", "invalid-json", True, _unreadable(b'data: {"choices": [\n\n', _SSE)),
     ("U8", "wrong-type", True, _unreadable(b"data: [1, 2]\n\n", _SSE)),
@@ -249,7 +248,6 @@ _STREAMED: tuple[tuple[str, str, bool, Steps], ...] = (
     ("U15", "eof-first", True, _stream(Close(), words=0, framing="eof")),
     ("U15", "eof", False, _stream(Close(), words=_N, framing="eof")),
     ("U15", "whole-body", False, _stream(Send(LAST_CHUNK), words=_N)),
-    ("U15", "cut-frame", False, _stream(*_CUT_FRAME, words=_N, framing="eof")),
     ("U16", "stall-first", True, _stream(Hang(), words=0)),
     ("U16", "stall", False, _stream(Hang(), words=_N)),
     ("U19", "data-first", True, _in_band(_DATA_ERROR, 0)),
