@@ -72,8 +72,7 @@ class Hold:
 
     def __init__(self, manager: "HoldManager", wallet: Wallet, opening: Opening):
         """Made by HoldManager.open, after the money was taken."""
-        amount = opening.amount
-        self.amount = amount
+        self.amount = opening.amount
         """The hold with its extensions, nano-dollars."""
         self.channel = ""
         self.ended = False
@@ -82,8 +81,8 @@ class Hold:
         self._wallet = wallet
         self._opening = opening
         self._delivered = 0
-        self._step = max(1, amount - opening.prompt_charge)
-        self._check_at = max(1, self._step // 2)
+        self._step = 0
+        self._check_at = 0
 
     def state(self) -> Opened:
         """The hold as it stands now, for the journal."""
@@ -96,19 +95,28 @@ class Hold:
         self._manager.note(ANSWERING, record)
         reach("hold.after_answering_record")
 
-    async def progress(self, charge_so_far: int) -> bool:
+    def covers(self, output_charge: int) -> bool:
+        """Whether the first hold pays for an answer of this charge, nano-dollars."""
+        # Prompt and whole were each rounded up.
+        return output_charge <= self._step + 1
+
+    async def progress(self, charge_so_far: int, *, covered: bool = False) -> bool:
         """Extend the hold in time.
 
         Args:
-            charge_so_far: what the delivered content costs, nano-dollars,
-                without the prompt.
+            charge_so_far: what the delivered content costs at most,
+                nano-dollars, without the prompt.
+            covered: the answer ends before the hold does, so how far it is
+                gets written down and nothing is added.
 
         Returns whether the stream may go on: False when the hold is used up
         and nothing can be added. Below half of what remains it costs nothing.
         """
+        if covered:
+            charge_so_far = min(charge_so_far, self._step)
         if charge_so_far < self._check_at:
             return True
-        return await self._extend(charge_so_far)
+        return await self._extend(charge_so_far, covered=covered)
 
     async def settle(self, record: CallRecord) -> None:
         """Charge `record.price`, exactly once.
@@ -171,16 +179,16 @@ class Hold:
         if wallet.strict or wallet.waiters:
             manager.wallets.changed(wallet)
 
-    async def _extend(self, charge_so_far: int) -> bool:
+    async def _extend(self, charge_so_far: int, *, covered: bool) -> bool:
         """Add to the hold what it lacks; write down how far the call is."""
         wallet = self._wallet
         rest = self.amount - self._opening.prompt_charge - charge_so_far
-        wish = min(self._step + max(0, -rest), MAX_AMOUNT)
+        wish = 0 if covered else min(self._step + max(0, -rest), MAX_AMOUNT)
         if wallet.free >= wish and not wallet.waiters:
             wallet.free -= wish
             granted = wish
         else:
-            granted = await self._wait(wish)
+            granted = await self._wait(wish) if wish else 0
         if self.ended:
             wallet.free += granted
             self._manager.wallets.changed(wallet)
@@ -192,6 +200,8 @@ class Hold:
         reach("hold.after_progress_record")
         rest += granted
         self._check_at = charge_so_far + max(1, rest // 2)
+        if covered:
+            return True
         return rest > 0 and (granted > 0 or rest > self._step // LAST_SHARE)
 
     async def _wait(self, wish: int) -> int:
@@ -305,7 +315,13 @@ class HoldManager:
         amount = opening.amount
         if amount < 0 or opening.prompt_charge < 0:
             raise ValueError("a hold is not negative")
-        if not self.available:
+        journal = self.journal
+        if (
+            self._closing
+            or self._thread.failing
+            or journal.failed
+            or not journal.has_room(self.open_holds + RESERVED_HOLDS)
+        ):
             await self._make_room()
         if amount > MAX_AMOUNT:
             raise InsufficientQuota
@@ -320,7 +336,6 @@ class HoldManager:
         else:
             wallet.free -= amount
         hold = Hold(self, wallet, opening)
-        journal = self.journal
         try:
             journal.append(OPENED, Opened(opening, amount))
         except BaseException:

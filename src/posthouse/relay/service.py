@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from msgspec import Struct, structs
 
-from posthouse.billing.estimate import extension_amount
+from posthouse.billing.estimate import extension_amount, held_output
 from posthouse.billing.holds import Hold
 from posthouse.billing.killpoints import reach
 from posthouse.errors import InternalFault, PosthouseError, UpstreamRejected
@@ -47,6 +47,8 @@ from posthouse.upstream.ports import Sender
 JSON_HEADERS = [(b"content-type", b"application/json")]
 BYTES_PER_TOKEN = 3
 """Delivered text is taken for at most one token in so many bytes, for holds."""
+LONG_TOKEN = 16
+"""Bytes of a token that is longer than nearly all."""
 
 
 class Ports(Struct, frozen=True):
@@ -136,7 +138,11 @@ class Relay:
 
         async def progress(target: Target, delivered: int) -> bool:
             reach("mid_stream")
-            return await hold.progress(_delivered_charge(call, target, delivered))
+            tokens = -(-delivered // BYTES_PER_TOKEN)
+            return await hold.progress(
+                _output_charge(call, target, tokens),
+                covered=_is_covered(call, target, hold, delivered),
+            )
 
         exchange = StreamExchange(
             call,
@@ -244,14 +250,29 @@ class Relay:
         return record
 
 
-def _delivered_charge(call: Call, target: Target, delivered: int) -> int:
-    """What so many bytes of answer cost at most, in nano-dollars."""
+def _output_charge(call: Call, target: Target, tokens: int) -> int:
+    """What so many tokens of answer cost at most, in nano-dollars."""
     return extension_amount(
         call.offer(target).price,
         call.incoming.request,
         prompt_tokens=call.prompt_tokens,
-        tokens=-(-delivered // BYTES_PER_TOKEN),
+        tokens=tokens,
     )
+
+
+def _is_covered(call: Call, target: Target, hold: Hold, delivered: int) -> bool:
+    """Whether the answer ends at a limit of the client's that is held for.
+
+    What is delivered is not counted, only measured; a provider that goes far
+    beyond the limit does not know it.
+    """
+    request = call.incoming.request
+    if request.output_limit is None:
+        return False
+    tokens = held_output(request, call.offer(target).model)
+    if delivered > tokens * LONG_TOKEN:
+        return False
+    return hold.covers(_output_charge(call, target, tokens))
 
 
 def _unserved(error: BaseException) -> tuple[Ending, str]:

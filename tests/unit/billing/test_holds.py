@@ -264,3 +264,24 @@ async def test_a_stream_ends_when_nothing_more_can_be_held(books):
     await manager.close()
     assert books.available("a") == 250 - charge
     assert faults(await books.audit()) == {}
+
+
+async def test_a_covered_stream_takes_no_more_and_is_written_down(books):
+    """Its hold reaches to its end: nothing is added, and recovery knows how far."""
+    books.fund("a", 100)
+    manager = await books.start()
+    call = opening("a", 100, prompt=20)
+    hold = await manager.open(call)
+    assert hold.covers(80)
+    assert not hold.covers(82)
+    hold.answering("main")
+    for charge in (39, 40, 60, 79, 80, 200, 10_000):
+        assert await hold.progress(charge, covered=True)
+    assert hold.amount == 100
+    manager._timer.cancel()
+    manager._thread.abandon()
+    manager.journal.close()
+    successor = await books.start()
+    assert successor.recovery.charged == 1
+    assert books.ends() == {call.call_id: ("settle", "", 100)}
+    await successor.close()

@@ -1,0 +1,143 @@
+"""The gateway under test: the real `posthouse serve`, started, killed, started."""
+
+import http.client
+import json
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.crash.processes import environment
+from tests.support.posthouse import COMMAND
+from tests.support.processes import ROOT, free_port
+
+SEGMENT_BYTES = 128 * 1024
+"""Small, so that the journal goes from one file to the next every second."""
+DRAIN_SECONDS = 1
+START_SECONDS = 60.0
+LOOK_EVERY = 0.005
+
+
+class Gateway:
+    """One data folder and one port, and one process at a time."""
+
+    def __init__(self, folder: Path, configuration: str) -> None:
+        """Prepare; nothing is started."""
+        self._folder = folder
+        self.data = folder / "data"
+        self.port = free_port()
+        self.log = folder / "gateway.log"
+        self.points = folder / "points"
+        """Where the process names the point at which it dies."""
+        self._file = folder / "posthouse.toml"
+        self._file.write_text(configuration)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process, and it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, point: str = "") -> None:
+        """Start a process, which dies at a point if one is named."""
+        assert not self.running
+        variables = environment(
+            self._folder,
+            POSTHOUSE_DRAIN_GRACE_SECONDS="0",
+            POSTHOUSE_DRAIN_SECONDS=str(DRAIN_SECONDS),
+            POSTHOUSE_JOURNAL_SEGMENT_BYTES=str(SEGMENT_BYTES),
+            POSTHOUSE_KILL_POINT=point,
+            POSTHOUSE_KILL_REPORT=str(self.points),
+            POSTHOUSE_LOG_FORMAT="json",
+        )
+        command = [COMMAND, "serve", "--config", self._file, "--data", self.data]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        self._started = time.monotonic()
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_ready(self) -> float | None:
+        """Seconds from the start until calls are served; None if it died before."""
+        while not self._is_ready():
+            if not self.running:
+                return None
+            assert time.monotonic() - self._started < START_SECONDS, self.tail()
+            time.sleep(LOOK_EVERY)
+        return time.monotonic() - self._started
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM."""
+        assert self._process is not None
+        self._process.terminate()
+
+    def wait_end(self, seconds: float) -> int | None:
+        """The exit code; None if it goes on for longer than that."""
+        assert self._process is not None
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def died_at(self) -> Counter[str]:
+        """How often processes died at points."""
+        if not self.points.exists():
+            return Counter()
+        return Counter(self.points.read_text().split())
+
+    def tail(self) -> str:
+        """The last of what it said."""
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def errors(self) -> list[str]:
+        """What it has logged as an error."""
+        found = []
+        for line in self.log.read_text(errors="replace").splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                found.append(line)
+                continue
+            if event.get("level") in ("error", "critical"):
+                found.append(line)
+        return found
+
+    def audit(self) -> tuple[bool, str]:
+        """What `posthouse audit` says of the books."""
+        done = subprocess.run(
+            [COMMAND, "audit", "--data", self.data],
+            cwd=ROOT,
+            env=environment(self._folder),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return done.returncode == 0, done.stdout + done.stderr
+
+    def _is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+SIGKILLED = -signal.SIGKILL

@@ -1,0 +1,79 @@
+"""The kill points, found in the program's source, so that none is forgotten."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import posthouse
+
+SOURCE = Path(posthouse.__file__).parent
+MOMENTS = ("before", "after")
+"""What a name's one variable part may be."""
+
+AT_THE_START = frozenset(
+    {"recovery.before_commit", "recovery.after_commit", "recovery.mid_removal"}
+)
+"""Reached while the dead are recovered, before anything is served."""
+AT_THE_END = frozenset({"close.after_drain", "close.after_commit"})
+"""Reached after SIGTERM."""
+
+ARRIVALS = {
+    "before_dispatch": 300,
+    "before_first_content": 100,
+    "before_terminal": 200,
+    "draw.before_commit": 12,
+    "draw.after_commit": 15,
+    "drain.before_commit": 5,
+    "drain.after_commit": 6,
+    "hold.after_answering_record": 120,
+    "hold.after_open_record": 250,
+    "hold.after_progress_record": 8,
+    "journal.after_rotation": 2,
+    "journal.after_seal": 3,
+    "journal.before_rotation": 2,
+    "journal.mid_record": 700,
+    "mid_stream": 9,
+    "settle.after_record": 210,
+    "settle.before_record": 220,
+    "void.after_record": 12,
+    "void.before_record": 11,
+}
+"""At which arrival to kill, so that much is under way by then."""
+DEFAULT_ARRIVALS = 3
+FIRST_ARRIVAL = frozenset({"journal.after_carry", "journal.before_reclaim"})
+
+
+@cache
+def discovered() -> tuple[str, ...]:
+    """The names of all instants at which the program may be killed."""
+    found: set[str] = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and _name(node.func) == "reach":
+                found.update(_names(node.args[0]))
+    return tuple(sorted(found))
+
+
+def armed(point: str) -> str:
+    """What arms the gateway to die at a point."""
+    if point in AT_THE_START | AT_THE_END | FIRST_ARRIVAL:
+        return point
+    return f"{point}:{ARRIVALS.get(point, DEFAULT_ARRIVALS)}"
+
+
+def _name(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _names(argument: ast.expr) -> Iterator[str]:
+    """The strings that an argument may be; fails where that cannot be told."""
+    if isinstance(argument, ast.Constant):
+        yield str(argument.value)
+        return
+    assert isinstance(argument, ast.JoinedStr), ast.unparse(argument)
+    for moment in MOMENTS:
+        yield "".join(
+            str(part.value) if isinstance(part, ast.Constant) else moment
+            for part in argument.values
+        )
