@@ -32,11 +32,11 @@ class TrustedProxies:
             peer: the other end of the connection; empty for a local socket.
             forwarded: X-Forwarded-For, all of its fields joined.
         """
+        if forwarded is None or not self._networks:
+            return _written(peer)
         address = _parse(peer)
-        if address is None:
-            return peer
-        if forwarded is None or not self._networks or not self._trusts(address):
-            return str(address)
+        if address is None or not self._trusts(address):
+            return _written(peer)
         for entry in reversed(forwarded.split(b",")):
             named = _parse(_without_port(entry.decode("latin-1").strip()))
             if named is None:
@@ -62,6 +62,13 @@ def _parse(text: str) -> Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+@lru_cache(maxsize=1024)
+def _written(peer: str) -> str:
+    """Write a peer's address in its one spelling."""
+    address = _parse(peer)
+    return peer if address is None else str(address)
 
 
 def _without_port(text: str) -> str:

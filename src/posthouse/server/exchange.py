@@ -228,8 +228,9 @@ class Exchange:
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole reply in one go."""
-        if self._link.flow.write_paused:
-            await self._link.flow.drain()
+        flow = self._link.flow
+        if flow.write_paused:
+            await flow.drain()
         head = self._head(status, headers)
         if self._bodyless:
             if self.head.method == "HEAD" and status not in (204, 304):

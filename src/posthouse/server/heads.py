@@ -9,7 +9,6 @@ A reply's framing fields belong to the server: a caller's own are left out.
 """
 
 import re
-from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -59,13 +58,24 @@ class RequestHead(Struct, frozen=True, gc=False):
     chunked: bool
 
 
+def add_repeated(fields: dict[bytes, bytes], name: bytes, value: bytes) -> None:
+    """Join a repeated field to what stands there; raises InvalidRequest."""
+    if name in _SINGLE:
+        raise InvalidRequest(f"The {name.decode('ascii')} header is repeated.")
+    fields[name] += b", " + value
+
+
 def read_head(
-    method: bytes, target: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]
+    method: bytes, target: bytes, version: str, fields: dict[bytes, bytes]
 ) -> RequestHead:
-    """Judge a parsed head; raises InvalidRequest."""
-    fields = dict(headers)
-    if len(fields) != len(headers):
-        fields = _joined(headers)
+    """Judge a parsed head; raises InvalidRequest.
+
+    Args:
+        method: in capitals.
+        target: as it came.
+        version: "1.1", say.
+        fields: by name in lower case; repeated ones as `add_repeated` joins them.
+    """
     host = fields.get(b"host")
     if host is None:
         if version != "1.0":
@@ -80,11 +90,10 @@ def read_head(
         length is not None or version == "1.0" or coding.lower() != b"chunked"
     ):
         raise InvalidRequest("Transfer-Encoding may only be `chunked`, and alone.")
-    path, raw_path, query = (
-        _split(method, target) if b"?" in target else _split_cached(method, target)
-    )
+    split = _split if target.find(b"?") >= 0 else _split_cached
+    name, path, raw_path, query = split(method, target)
     return RequestHead(
-        method.decode("ascii"),
+        name,
         path,
         raw_path,
         query,
@@ -95,30 +104,19 @@ def read_head(
     )
 
 
-def _joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    fields: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name not in fields:
-            fields[name] = value
-        elif name in _SINGLE:
-            raise InvalidRequest(f"The {name.decode('ascii')} header is repeated.")
-        else:
-            fields[name] += b", " + value
-    return fields
-
-
 @lru_cache(maxsize=256)
 def _is_host(host: bytes) -> bool:
     return _HOST.fullmatch(host) is not None
 
 
-def _split(method: bytes, target: bytes) -> tuple[str, bytes, bytes]:
-    """Give the target's path, raw path and query; an authority in it is moot."""
+def _split(method: bytes, target: bytes) -> tuple[str, str, bytes, bytes]:
+    """Give method, path, raw path and query; an authority in the target is moot."""
     if b"#" in target:
         raise InvalidRequest("The request target holds a fragment.")
     raw_path, _, query = _origin_form(method, target).partition(b"?")
     path = raw_path.decode("ascii")
-    return unquote(path) if "%" in path else path, raw_path, query
+    path = unquote(path) if "%" in path else path
+    return method.decode("ascii"), path, raw_path, query
 
 
 # Without a query there is no key in it, and few targets are asked for often.
@@ -150,13 +148,9 @@ def render_fields(headers: Headers) -> bytes:
     Raises ValueError if a value would begin another line: a fault of ours or of
     a provider that must never reach the wire.
     """
-    parts: list[bytes] = []
-    for name, value in headers:
-        if name not in _OWNED:
-            parts += (name, b": ", value, b"\r\n")
-    block = b"".join(parts)
+    lines = [b"%b: %b\r\n" % field for field in headers if field[0] not in _OWNED]
+    block = b"".join(lines)
     # Every CR and LF must be one that was put here.
-    count = len(parts) >> 2
-    if block.count(b"\n") != count or block.count(b"\r") != count or b"\0" in block:
+    if len(block.splitlines()) != len(lines) or block.find(b"\0") >= 0:
         raise ValueError("a reply's header holds a line break or NUL")
     return block

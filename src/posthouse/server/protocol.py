@@ -19,7 +19,7 @@ import fcntl
 import sys
 import termios
 from collections import deque
-from collections.abc import Callable, Coroutine, MutableSequence, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import httptools
@@ -38,14 +38,23 @@ from posthouse.errors import (
 )
 from posthouse.server.context import ServerContext
 from posthouse.server.exchange import Exchange
-from posthouse.server.heads import read_head, render_fields
+from posthouse.server.heads import add_repeated, read_head, render_fields
 
 Application = Callable[[Exchange], Coroutine[Any, Any, None]]
 """Answers one exchange and closes it; must not raise."""
 
 _LINE_OVERHEAD = 4
-_NOWHERE: deque[tuple[bytes, bytes]] = deque(maxlen=0)
-"""Takes the trailers of chunked bodies, which nothing here wants."""
+
+
+class _Nowhere(dict[bytes, bytes]):
+    """Takes the trailers of chunked bodies, which nothing here wants."""
+
+    @override
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        """Forget it."""
+
+
+_NOWHERE = _Nowhere()
 
 
 class Connection(HttpToolsProtocol):
@@ -71,7 +80,10 @@ class Connection(HttpToolsProtocol):
         self.incoming: Exchange | None = None
         """The exchange whose body is arriving."""
         self.queue: deque[Exchange] = deque()
-        self.headers: MutableSequence[tuple[bytes, bytes]] = []  # type: ignore[assignment]  # uvicorn keeps trailers too
+        self.fields: dict[bytes, bytes] = {}
+        """Of the head that is arriving, by name in lower case."""
+        self._repeated: list[bytes] = []
+        """The names of its repeated fields."""
         self.deaf = False
         self.written = 0
         """Bytes given to the transport."""
@@ -147,7 +159,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         self.url = b""
-        self.headers = []
+        self.fields = {}
         self._in_head = True
         self._head_bytes = 0
         self._since = self.context.now
@@ -162,7 +174,15 @@ class Connection(HttpToolsProtocol):
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head; of a trailer it goes nowhere."""
-        self.headers.append((name.lower(), value))
+        name = name.lower()
+        fields = self.fields
+        if name in fields:
+            self._repeated.append(name)
+            if len(self._repeated) > self.context.limits.head_fields:
+                raise HeadersTooLarge
+            add_repeated(fields, name, value)
+        else:
+            fields[name] = value
 
     @override
     def on_headers_complete(self) -> None:
@@ -170,27 +190,28 @@ class Connection(HttpToolsProtocol):
         parser = self.parser
         if parser.should_upgrade():
             return
-        headers, self.headers = self.headers, _NOWHERE
+        fields, self.fields = self.fields, _NOWHERE
         self._in_head = False
+        context = self.context
         if (
-            len(headers) > self.context.limits.head_fields
+            self._repeated
+            or len(fields) > context.limits.head_fields
             # Only a head that came with much else needs to be counted.
-            or self._head_bytes + self._data_bytes > self.context.limits.head_bytes
+            or self._head_bytes + self._data_bytes > context.limits.head_bytes
         ):
-            self._check_size(headers)
-        head = read_head(
-            parser.get_method(), self.url, parser.get_http_version(), headers
-        )
-        keep_alive = parser.should_keep_alive() and head.version == "1.1"
+            self._check_size(fields)
+        version = parser.get_http_version()
+        head = read_head(parser.get_method(), self.url, version, fields)
+        keep_alive = version == "1.1" and parser.should_keep_alive()
         exchange = Exchange(self, head, keep_alive=keep_alive)
-        if b"expect" in head.fields:
-            expectation = head.fields[b"expect"].lower()
+        if b"expect" in fields:
+            expectation = fields[b"expect"].lower()
             exchange.awaits_continue = expectation == b"100-continue"
         if self._websocket:
             exchange.websocket = True
             exchange.keep_alive = False
         self.incoming = exchange
-        self._since = self.context.now
+        self._since = context.now
         self._head_bytes = 0
         self._seen = 0
         self._mark = 0
@@ -214,11 +235,15 @@ class Connection(HttpToolsProtocol):
             self.incoming = None
             incoming.end_body()
 
-    def _check_size(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        size = sum(len(name) + len(value) for name, value in headers)
-        size += _LINE_OVERHEAD * len(headers)
+    def _check_size(self, fields: dict[bytes, bytes]) -> None:
+        repeated, self._repeated = self._repeated, []
+        size = sum(len(name) + len(value) for name, value in fields.items())
+        # The value of a repeated field has been counted, with its ", ".
+        size += sum(len(name) - len(b", ") for name in repeated)
+        count = len(fields) + len(repeated)
+        size += _LINE_OVERHEAD * count
         limits = self.context.limits
-        if len(headers) > limits.head_fields or size > limits.head_bytes:
+        if count > limits.head_fields or size > limits.head_bytes:
             raise HeadersTooLarge
 
     def _count(self, size: int) -> None:
@@ -246,10 +271,10 @@ class Connection(HttpToolsProtocol):
         if method == b"CONNECT":
             self._refuse(MethodNotAllowed())
             return
-        fields = dict(self.headers)
+        fields = self.fields
         self._websocket = b"websocket" in fields.get(b"upgrade", b"").lower()
         lines = [method, b" ", self.url, b" HTTP/1.1\r\n"]
-        for name, value in self.headers:
+        for name, value in fields.items():
             if name == b"connection":
                 close = b"close" in value.lower()
                 lines.append(b"connection: close\r\n" if close else b"")
@@ -258,6 +283,7 @@ class Connection(HttpToolsProtocol):
         lines.append(b"\r\n")
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._repeated.clear()
         self.data_received(b"".join(lines))
         if self._websocket:
             # What follows are its frames, if anything.
@@ -293,7 +319,7 @@ class Connection(HttpToolsProtocol):
             self._begin(self.queue.popleft())
         elif self._refusal is not None:
             self._send_refusal(self._refusal)
-        else:
+        elif self.flow.read_paused:
             self.flow.resume_reading()
 
     def _stop_body(self, error: PosthouseError) -> None:

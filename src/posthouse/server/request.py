@@ -5,29 +5,37 @@ from posthouse.server.bodies import read_body, too_large
 from posthouse.server.credentials import presented_key
 from posthouse.server.exchange import Exchange
 
+ID_FIELD = b"x-request-id: "
+
 
 class Request:
     """One request; `client` is the way to answer it."""
 
-    __slots__ = ("_held", "_id", "_proxies", "client", "route", "tail")
+    __slots__ = ("_held", "_id_line", "_proxies", "client", "route", "tail")
 
     def __init__(
-        self, client: Exchange, proxies: TrustedProxies, request_id: bytes
+        self, client: Exchange, proxies: TrustedProxies, id_line: bytes
     ) -> None:
-        """Wrap an exchange; the dispatcher sets `route` and `tail`."""
+        """Wrap an exchange; the dispatcher sets `route` and `tail`.
+
+        Args:
+            client: the exchange.
+            proxies: whose X-Forwarded-For is believed.
+            id_line: the reply's line that tells the request's id.
+        """
         self.client = client
         self.route = ""
         """The matched route's path; empty while none has matched."""
         self.tail = ""
         """What follows a prefix route, unescaped; may hold slashes."""
         self._proxies = proxies
-        self._id = request_id
+        self._id_line = id_line
         self._held = 0
 
     @property
     def request_id(self) -> str:
         """Unique over processes and restarts; the reply's `x-request-id`."""
-        return self._id.decode("ascii")
+        return self._id_line[len(ID_FIELD) : -2].decode("ascii")
 
     @property
     def path(self) -> str:

@@ -5,13 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse.errors import InvalidRequest
-from posthouse.server.heads import read_head, render_fields, status_prefix
+from posthouse.server.heads import add_repeated, read_head, render_fields, status_prefix
 
 HOST = (b"host", b"api.test:3000")
 
 
 def head(target: bytes = b"/", *fields, method: bytes = b"GET", version: str = "1.1"):
-    return read_head(method, target, version, [HOST, *fields])
+    found = {}
+    for name, value in [HOST, *fields]:
+        if name in found:
+            add_repeated(found, name, value)
+        else:
+            found[name] = value
+    return read_head(method, target, version, found)
 
 
 @pytest.mark.parametrize(
@@ -69,23 +75,23 @@ def test_a_star_is_the_target_of_options_only() -> None:
 def test_a_malformed_host_is_refused(host) -> None:
     if host == b"a,b":
         # A comma is a sub-delim of RFC 3986 and so part of a legal name.
-        read_head(b"GET", b"/", "1.1", [(b"host", host)])
+        read_head(b"GET", b"/", "1.1", {b"host": host})
         return
     with pytest.raises(InvalidRequest):
-        read_head(b"GET", b"/", "1.1", [(b"host", host)])
+        read_head(b"GET", b"/", "1.1", {b"host": host})
 
 
 @pytest.mark.parametrize(
     "host", [b"a", b"a.test", b"a:1", b"a:", b"[::1]", b"[::1]:80", b"1.2.3.4", b"a_b"]
 )
 def test_a_host_may_be_a_name_or_an_address(host) -> None:
-    assert read_head(b"GET", b"/", "1.1", [(b"host", host)]).fields[b"host"] == host
+    assert read_head(b"GET", b"/", "1.1", {b"host": host}).fields[b"host"] == host
 
 
 def test_http_1_0_may_lack_a_host() -> None:
-    assert read_head(b"GET", b"/", "1.0", []).path == "/"
+    assert read_head(b"GET", b"/", "1.0", {}).path == "/"
     with pytest.raises(InvalidRequest):
-        read_head(b"GET", b"/", "1.1", [])
+        read_head(b"GET", b"/", "1.1", {})
 
 
 @pytest.mark.parametrize("version", ["0.9", "2.0"])

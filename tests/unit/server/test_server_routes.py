@@ -94,8 +94,8 @@ def test_normalising_twice_changes_nothing(path) -> None:
 )
 def test_only_the_path_decides(target, host, name) -> None:
     """Neither Host nor a rewriting header changes what is found."""
-    plain = read_head(b"GET", target, "1.1", [(b"host", b"a")])
+    plain = read_head(b"GET", target, "1.1", {b"host": b"a"})
     other = read_head(
-        b"GET", target, "1.1", [(b"host", host), (name, b"/v1/chat/completions")]
+        b"GET", target, "1.1", {b"host": host, name: b"/v1/chat/completions"}
     )
     assert TABLE.find(plain.path) == TABLE.find(other.path)
