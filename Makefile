@@ -33,6 +33,9 @@ test: setup ## the whole suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 
+golden: setup ## rewrite what recorded streams are known to become
+	$(BIN)/python tools/golden.py
+
 bench: setup ## what a call costs beside nginx; PEERS=1 adds others, PAGE=1 writes the page
 	$(BIN)/python -m benchmarks --json .bench/figures.json $(if $(PAGE),--page)
 
@@ -40,3 +43,6 @@ soak: setup ## ten thousand idle streams for ten minutes
 	$(BIN)/python -m benchmarks.soak
 demo: setup ## a chat through the relay, its ledger lines, then a server on port 3000
 	@ONCE="$(ONCE)"; $(BIN)/posthouse demo $${ONCE:+--once}
+
+crash: setup ## 200 random kills and a hundred thousand calls, then the report
+	$(BIN)/python -m tests.crash
