@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from msgspec import Struct
 from tests.crash.processes import environment
 from tests.support.posthouse import COMMAND
 from tests.support.processes import ROOT, free_port
@@ -17,6 +18,26 @@ SEGMENT_BYTES = 128 * 1024
 DRAIN_SECONDS = 1
 START_SECONDS = 60.0
 LOOK_EVERY = 0.005
+
+
+class Ready(Struct, frozen=True):
+    """How soon a gateway served."""
+
+    seconds: float
+    """From its start."""
+    own: float
+    """Without those in which it could run and other processes did."""
+
+
+def _waited(process: int) -> float:
+    """Seconds for which a process's threads have waited for a processor."""
+    waited = 0
+    for path in Path(f"/proc/{process}/task").glob("*/schedstat"):
+        try:
+            waited += int(path.read_text().split()[1])
+        except OSError:
+            continue  # The thread has ended.
+    return waited / 1e9
 
 
 class Gateway:
@@ -65,14 +86,16 @@ class Gateway:
                 stderr=subprocess.STDOUT,
             )
 
-    def wait_ready(self) -> float | None:
-        """Seconds from the start until calls are served; None if it died before."""
+    def wait_ready(self) -> Ready | None:
+        """Wait until calls are served; None if it died before."""
+        assert self._process is not None
         while not self._is_ready():
             if not self.running:
                 return None
             assert time.monotonic() - self._started < START_SECONDS, self.tail()
             time.sleep(LOOK_EVERY)
-        return time.monotonic() - self._started
+        seconds = time.monotonic() - self._started
+        return Ready(seconds, max(0.0, seconds - _waited(self._process.pid)))
 
     def kill(self) -> None:
         """SIGKILL."""

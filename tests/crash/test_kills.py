@@ -1,0 +1,68 @@
+"""SIGKILL to the real server: at every named point, and at random instants.
+
+Points that begin alike are killed at in one campaign, one after the other, on
+the same data and in the midst of the same callers.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.crash import points
+from tests.crash.campaign import Campaign
+
+from posthouse.billing.killpoints import POINTS
+
+RANDOM_KILLS = 20
+ROUNDS = 2
+"""Campaigns that share the random kills."""
+
+
+def _groups() -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in points.discovered():
+        groups.setdefault(name.partition(".")[0].partition("_")[0], []).append(name)
+    return groups
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+    """Callers, a provider and a gateway; judged as a whole at the end."""
+    with Campaign(tmp_path_factory.mktemp("crash"), seed=7) as campaign:
+        yield campaign
+        report = campaign.report
+        before = len(report.faults)
+        campaign.finish()
+    print("\n".join(report.lines()))
+    assert report.faults[before:] == []
+    assert report.terminals > 0
+    assert report.kills
+
+
+def test_every_point_is_known():
+    """What billing lists is what the source reaches, and the relay has points too."""
+    assert set(points.discovered()) > POINTS
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("group", sorted(_groups()))
+def test_a_kill_at_each_point(group, campaign):
+    """Each is reached under load; afterwards nothing is lost or charged twice."""
+    names = _groups()[group]
+    kills, faults = len(campaign.report.kills), len(campaign.report.faults)
+    for name in names:
+        campaign.kill_at(name)
+    campaign.restart()
+    killed = [kill.point for kill in campaign.report.kills[kills:]]
+    assert campaign.report.faults[faults:] == []
+    assert set(names) <= set(killed)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("_round", range(ROUNDS))
+def test_kills_at_random_instants(_round, campaign):
+    """Of a serving gateway, and now and then of one that is only starting."""
+    faults = len(campaign.report.faults)
+    for _ in range(RANDOM_KILLS // ROUNDS):
+        campaign.kill_somewhere()
+    campaign.restart()
+    assert campaign.report.faults[faults:] == []
