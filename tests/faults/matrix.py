@@ -141,10 +141,9 @@ output = "4"
     return "".join(parts)
 
 
-async def _run_cell(station: Station, site: Site) -> None:
+async def _run_cell(station: Station, site: Site, leaks: Leaks) -> None:
     """Make a cell's call and judge everything that came of it."""
     cell = site.cell
-    leaks = Leaks()
     logged = len(station.logs)
     began = time.monotonic()
     seen = await station.ask(
@@ -174,10 +173,11 @@ async def run_cells(cells: Sequence[Cell], directory: Path) -> list[Result]:
             sites = [await stack.enter_async_context(_site(cell)) for cell in cells]
             configuration = KEYS + "".join(_channels(site) for site in sites)
             station = await stack.enter_async_context(running(directory, configuration))
+            leaks = Leaks()
             for site in sites:
                 result = Result(site.cell)
                 try:
-                    await _run_cell(station, site)
+                    await _run_cell(station, site, leaks)
                 except Exception:  # noqa: BLE001 - whatever it is, the next cell runs
                     result.failure = traceback.format_exc()
                 results.append(result)
