@@ -17,7 +17,7 @@ class ThreadedFake:
     def __init__(self, otherwise: Behave = openai.answer) -> None:
         """Answer every model as a provider would, until told otherwise."""
         self._behaviours: dict[str, Behave] = {}
-        self._otherwise = otherwise
+        self.otherwise = otherwise
         self._fake = FakeUpstream(self._behave)
         self._started = threading.Event()
         self._stop: asyncio.Event | None = None
@@ -62,7 +62,7 @@ class ThreadedFake:
         ]
 
     def _behave(self, request: Request) -> Behaviour:
-        behave = self._behaviours.get(model_of(request), self._otherwise)
+        behave = self._behaviours.get(model_of(request), self.otherwise)
         return behave(request)
 
     async def _serve(self) -> None:

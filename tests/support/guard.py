@@ -22,7 +22,7 @@ from msgspec import structs
 from tests.fakes import openai
 from tests.fakes.steps import Behaviour, Request
 from tests.support.fake import ThreadedFake
-from tests.support.posthouse import Posthouse
+from tests.support.posthouse import RECORD_SECONDS, Posthouse
 from tests.support.raw import RawReply, read_reply
 
 KEY = "sk-guarded-0123456789abcdefghijklmnopqrstuvwx"
@@ -63,6 +63,7 @@ MEBIBYTE = 1024 * 1024
 GROWTH = 64 * MEBIBYTE
 """Resident memory that a whole suite of attacks may leave behind."""
 _LEDGER = ("transfers", "entries", "calls")
+"""What grows with each call; the last one by a row for each."""
 
 
 def modest(request: Request) -> Behaviour:
@@ -236,12 +237,12 @@ class Guarded:
             for name, value in figures.items()
             if name.startswith("posthouse_calls_total")
         )
-        return State(
-            len(self.fake.everything),
-            calls,
-            figures["posthouse_holds_open"],
-            self.ledger(),
-        )
+        deadline = time.monotonic() + RECORD_SECONDS
+        while (ledger := self.ledger())[-1] != calls:
+            assert time.monotonic() < deadline, f"{calls} calls, and {ledger} rows"
+            time.sleep(0.01)
+        served = len(self.fake.everything)
+        return State(served, calls, figures["posthouse_holds_open"], ledger)
 
     def metrics(self) -> dict[str, float]:
         """Scrape the metrics; names include their labels."""
@@ -264,6 +265,21 @@ class Guarded:
         path = self.posthouse.data / "posthouse.db"
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             return database.execute(query, values).fetchall()
+
+    def record(self, reply: RawReply) -> dict[str, Any]:
+        """Give a call's row, once it is in the database."""
+        name = reply.header("x-request-id")
+        deadline = time.monotonic() + RECORD_SECONDS
+        while True:
+            path = self.posthouse.data / "posthouse.db"
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+                database.row_factory = sqlite3.Row
+                found = database.execute("SELECT * FROM calls WHERE id = ?", [name])
+                row = found.fetchone()
+            if row is not None:
+                return dict(row)
+            assert time.monotonic() < deadline, f"there is no record of {name}"
+            time.sleep(0.01)
 
     def memory(self, field: str = "VmRSS") -> int:
         """Give the server's memory in bytes; `VmHWM` is its peak."""

@@ -124,12 +124,12 @@ async def _count(call: Call, served: Served) -> TokenEstimate:
     """Count the tokens of an answer whose provider did not."""
     incoming = call.incoming
     model = served.target.member.upstream_model
-    prompt = incoming.dialect.prompt_text(incoming.request)
     size = incoming.request.prompt
     media = call.prompt_tokens if size.has_media else 0
     framing = framing_tokens(size.messages)
 
     def count() -> TokenEstimate:
+        prompt = incoming.dialect.prompt_text(incoming.request)
         counted = count_tokens(prompt, model) + framing
         text = served.text()
         output = count_tokens(text, model) if text else 0

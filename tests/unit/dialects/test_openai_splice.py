@@ -172,9 +172,7 @@ QUIRKS: list[tuple[bytes, Quirks, bytes]] = [
     (b'"temperature":1', CLAMP, b'"temperature":1'),
     (b'"top_p":1,"temperature":2', CLAMP, b'"top_p":0.9999,"temperature":1'),
     (b'"temperature":null', CLAMP, b'"temperature":null'),
-    (b'"temperature":"hot"', CLAMP, b'"temperature":"hot"'),
     (b'"temperature":1e400', CLAMP, b'"temperature":1e400'),
-    (b'"temperature":true', CLAMP, b'"temperature":true'),
     (b'"top_p":-0.0', CLAMP, b'"top_p":-0.0'),
 ]
 

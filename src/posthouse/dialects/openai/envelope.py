@@ -4,9 +4,10 @@ Source: OpenAI's published API description (openapi, 2026-08).
 """
 
 import re
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from posthouse.errors import InvalidRequest
 from posthouse.wire import json
@@ -46,6 +47,7 @@ _ACTED_ON = frozenset(
 """The members that decide where a call goes and what it costs."""
 
 T = TypeVar("T")
+Object = dict[str, Raw]
 
 
 def parse_envelope(body: bytes) -> Envelope:
@@ -57,20 +59,21 @@ def parse_envelope(body: bytes) -> Envelope:
             f"We could not parse the JSON body of your request: {error}",
             code="invalid_json",
         ) from None
-    names = "".join(envelope)
-    if not (names.islower() and names.isascii()):
-        _refuse_lookalikes(envelope)
+    _refuse_lookalikes(envelope, _ACTED_ON)
     return envelope
 
 
-def _refuse_lookalikes(envelope: Envelope) -> None:
+def _refuse_lookalikes(members: Object, acted_on: AbstractSet[str]) -> None:
     """Refuse a second spelling of a name that we act on.
 
     Some servers match names whatever their case: to them `Model` after `model`
     would be the one that counts, and it was not the one that we judged.
     """
-    for name in envelope:
-        if name not in _ACTED_ON and name.casefold() in _ACTED_ON:
+    names = "".join(members)
+    if names.islower() and names.isascii():
+        return
+    for name in members:
+        if name not in acted_on and name.casefold() in acted_on:
             raise InvalidRequest(
                 f"Unknown parameter; did you mean '{name.casefold()}'?",
                 param=name[:64],
@@ -93,6 +96,52 @@ def judged(value: Raw, name: str, decoder: "json.Decoder[T]") -> T:
         raise InvalidRequest(
             f"Invalid value for '{name}': {reason}", param=name, code="invalid_type"
         ) from None
+
+
+optional_object = json.decoder(Object | None)
+optional_objects = json.decoder(list[Object] | None)
+_USAGE = frozenset({"include_usage"})
+_MODEL = frozenset({"model"})
+_names_or_objects = json.decoder(list[str | Object] | None)
+
+
+def judged_once(
+    envelope: Envelope,
+    name: str,
+    decoder: "json.Decoder[T]",
+    acted_on: AbstractSet[str],
+) -> T | None:
+    """Decode a member that is an object, or a list of some, one level deep.
+
+    Of a name that stands in an object twice, servers differ in which one
+    counts: the member goes on as it was judged here, with the last one only.
+
+    Args:
+        envelope: whose member it is.
+        name: the member's.
+        decoder: for an object or a list, or null.
+        acted_on: the names in an object that decide anything.
+
+    Raises:
+        InvalidRequest: for another type, and for other spellings of `acted_on`.
+    """
+    value = envelope.get(name)
+    found: Any = None if value is None else judged(value, name, decoder)
+    if found is None or value is None:
+        return None
+    for entry in found if isinstance(found, list) else (found,):
+        if isinstance(entry, dict):
+            _refuse_lookalikes(entry, acted_on)
+    again = json.encode(found)
+    # Never longer: it has neither white space nor escapes without need.
+    if len(again) < len(value) and not _is_the_same(bytes(value), again):
+        envelope[name] = Raw(again)
+    return found  # type: ignore[no-any-return]  # what the decoder gave
+
+
+def _is_the_same(written: bytes, again: bytes) -> bool:
+    """Whether nothing but white space can have been lost."""
+    return b"\\" not in written and written.count(b'"') == again.count(b'"')
 
 
 _optional_text = json.decoder(str | None)
@@ -147,52 +196,47 @@ def count(
     )
 
 
-class _StreamOptions(Struct):
-    include_usage: bool | None = None
-
-
-_stream_options = json.decoder(_StreamOptions | None)
-
-
-class _Moderation(Struct):
-    model: str | None = None
-
-
-_moderation = json.decoder(_Moderation | None)
-_other_models = json.decoder(list[str | dict[str, Any]] | None)
-
-
 def wants_usage(envelope: Envelope) -> bool:
     """Whether the client asked for the stream's usage frame."""
-    value = envelope.get("stream_options")
-    if value is None:
+    if "stream_options" not in envelope:
         return False
-    options = judged(value, "stream_options", _stream_options)
-    return options is not None and bool(options.include_usage)
+    options = judged_once(envelope, "stream_options", optional_object, _USAGE)
+    if not options or "include_usage" not in options:
+        return False
+    return bool(judged(options["include_usage"], "stream_options.include_usage", _flag))
 
 
 def named_models(envelope: Envelope) -> tuple[str, ...]:
     """Collect the models that routing extensions of a body name."""
     names: list[str] = []
     for field in ("models", "fallbacks"):
-        value = envelope.get(field)
-        if value is None:
+        if field not in envelope:
             continue
-        for entry in judged(value, field, _other_models) or ():
-            name = entry.get("model") if isinstance(entry, dict) else entry
-            if not isinstance(name, str):
+        entries = judged_once(envelope, field, _names_or_objects, _MODEL)
+        for entry in entries or ():
+            name = model_in(entry, field) if isinstance(entry, dict) else entry
+            if name is None:
                 raise InvalidRequest(
                     f"Every entry of '{field}' must name a model",
                     param=field,
                     code="invalid_type",
                 )
             names.append(checked_model_name(name))
-    moderation = envelope.get("moderation")
-    if moderation is not None:
-        found = judged(moderation, "moderation", _moderation)
-        if found is not None and found.model is not None:
-            names.append(checked_model_name(found.model))
+    if "moderation" in envelope:
+        moderation = judged_once(envelope, "moderation", optional_object, _MODEL)
+        name = model_in(moderation or {}, "moderation.model")
+        if name is not None:
+            names.append(checked_model_name(name))
     return tuple(names)
+
+
+def model_in(members: Object, place: str) -> str | None:
+    """Read the model that an object names, if it names one; raises InvalidRequest."""
+    value = members.get("model")
+    if value is None:
+        return None
+    name: str | None = judged(value, place, _optional_text)
+    return name
 
 
 def optional_text(envelope: Envelope, name: str) -> str | None:

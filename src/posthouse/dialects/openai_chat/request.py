@@ -1,5 +1,7 @@
 """A chat request's envelope, judged as far as routing and money need it."""
 
+from contextlib import suppress
+
 from msgspec import Raw, Struct
 
 from posthouse.dialects.base import ParsedRequest, PromptSize
@@ -11,17 +13,21 @@ from posthouse.dialects.openai.envelope import (
     count,
     flag,
     judged,
+    judged_once,
+    model_in,
     model_name,
     named_models,
+    optional_objects,
     parse_envelope,
     service_tier,
     wants_usage,
 )
+from posthouse.dialects.openai.kinds import CHAT, check_kinds
 from posthouse.dialects.openai.texts import texts_in
 from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
 from posthouse.wire import json
-from posthouse.wire.json import Envelope
+from posthouse.wire.json import Envelope, MalformedJSON
 
 MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
@@ -49,15 +55,12 @@ class _Message(Struct, gc=False):
     content: str | list[_Part] | None = None
 
 
-class _Tool(Struct, gc=False):
-    type: str = "function"
-    model: str | None = None
-
-
 _messages = json.decoder(list[_Message])
-_tools = json.decoder(list[_Tool] | None)
+_text = json.decoder(str)
 
 _NULL = Raw(b"null")
+_FUNCTION = Raw(b'"function"')
+_IN_TOOLS = frozenset({"type", "model"})
 _TEXT_MEMBERS = ("messages", "tools", "functions", "response_format", "prediction")
 _CLIENT_TOOLS = frozenset({"function", "custom"})
 _SEARCH_TOOLS = ("web_search", "builtin_function")
@@ -69,6 +72,7 @@ def parse_request(body: bytes) -> ParsedRequest:
     envelope = parse_envelope(body)
     model = model_name(envelope)
     messages = _read_messages(envelope)
+    check_kinds(envelope, CHAT)
     searches, tool_models = _read_tools(envelope)
     return ParsedRequest(
         operation=Operation.CHAT,
@@ -125,21 +129,26 @@ def _output_limit(envelope: Envelope) -> int | None:
 def _read_tools(envelope: Envelope) -> tuple[int, tuple[str, ...]]:
     """Count priced searches and collect models; refuse unpriced server tools."""
     searches = 1 if _asks_for_search(envelope) else 0
-    value = envelope.get("tools")
-    if value is None:
+    if "tools" not in envelope:
         return searches, ()
+    tools = judged_once(envelope, "tools", optional_objects, _IN_TOOLS)
     models = []
-    for tool in judged(value, "tools", _tools) or ():
-        if tool.type.startswith(_SEARCH_TOOLS):
+    for index, tool in enumerate(tools or ()):
+        kind = "function"
+        if tool.get("type", _FUNCTION) != _FUNCTION:
+            kind = judged(tool["type"], f"tools[{index}].type", _text)
+        if kind.startswith(_SEARCH_TOOLS):
             searches = 1
-        elif tool.type not in _CLIENT_TOOLS:
+        elif kind not in _CLIENT_TOOLS:
             raise InvalidRequest(
-                f"Tools of type {tool.type[:64]!r} are not offered here",
+                f"Tools of type {kind[:64]!r} are not offered here",
                 param="tools",
                 code="unsupported_value",
             )
-        if tool.model is not None:
-            models.append(checked_model_name(tool.model))
+        if "model" in tool:
+            model = model_in(tool, f"tools[{index}].model")
+            if model is not None:
+                models.append(checked_model_name(model))
     return searches, tuple(models)
 
 
@@ -220,9 +229,12 @@ def prompt_text(request: ParsedRequest) -> str:
         value = request.envelope.get(name)
         if value is None:
             continue
+        data = bytes(value)
         if name == "messages":
-            texts += texts_in(json.decode_leniently(bytes(value)), _NOT_READ)
-        else:
-            # What a schema says is read with its names and brackets.
-            texts.append(bytes(value).decode())
+            with suppress(MalformedJSON):
+                texts += texts_in(json.decode_leniently(data), _NOT_READ)
+                continue
+        # What a schema says is read with its names and brackets, and so are
+        # messages with a number that is too long to be read.
+        texts.append(data.decode())
     return "\n".join(texts)

@@ -18,6 +18,7 @@ from posthouse.dialects.openai.envelope import (
     text_of_entries,
     wants_usage,
 )
+from posthouse.dialects.openai.kinds import COMPLETION, check_kinds
 from posthouse.model.call import Operation
 
 BEST_OF_LIMIT = 20
@@ -26,6 +27,7 @@ BEST_OF_LIMIT = 20
 def parse_request(body: bytes) -> ParsedRequest:
     """Read a completion request; raises InvalidRequest."""
     envelope = parse_envelope(body)
+    check_kinds(envelope, COMPLETION)
     prompt = read_entries(envelope, "prompt")
     prompts = count_entries(prompt)
     suffix = optional_text(envelope, "suffix") or ""

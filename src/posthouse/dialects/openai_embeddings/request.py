@@ -12,6 +12,7 @@ from posthouse.dialects.openai.envelope import (
     read_entries,
     text_of_entries,
 )
+from posthouse.dialects.openai.kinds import EMBEDDING, check_kinds
 from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
 from posthouse.wire.json import Envelope
@@ -23,6 +24,7 @@ INPUT_LIMIT = 2048
 def parse_request(body: bytes) -> ParsedRequest:
     """Read an embeddings request; raises InvalidRequest."""
     envelope = parse_envelope(body)
+    check_kinds(envelope, EMBEDDING)
     entries = read_entries(envelope, "input")
     if count_entries(entries) > INPUT_LIMIT:
         raise InvalidRequest(

@@ -7,6 +7,7 @@ from posthouse.dialects.openai.envelope import (
     beginning,
     judged,
     model_name,
+    named_models,
     parse_envelope,
 )
 from posthouse.errors import InvalidRequest
@@ -41,6 +42,7 @@ def parse_request(body: bytes) -> ParsedRequest:
         ),
         affinity=beginning(envelope["input"]),
         output_limit=0,
+        other_models=named_models(envelope),
     )
 
 
