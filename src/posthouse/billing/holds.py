@@ -81,8 +81,9 @@ class Hold:
         self._wallet = wallet
         self._opening = opening
         self._delivered = 0
-        self._step = 0
-        self._check_at = 0
+        step = self.amount - opening.prompt_charge
+        self._step = step if step > 1 else 1
+        self._check_at = self._step // 2 or 1
 
     def state(self) -> Opened:
         """The hold as it stands now, for the journal."""
