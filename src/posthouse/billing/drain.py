@@ -25,8 +25,9 @@ from posthouse.billing.segments import (
     split_position,
 )
 
-BATCH: Final = 512
-"""Settlements per transaction."""
+BATCH: Final = 2048
+"""Settlements per transaction: an index page that many of them touch, and the
+balance of an account that many belong to, are written once."""
 
 _decode = msgspec.msgpack.Decoder(Settlement).decode
 

@@ -81,8 +81,7 @@ class Hold:
         self._wallet = wallet
         self._opening = opening
         self._delivered = 0
-        step = self.amount - opening.prompt_charge
-        self._step = step if step > 1 else 1
+        self._step = max(1, opening.amount - opening.prompt_charge)
         self._check_at = self._step // 2 or 1
 
     def state(self) -> Opened:

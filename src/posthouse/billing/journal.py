@@ -109,10 +109,11 @@ class Journal:
 
     def has_room(self, holds: int) -> bool:
         """Whether that many holds could still be settled, come what may."""
-        left = self._segment.limit - self._segment.offset
-        if self._spares:
-            left += len(self._spares) * (self._segment_size - HEADER_SIZE - SEAL_SIZE)
-        return left >= holds * RESERVE
+        segment = self._segment
+        lacking = holds * RESERVE - (segment.limit - segment.offset)
+        return lacking <= 0 or lacking <= len(self._spares) * (
+            self._segment_size - HEADER_SIZE - SEAL_SIZE
+        )
 
     def append(self, kind: int, record: Record) -> None:
         """Write a record; on return it survives the process.

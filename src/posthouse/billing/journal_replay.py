@@ -73,7 +73,7 @@ def replay(directory: Path, drained_to: int) -> Replay:
     return result
 
 
-def records(directory: Path) -> Iterator[tuple[int, memoryview, int]]:
+def records(directory: Path) -> Iterator[tuple[int, bytes, int]]:
     """Give (kind, payload, position of its end) of each record, in order."""
     numbers = segment_numbers(directory)
     number = numbers[0] if numbers else 0
@@ -86,9 +86,7 @@ def records(directory: Path) -> Iterator[tuple[int, memoryview, int]]:
             last = max(segment_numbers(directory), default=last)
 
 
-def _segment_records(
-    directory: Path, number: int
-) -> Iterator[tuple[int, memoryview, int]]:
+def _segment_records(directory: Path, number: int) -> Iterator[tuple[int, bytes, int]]:
     try:
         reader = SegmentReader(directory, number)
     except (FileNotFoundError, DamagedSegment):

@@ -106,10 +106,10 @@ class Segment:
     def write(self, kind: int, payload: bytes) -> None:
         """Append a record; the caller has seen that it ends within `limit`."""
         length = len(payload)
-        start = self.offset
-        end = start + RECORD_OVERHEAD + length
         crc = crc32(payload, self._seed ^ length ^ kind << 24)
         record = _pack(crc, length, kind) + payload
+        start = self.offset
+        end = start + len(record)
         if _KILL_IN_RECORD:
             middle = (start + end) // 2
             self._map[start:middle] = record[: middle - start]
@@ -136,13 +136,12 @@ def check_header(head: bytes, number: int, path: Path) -> None:
     raise DamagedSegment(f"{path} is not segment {number} of a journal")
 
 
-def scan(data: bytes, number: int) -> Iterator[tuple[int, memoryview, int]]:
+def scan(data: bytes, number: int) -> Iterator[tuple[int, bytes, int]]:
     """Give (kind, payload, end) of each whole record at the start of `data`.
 
     Stops at the first bytes that are no record: zeros, a torn record, or one
     that is cut off by the end of `data`. `end` is an index into `data`.
     """
-    view = memoryview(data)
     size = len(data)
     start = 0
     seed = record_seed(number)
@@ -153,7 +152,7 @@ def scan(data: bytes, number: int) -> Iterator[tuple[int, memoryview, int]]:
         end = body + length
         if kind == 0 or end > size:
             return
-        payload = view[body:end]
+        payload = data[body:end]
         if crc32(payload, seed ^ length ^ kind << 24) != crc:
             return
         yield kind, payload, end
@@ -163,7 +162,8 @@ def scan(data: bytes, number: int) -> Iterator[tuple[int, memoryview, int]]:
 class SegmentReader:
     """Reads a segment, possibly while another process writes it."""
 
-    CHUNK: Final = 256 * 1024
+    CHUNK: Final = 64 * 1024
+    """Between two reads the interpreter's lock is held, the loop's thread waits."""
 
     def __init__(self, directory: Path, number: int) -> None:
         """Open the file; raises FileNotFoundError or DamagedSegment."""

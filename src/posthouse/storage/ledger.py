@@ -1,17 +1,19 @@
 """The ledger in SQLite, behind billing's ports: one connection, one thread.
 
 The raw driver and statements of many rows keep the cost per call small: the
-interpreter's lock is let go once per statement, not once per row. Every
-transaction begins IMMEDIATE, so that what was read is still true when it is
-written. Foreign keys are not checked here: rows are made together with what
-they point to, and the audit looks for orphans.
+interpreter's lock is let go at every step of a statement, and each time the
+event loop may have to be waited for. So lists go into a statement, and come
+out of it, as one JSON value. Every transaction begins IMMEDIATE, so that what
+was read is still true when it is written. Foreign keys are not checked here:
+rows are made together with what they point to, and the audit looks for orphans.
 """
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from posthouse.billing.killpoints import reach
 from posthouse.billing.ports import (
@@ -28,25 +30,55 @@ from posthouse.storage.ledger_rows import (
     LEASE,
     TRANSFER_COLUMNS,
     Funds,
+    LeaseFunds,
     Rows,
     Value,
+    are_covered,
     in_chunks,
     lease_name,
     touched_accounts,
 )
 from posthouse.storage.ownership import now_ms
+from posthouse.wire import json
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT_SECONDS: Final = 1.0
-ROWS_PER_STATEMENT: Final = 32
-NAMES_PER_QUERY: Final = 500
+ROWS_PER_STATEMENT: Final = 64
+CACHE_KIB: Final = 16_384
+"""Pages kept in memory; each call touches pages of indexes by key and account."""
+CHECKPOINT_PAGES: Final = 4_096
+"""The longer the log, the more often a page changes before it is written home."""
 OPEN: Final = "open"
-_FIND_CALLS: Final = "SELECT reference FROM transfers WHERE reference IN"
-_FIND_FUNDS: Final = "SELECT id, balance, credit_line FROM accounts WHERE id IN"
+_FIND_CALLS: Final = (
+    "SELECT json_group_array(reference) FROM transfers"
+    " WHERE reference IN (SELECT value FROM json_each(?))"
+)
+_FIND_FUNDS: Final = (
+    "SELECT json_group_object(accounts.id, json_array(balance, credit_line))"
+    " FROM json_each(?) AS name JOIN accounts ON accounts.id = name.value"
+)
+_TAKE_FUNDS: Final = (
+    "UPDATE accounts SET balance = balance - taken.value"
+    " FROM json_each(?) AS taken WHERE accounts.id = taken.key"
+)
+_funds: Final = json.decoder(dict[str, tuple[int, int | None]])
+_names: Final = json.decoder(list[str])
 
 
-def _marks(names: Sequence[str]) -> str:
-    """A parenthesis with a parameter mark for each name."""
-    return f"({','.join('?' * len(names))})"
+@cache
+def _insertion(table: str, columns: tuple[str, ...], rows: int) -> str:
+    """The statement that inserts so many rows; there are few of them."""
+    row = f"({','.join('?' * len(columns))})"
+    head = f"INSERT INTO {table} ({','.join(columns)}) VALUES "  # noqa: S608 - our own names
+    return head + ",".join([row] * rows)
+
+
+class WriteSettlements(Protocol):
+    """One transaction that writes settlements."""
+
+    def __call__(self, unposted: Sequence[Settlement], *, trusting: bool) -> None:
+        """Write them; `trusting` is explained at SqliteLedger._insert."""
 
 
 class SqliteLedger:
@@ -73,6 +105,8 @@ class SqliteLedger:
             execute = self._connection.execute
             execute("PRAGMA journal_mode = WAL")
             execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         except sqlite3.Error as error:
             raise LedgerUnavailable(str(error)) from error
         self._execute = execute
@@ -225,14 +259,14 @@ class SqliteLedger:
     ) -> None:
         """See JournalStore."""
 
-        def write(unposted: Sequence[Settlement]) -> None:
+        def write(unposted: Sequence[Settlement], *, trusting: bool) -> None:
             with self._transaction():
                 self._advance(
                     "UPDATE journals SET drained_to = ?"
                     " WHERE id = ? AND state = 'open' AND drained_to < ?",
                     (position, journal_id, position),
                 )
-                self._insert(unposted)
+                self._insert(unposted, trusting=trusting)
                 reach("drain.before_commit")
 
         self._write_once(settlements, write)
@@ -243,13 +277,13 @@ class SqliteLedger:
     ) -> None:
         """See JournalStore."""
 
-        def write(unposted: Sequence[Settlement]) -> None:
+        def write(unposted: Sequence[Settlement], *, trusting: bool) -> None:
             with self._transaction():
                 self._advance(
                     "UPDATE journals SET state = ? WHERE id = ? AND state = 'open'",
                     (state, journal_id),
                 )
-                self._insert(unposted)
+                self._insert(unposted, trusting=trusting)
                 self._return_leases(journal_id)
                 reach("recovery.before_commit")
 
@@ -264,19 +298,19 @@ class SqliteLedger:
     def _write_once(
         self,
         settlements: Sequence[Settlement],
-        write: Callable[[Sequence[Settlement]], None],
+        write: WriteSettlements,
     ) -> None:
-        """Write settlements; if the ledger has some of them, only the others.
+        """Write settlements, first as if all were new and all leases had enough.
 
-        That some are there already happens only after a power loss or a fault,
-        so it is not looked up before.
+        The tables' constraints refuse what is not so. Since that happens only
+        after a power loss or a fault, it is looked up only then.
         """
         try:
-            write(settlements)
+            write(settlements, trusting=True)
         except LedgerUnavailable as error:
             if not isinstance(error.__cause__, sqlite3.IntegrityError):
                 raise
-            write(self._unposted(settlements))
+            write(self._unposted(settlements), trusting=False)
 
     def _return_leases(self, journal_id: str) -> None:
         """Give back what a journal's leases hold, and free them for others."""
@@ -323,51 +357,54 @@ class SqliteLedger:
     def _unposted(self, settlements: Sequence[Settlement]) -> list[Settlement]:
         """Those of the settlements whose calls have not ended in the ledger."""
         missing = {item.call_id: item for item in reversed(settlements)}
-        names = list(missing)
-        for start in range(0, len(names), NAMES_PER_QUERY):
-            some = names[start : start + NAMES_PER_QUERY]
-            for (found,) in self._execute(
-                f"{_FIND_CALLS} {_marks(some)}",
-                some,
-            ).fetchall():
-                del missing[found]
+        for found in self._ask(_FIND_CALLS, list(missing), _names):
+            del missing[found]
         return list(reversed(missing.values()))
 
-    def _insert(self, settlements: Sequence[Settlement]) -> None:
-        """Insert the rows of settlements and change the balances they touch."""
+    def _insert(self, settlements: Sequence[Settlement], *, trusting: bool) -> None:
+        """Insert the rows of settlements and change the balances they touch.
+
+        Trusting: a lease that must pay what its journal says is not looked at.
+        """
         if not settlements:
             return
-        funds = Funds(self._balances(touched_accounts(settlements)))
         first = self._execute(
             "SELECT coalesce(max(id), 0) + 1 FROM transfers"
         ).fetchone()[0]
         rows = Rows(first)
-        for settlement in settlements:
-            rows.add(settlement, funds)
-        self._insert_rows("transfers", TRANSFER_COLUMNS, rows.transfers)
-        self._insert_rows("entries", ENTRY_COLUMNS, rows.entries)
-        self._insert_rows("calls", CALL_COLUMNS, rows.calls)
-        for account_id in sorted(funds.taken):
-            self._add(account_id, -funds.taken[account_id])
+        if trusting and are_covered(settlements):
+            funds: Funds = LeaseFunds()
+        else:
+            names = touched_accounts(settlements)
+            funds = Funds(self._ask(_FIND_FUNDS, names, _funds))
+        for start in range(0, len(settlements), ROWS_PER_STATEMENT):
+            # The event loop gets its turn while a statement runs.
+            for settlement in settlements[start : start + ROWS_PER_STATEMENT]:
+                rows.add(settlement, funds)
+            self._insert_rows("transfers", TRANSFER_COLUMNS, rows.transfers)
+            self._insert_rows("entries", ENTRY_COLUMNS, rows.entries)
+            self._insert_rows("calls", CALL_COLUMNS, rows.calls)
+            rows.clear()
+        self._take(funds.taken)
 
-    def _balances(self, accounts: list[str]) -> dict[str, tuple[int, int | None]]:
-        """Balance and credit line of each account that there is."""
-        found: dict[str, tuple[int, int | None]] = {}
-        for start in range(0, len(accounts), NAMES_PER_QUERY):
-            names = accounts[start : start + NAMES_PER_QUERY]
-            for name, balance, line in self._execute(
-                f"{_FIND_FUNDS} {_marks(names)}",
-                names,
-            ):
-                found[name] = (balance, line)
-        return found
+    def _take(self, amounts: dict[str, int]) -> None:
+        """Take amounts from balances, in order of the accounts' ids."""
+        if not amounts:
+            return
+        ordered = {name: amounts[name] for name in sorted(amounts)}
+        changed = self._execute(_TAKE_FUNDS, (json.encode(ordered).decode(),)).rowcount
+        if changed != len(amounts):
+            raise sqlite3.IntegrityError("an account that must pay is not there")
+
+    def _ask(self, query: str, names: list[str], decoder: json.Decoder[T]) -> T:
+        """Give a list to a query and decode its one value."""
+        found = self._execute(query, (json.encode(names).decode(),)).fetchone()[0]
+        return json.decode_with(decoder, found.encode())
 
     def _insert_rows(
         self, table: str, columns: tuple[str, ...], values: list[Value]
     ) -> None:
         """Insert flat rows, many per statement."""
         width = len(columns)
-        row = f"({','.join('?' * width)})"
-        head = f"INSERT INTO {table} ({','.join(columns)}) VALUES "  # noqa: S608 - our own names
         for chunk in in_chunks(values, width, ROWS_PER_STATEMENT):
-            self._execute(head + ",".join([row] * (len(chunk) // width)), chunk)
+            self._execute(_insertion(table, columns, len(chunk) // width), chunk)

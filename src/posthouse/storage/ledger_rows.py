@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from msgspec.structs import astuple
+from typing_extensions import override
 
 from posthouse.billing.records import Settlement
 from posthouse.wire.json import encode
@@ -100,6 +101,19 @@ class Funds:
         return amount
 
 
+class LeaseFunds(Funds):
+    """Stands for leases that have what is asked of them; nobody has looked."""
+
+    def __init__(self) -> None:
+        """Begin with nothing taken."""
+        super().__init__({})
+
+    @override
+    def cover(self, lease: str, amount: int) -> bool:
+        self.taken[lease] = self.taken.get(lease, 0) + amount
+        return True
+
+
 class Rows:
     """The rows of a batch, flat: each list holds one value per column and row."""
 
@@ -114,7 +128,6 @@ class Rows:
         """Add one settlement."""
         call_id, account, lease, held, paid, reason, record = astuple(settlement)
         number = next(self._ids)
-        values = list(astuple(record))
         kind, price, excess = VOID, 0, 0
         if not reason:
             kind, price = SETTLE, record.price
@@ -131,10 +144,20 @@ class Rows:
             *(number, kind, call_id, account, held, excess, reason),
             *(version, ended_ms),
         )
-        values[USAGE] = encode(values[USAGE]).decode()
-        values[ATTEMPTS] = encode(values[ATTEMPTS]).decode()
-        self.calls.append(number)
-        self.calls += values
+        calls = self.calls
+        calls.append(number)
+        start = len(calls)
+        calls += astuple(record)
+        # The driver is several times slower with a bool than with an int.
+        calls[start + STREAMED] = int(record.streamed)
+        calls[start + USAGE] = encode(record.usage).decode()
+        calls[start + ATTEMPTS] = encode(record.attempts).decode()
+
+    def clear(self) -> None:
+        """Forget the rows, which have been written; go on numbering."""
+        self.transfers = []
+        self.entries = []
+        self.calls = []
 
     def _charge(self, number: int, settlement: Settlement, funds: Funds) -> str:
         """Enter a price that the lease does not cover; give the reason."""
@@ -155,6 +178,11 @@ class Rows:
         for account, amount in legs.items():
             self.entries += (number, account, amount)
         return OVERRUN if missing else ""
+
+
+def are_covered(settlements: Sequence[Settlement]) -> bool:
+    """Whether each price is to be paid by the lease alone."""
+    return all(item.paid == item.record.price for item in settlements)
 
 
 def touched_accounts(settlements: Sequence[Settlement]) -> list[str]:
