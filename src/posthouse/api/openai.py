@@ -5,7 +5,6 @@ goes wrong; the dispatcher renders it in OpenAI's shape.
 """
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from posthouse.access.authenticator import Authenticator
@@ -24,7 +23,7 @@ from posthouse.server.request import Request
 from posthouse.server.routes import Handler, Route
 from posthouse.wire import json
 
-FORWARDED = (b"openai-beta",)
+FORWARDED = frozenset({b"openai-beta"})
 """The only headers of a caller that a provider sees."""
 
 _LARGE_BODY = 256 * 1024
@@ -73,29 +72,37 @@ class OpenAIRoutes:
             Route(("GET",), "/v1/models/", self.get_model, prefix=True),
         ]
 
-    async def _principal(self, request: Request) -> Principal:
+    def _remembered(self, request: Request) -> Principal | None:
+        """Who calls, if the key is remembered and good, as it mostly is."""
         presented = request.presented_key()
-        address = request.client_address
-        if presented:
-            principal = self._authenticator.cached(presented, address)
-            if principal is not None:
-                return principal
-        return await self._authenticator.authenticate(presented, address)
+        if presented is None:
+            return None
+        return self._authenticator.cached(presented, request.client_address)
+
+    async def _principal(self, request: Request) -> Principal:
+        """Who calls; raises what the authenticator does."""
+        return self._remembered(request) or await self._authenticator.authenticate(
+            request.presented_key(), request.client_address
+        )
 
     def _operation(self, name: str) -> Handler:
         """The handler of the operation that a dialect carries."""
         dialect = find_dialect(name)
 
         async def handle(request: Request) -> None:
-            principal = await self._principal(request)
+            principal = self._remembered(request) or await self._principal(request)
             body = await request.body(self._max_body_bytes)
             incoming = Incoming(
                 id=request.request_id,
                 principal=principal,
                 dialect=dialect,
-                request=await self._parsed(dialect, body),
+                request=(
+                    dialect.parse_request(body)
+                    if len(body) < _LARGE_BODY
+                    else await self._parsed_aside(dialect, body)
+                ),
                 session=request.header(b"x-session-id"),
-                forwarded=_forwarded(request.header),
+                forwarded=_forwarded(request.client.head.fields),
             )
             try:
                 await self._relay.serve(incoming, request.client)
@@ -105,10 +112,8 @@ class OpenAIRoutes:
 
         return handle
 
-    async def _parsed(self, dialect: Dialect, body: bytes) -> ParsedRequest:
-        """Judge a body; raises InvalidRequest."""
-        if len(body) < _LARGE_BODY:
-            return dialect.parse_request(body)
+    async def _parsed_aside(self, dialect: Dialect, body: bytes) -> ParsedRequest:
+        """Judge a large body in a thread; raises InvalidRequest."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._judge, dialect.parse_request, body)
 
@@ -140,13 +145,11 @@ class OpenAIRoutes:
         await request.client.respond(200, [_JSON], body)
 
 
-def _forwarded(
-    header: Callable[[bytes], bytes | None],
-) -> tuple[tuple[bytes, bytes], ...]:
+def _forwarded(fields: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
     """Pick the caller's headers that go to the provider; mostly none."""
-    return tuple(
-        (name, value) for name in FORWARDED if (value := header(name)) is not None
-    )
+    if FORWARDED.isdisjoint(fields):
+        return ()
+    return tuple((name, fields[name]) for name in sorted(FORWARDED) if name in fields)
 
 
 def _model(name: str, owner: str) -> dict[str, str | int]:

@@ -18,6 +18,8 @@ from posthouse.errors import InvalidRequest, PosthouseError
 from posthouse.server.context import ServerContext
 from posthouse.server.heads import Headers, RequestHead, render_fields
 
+_BODYLESS = frozenset({204, 304})
+"""Statuses whose replies have no body."""
 _CLOSE_AND_END = b"connection: close\r\n\r\n"
 _TRUNCATED = "The request body ended before it was whole."
 
@@ -67,6 +69,8 @@ class Exchange:
     def __init__(self, link: Link, head: RequestHead, *, keep_alive: bool) -> None:
         """Begin with an empty body and no reply."""
         self._link = link
+        self.context = link.context
+        """What the server's connections share."""
         self.head = head
         self.keep_alive = keep_alive
 
@@ -128,11 +132,6 @@ class Exchange:
         """The address at the connection's other end; empty for a local socket."""
         client = self._link.client
         return client[0] if client is not None else ""
-
-    @property
-    def context(self) -> ServerContext:
-        """What the server's connections share."""
-        return self._link.context
 
     def take_whole(self) -> bytes | None:
         """Give the whole body if it arrived in one piece, as small ones do."""
@@ -232,12 +231,12 @@ class Exchange:
         if flow.write_paused:
             await flow.drain()
         head = self._head(status, headers)
-        if self._bodyless:
-            if self.head.method == "HEAD" and status not in (204, 304):
+        if self.keep_alive and not self._bodyless:
+            self._write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+        elif self._bodyless:
+            if self.head.method == "HEAD" and status not in _BODYLESS:
                 head += b"content-length: %d\r\n" % len(body)
             self._write(head + (b"\r\n" if self.keep_alive else _CLOSE_AND_END))
-        elif self.keep_alive:
-            self._write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
         else:
             size = b"content-length: %d\r\n" % len(body)
             self._write(b"".join((head, size, _CLOSE_AND_END, body)))
@@ -253,15 +252,16 @@ class Exchange:
         """Begin the reply: render what does not depend on how its body is sent."""
         if self.started:
             raise RuntimeError("the reply has been started before")
-        context = self._link.context
-        fields = render_fields(headers)
+        context = self.context
+        head = context.prefix(status) + render_fields(headers) + self.extra
         self.started = True
-        self._bodyless = self.head.method == "HEAD" or status in (204, 304)
+        if status in _BODYLESS or self.head.method == "HEAD":
+            self._bodyless = True
         # A body that we do not wait for would have to be read all the same
         # before the next request.
         if not self.body_done or context.draining:
             self.keep_alive = False
-        return context.prefix(status) + fields + self.extra
+        return head
 
     def _write(self, data: bytes) -> None:
         if not self.gone:
@@ -271,8 +271,8 @@ class Exchange:
 
     def _end(self) -> None:
         self.complete = True
-        self._gone_callbacks = None
-        self._cut_callbacks = None
+        # They hold what serves the call, which holds this.
+        self._gone_callbacks = self._cut_callbacks = None
         if not self.gone:
             self._link.reply_done(self)
 

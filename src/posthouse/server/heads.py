@@ -148,9 +148,12 @@ def render_fields(headers: Headers) -> bytes:
     Raises ValueError if a value would begin another line: a fault of ours or of
     a provider that must never reach the wire.
     """
-    lines = [b"%b: %b\r\n" % field for field in headers if field[0] not in _OWNED]
-    block = b"".join(lines)
+    parts: list[bytes] = []
+    for name, value in headers:
+        if name not in _OWNED:
+            parts += (name, b": ", value, b"\r\n")
+    block = b"".join(parts)
     # Every CR and LF must be one that was put here.
-    if len(block.splitlines()) != len(lines) or block.find(b"\0") >= 0:
+    if len(block.splitlines()) << 2 != len(parts) or block.find(b"\0") >= 0:
         raise ValueError("a reply's header holds a line break or NUL")
     return block
