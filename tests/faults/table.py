@@ -354,6 +354,8 @@ def _errors_inside() -> Iterator[Variation]:
         yield Variation("U19", name, expected, scripts.body(data), ("unary",))
         first = scripts.then_event(scripts.nothing, scripts.event(value))
         yield Variation("U19", name, expected, first, ("stream",), ANSWERING)
+    open_ended = scripts.part_of_stream(lambda _: scripts.event(ERROR), scripts.HANG)
+    yield Variation("U19", "then-silence", FAILED, open_ended, ("stream",), ANSWERING)
     named = scripts.event(ERROR, b"error")
     script = scripts.then_event(scripts.nothing, named)
     yield Variation("U19", "named-error", FAILED, script, ("stream",), ANSWERING)
