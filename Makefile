@@ -1,8 +1,22 @@
 # One way in. `make` lists the targets.
 UV_VERSION := 0.13.8
-PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
+
+# The first of these that is new enough; `make PYTHON=…` names another.
+OLDEST := 3, 11
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < ($(OLDEST)))' 2>/dev/null \
+	&& echo "$$name" && break; done)
+
+# Compiled modules make each start twice as quick.
+unexport PYTHONDONTWRITEBYTECODE
+
+# The stamp names the folder: an environment that was moved, or whose Python is
+# gone, is made anew.
+ifneq ($(shell test -x $(BIN)/python && cat $(STAMP) 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test crash bench soak golden docs format
@@ -13,10 +27,16 @@ help: ## list the targets
 setup: $(STAMP) ## install everything into .venv
 
 $(STAMP): uv.lock pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
-	UV_PYTHON_DOWNLOADS=never $(BIN)/uv sync --frozen --inexact --quiet --python $(BIN)/python
-	@touch $@
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; make PYTHON=… names one." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) comes without venv or pip: apt install python3-venv (or python3-full)." >&2; exit 1; }
+	@test "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" && $(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; }
+	@echo "Installing the locked dependencies"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	@UV_PYTHON_DOWNLOADS=never $(BIN)/uv sync --frozen --inexact --quiet --compile-bytecode --python $(BIN)/python
+	@$(BIN)/python -m compileall -q src
+	@echo "$(CURDIR)" > $@
 
 check: setup ## ruff, mypy, import-linter, size budgets
 	$(BIN)/ruff format --check --quiet .
@@ -32,7 +52,6 @@ format: setup ## rewrite the code's layout
 test: setup ## the whole suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-
 golden: setup ## rewrite what recorded streams are known to become
 	$(BIN)/python tools/golden.py
 
@@ -41,8 +60,13 @@ bench: setup ## what a call costs beside nginx; PEERS=1 adds others, PAGE=1 writ
 
 soak: setup ## ten thousand idle streams for ten minutes
 	$(BIN)/python -m benchmarks.soak
-demo: setup ## a chat through the relay, its ledger lines, then a server on port 3000
-	@ONCE="$(ONCE)"; $(BIN)/posthouse demo $${ONCE:+--once}
+
+demo: setup ## a chat through the relay, its ledger lines, then a server; ONCE=1 stops, PORT=3000
+	@$(BIN)/posthouse demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(PORT),--port $(PORT))
+
+docs: setup ## rewrite the generated pages of docs/reference
+	$(BIN)/python tools/provider_reference.py
+	$(BIN)/python -m tools.reference
 
 crash: setup ## 200 random kills and a hundred thousand calls, then the report
 	$(BIN)/python -m tests.crash
