@@ -15,7 +15,7 @@ from tests.fakes.steps import Behaviour, Hang, Request, Send, Step, Wait, chunk
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.upstream import running as serving
 from tests.faults import scripts
-from tests.faults.asked import PATHS, body_of
+from tests.faults.asked import PATHS, body_of, counted_prompt
 from tests.faults.channels import channel
 from tests.faults.station import (
     KEYS,
@@ -198,6 +198,74 @@ def test_the_whole_of_a_call_has_a_limit(tmp_path: Path) -> None:
                 assert seen.status == 504
                 assert seen.error["code"] == "upstream_timeout"
                 assert not other.served, "no time was left for another attempt"
+
+    with coarse_timers_made_fine():
+        play(test)
+
+
+def test_leaving_a_stream_that_was_kept_alive(tmp_path: Path) -> None:
+    """Gone after a comment: the prompt is charged, and nothing goes on."""
+
+    async def test() -> None:
+        async with _behave(lambda _: (Hang(),)) as provider:
+            text = KEYS + channel("a", provider.origin, timeouts=_limits(5))
+            async with running(tmp_path, text, **TIMES) as station:
+                leaks = Leaks()
+                body = json.encode(body_of("chat", "m", stream=True))
+                peer = await station.begin(PATHS["chat"], body)
+                while b": keep-alive" not in peer.received:
+                    assert await peer.more()
+                await peer.close()
+                (record,) = await station.ended(1)
+                assert (record.outcome, record.usage_source) == (
+                    "abandoned",
+                    "estimated",
+                )
+                assert record.usage == {"input": counted_prompt("chat", "m")}
+                assert record.attempts[0].upstream_status == 0
+                await station.settled()
+                await leaks.assert_none()
+
+    with coarse_timers_made_fine():
+        play(test)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_stream_that_lasts_too_long_is_cut_as_by_its_length(
+    tmp_path: Path, operation: str
+) -> None:
+    """What came is a whole answer that was cut short, with the reason, charged."""
+
+    def endless(request: Request) -> tuple[Step, ...]:
+        parts: list[Step] = [Send(openai.stream_head())]
+        frames = scripts.frames(request)
+        for number in range(200):
+            parts += [Send(chunk(frames[1 + number % 8])), Wait(0.02)]
+        return tuple(parts)
+
+    async def test() -> None:
+        async with _behave(endless) as provider:
+            times = {**_limits(), "total": 0.5}
+            text = KEYS + channel("a", provider.origin, timeouts=times)
+            async with running(tmp_path, text) as station:
+                leaks = Leaks()
+                body = json.encode(body_of(operation, "m", stream=True))
+                seen = await station.ask(PATHS[operation], body)
+                assert (seen.status, seen.ended) == (200, True)
+                *words, last, done = seen.frames
+                assert done == DONE
+                assert len(words) >= 5
+                cut = json.decode(last[6:])
+                assert cut["choices"][0]["finish_reason"] == "length"
+                assert cut["posthouse"]["code"] == "upstream_timeout"
+                record, line = await station.books(seen.call_id)
+                assert (record.outcome, record.usage_source) == (
+                    "served",
+                    "estimated",
+                )
+                assert line.amount == -record.price < 0
+                await station.settled()
+                await leaks.assert_none()
 
     with coarse_timers_made_fine():
         play(test)
