@@ -17,7 +17,7 @@ from posthouse.storage.configuration import (
 )
 from posthouse.storage.database import Database, sqlite_url
 from posthouse.storage.key_reader import StoredKeys
-from posthouse.storage.ledger_accounts import ensure_house_accounts, open_account
+from posthouse.storage.ledger_accounts import ensure_house_accounts
 from posthouse.storage.report import ApplyReport
 from posthouse.storage.schema import metadata
 from posthouse.storage.secrets import SecretBox
@@ -60,7 +60,6 @@ class Installation:
             box=self.box,
             pepper=self.pepper,
             data=self.data,
-            open_account=open_account,
             providers=PROVIDERS,
             environment=self.environment,
             clock=lambda: self.now,

@@ -164,6 +164,13 @@ async def test_key_file_without_a_key_is_refused(here: Installation) -> None:
     assert caught.value.source == str(path)
 
 
+async def test_refused_file_makes_no_key(here: Installation) -> None:
+    """A key is made only when all that the file refers to is there."""
+    with pytest.raises(ConfigurationError, match="MISSING is not set"):
+        await here.apply(KEY + KEY.replace("app", "b") + 'key = "env:MISSING"\n')
+    assert not (here.data / "keys").exists()
+
+
 async def test_sandbox_key_looks_like_one(here: Installation) -> None:
     """A sandbox key's prefix tells people what it is, and its principal the code."""
     (path,) = (await here.apply(KEY + "sandbox = true")).key_files
@@ -448,11 +455,14 @@ async def test_credentials_are_bound_to_their_row(here: Installation) -> None:
 
 
 async def test_thousands_of_keys_apply_in_one_go(here: Installation) -> None:
-    """A large file takes few statements, and again nothing when unchanged."""
+    """Nothing is written when unchanged; one look at the feed tells of them all."""
     text = "\n".join(
         f'[[keys]]\nname = "k{index}"\nkey = "sk-{index:020}"' for index in range(1500)
     )
     assert len((await here.apply(text)).created) == 1500
+    told = await since(here, 0)
+    assert (told.keys, told.gap) == ((), True)
+    assert (await since(here, told.seq)).seq == told.seq
     assert (await here.apply(text)).unchanged == 1500
     assert len((await here.apply("")).disabled) == 1500
 

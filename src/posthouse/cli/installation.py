@@ -21,7 +21,6 @@ from posthouse.settings.loader import LoadedFile
 from posthouse.settings.secret import CREDENTIALS, FILE_NAME, PEPPER, load_secret
 from posthouse.storage.configuration import Workshop, apply_file
 from posthouse.storage.database import Database
-from posthouse.storage.ledger_accounts import open_account
 from posthouse.storage.ledger_queries import LedgerReader
 from posthouse.storage.migrate import HEAD, UnknownSchema, migrate, schema_version
 from posthouse.storage.report import ApplyReport
@@ -75,7 +74,6 @@ class Installation(Books, frozen=True):
                 box=self.box,
                 pepper=self.pepper,
                 data=self.settings.data,
-                open_account=open_account,
                 providers=self.catalog.keys(),
             ),
         )

@@ -1,7 +1,8 @@
 """The feed of changes: how every process learns what another has written.
 
 A change is written in the transaction that it tells of. Its subject says what
-to forget: `configuration`, `key:<id>` or `account:<id>`.
+to forget: `configuration`, `key:<id>`, `account:<id>`, or `everything` where
+too much has changed at once to be named.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from posthouse.storage.schema import changes
 
 CONFIGURATION = "configuration"
+EVERYTHING = "everything"
 KEY_PREFIX = "key:"
 MOST_AT_ONCE = 1000
 
@@ -29,7 +31,7 @@ class Changes(Struct, frozen=True):
     others: tuple[str, ...]
     """Further subjects, as they were written."""
     gap: bool
-    """Whether some may have been missed: forget everything and read again."""
+    """Whether some are not named here: forget everything and read again."""
 
 
 def key_subject(key_id: str) -> str:
@@ -41,10 +43,11 @@ async def append(
     connection: AsyncConnection, subjects: Iterable[str], created_ms: int
 ) -> None:
     """Tell of changes in the transaction that makes them."""
-    rows = [
-        {"subject": subject, "created_ms": created_ms}
-        for subject in dict.fromkeys(subjects)
-    ]
+    told = list(dict.fromkeys(subjects))
+    if len(told) > MOST_AT_ONCE:
+        # A look must be enough to learn of all that was committed together.
+        told = [EVERYTHING]
+    rows = [{"subject": subject, "created_ms": created_ms} for subject in told]
     if rows:
         await connection.execute(insert(changes), rows)
 
@@ -75,7 +78,8 @@ async def since(connection: AsyncConnection, seq: int) -> Changes:
     others = tuple(
         subject
         for subject in subjects
-        if subject != CONFIGURATION and not subject.startswith(KEY_PREFIX)
+        if subject not in {CONFIGURATION, EVERYTHING}
+        and not subject.startswith(KEY_PREFIX)
     )
     last = rows[-1].seq
     return Changes(
@@ -83,7 +87,7 @@ async def since(connection: AsyncConnection, seq: int) -> Changes:
         configuration=CONFIGURATION in subjects,
         keys=keys,
         others=others,
-        gap=last - seq != len(rows),
+        gap=last - seq != len(rows) or EVERYTHING in subjects,
     )
 
 

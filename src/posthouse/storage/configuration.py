@@ -24,7 +24,6 @@ from posthouse.storage import changes, channels, prices
 from posthouse.storage.channels import StoredChannel
 from posthouse.storage.database import Database
 from posthouse.storage.file_keys import FileKeys
-from posthouse.storage.keys import OpenAccount
 from posthouse.storage.ownership import Owner, new_id, now_ms
 from posthouse.storage.report import ApplyReport, ReportDraft
 from posthouse.storage.schema import channels as channel_table
@@ -52,7 +51,6 @@ class Workshop(Guarded, frozen=True):
     pepper: bytes
     data: Path
     """The data folder; keys that are made are written below it."""
-    open_account: OpenAccount
     providers: Collection[str]
     """The names in the catalogue."""
     environment: Mapping[str, str] = os.environ
@@ -92,7 +90,6 @@ async def apply_file(
             file,
             workshop.pepper,
             workshop.data,
-            workshop.open_account,
             workshop.environment,
             created_ms,
         ).apply(connection, draft)

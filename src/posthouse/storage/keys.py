@@ -5,12 +5,13 @@ feed of changes, in its own transaction. Rows are never deleted: the ledger
 names them.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from msgspec import Struct, structs
-from sqlalchemy import RowMapping, bindparam, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.access.keys import digest, hint, new_key
@@ -25,12 +26,15 @@ from posthouse.wire import json
 
 DEFAULT_ACCOUNT = "default"
 REMEMBERED_RIGHTS = 1024
-IDS_PER_QUERY = 500
+AT_ONCE = 500
+"""Ids per query and rows per statement."""
 
 OpenAccount = Callable[[AsyncConnection, str, str, int], Awaitable[bool]]
 """(connection, account id, name, nano-dollars): open an account with no credit
 line, and post the opening credit once under `opening:<name>`; whether it was
 posted now. Zero opens the account and posts nothing."""
+
+T = TypeVar("T")
 
 _UPDATE = update(keys).where(keys.c.id == bindparam("row_id"))
 
@@ -72,6 +76,10 @@ class KeyRow(Struct, frozen=True):
         return decode_rights(self.rights)
 
 
+_FLAGS = tuple(map(KeyRow.__struct_fields__.index, ("made", "enabled")))
+"""Which columns are truth values; the database has numbers."""
+
+
 class CreatedKey(Guarded, frozen=True):
     """A new key; its text is told here and never again."""
 
@@ -91,36 +99,50 @@ def decode_rights(text: str) -> Rights:
 
 def encode_rights(spec: KeySpec) -> str:
     """Write the rights that a specification grants."""
-    rights = Rights(
-        models=spec.models,
-        networks=spec.ips,
-        expires_at=int(spec.expires.timestamp()) if spec.expires else None,
-        rpm=spec.rpm,
-        tpm=spec.tpm,
-        concurrency=spec.concurrency,
-        sandbox=spec.sandbox,
+    return _encoded(
+        Rights(
+            models=spec.models,
+            networks=spec.ips,
+            expires_at=int(spec.expires.timestamp()) if spec.expires else None,
+            rpm=spec.rpm,
+            tpm=spec.tpm,
+            concurrency=spec.concurrency,
+            sandbox=spec.sandbox,
+        )
     )
+
+
+@lru_cache(maxsize=REMEMBERED_RIGHTS)
+def _encoded(rights: Rights) -> str:
+    """Write rights; keys with the same ones share the text."""
     return json.encode(rights).decode()
 
 
-def from_row(row: RowMapping) -> KeyRow:
-    """Make a value of a row of the table."""
-    values: dict[str, Any] = {**row}
-    values["enabled"] = bool(values["enabled"])
-    values["made"] = bool(values["made"])
-    return KeyRow(**values)
+def from_row(row: Row[Any]) -> KeyRow:
+    """Make a value of a row that has the table's columns in their order."""
+    values = list(row)
+    for place in _FLAGS:
+        values[place] = bool(values[place])
+    return KeyRow(*values)
+
+
+def in_parts(values: Iterable[T]) -> Iterator[list[T]]:
+    """Cut values into lists of so many as one statement takes."""
+    left = iter(values)
+    while part := list(islice(left, AT_ONCE)):
+        yield part
 
 
 async def list_keys(connection: AsyncConnection) -> list[KeyRow]:
     """Give all keys by name, also revoked ones."""
     rows = await connection.execute(select(keys).order_by(keys.c.name))
-    return [from_row(row) for row in rows.mappings()]
+    return [from_row(row) for row in rows]
 
 
 async def find_key(connection: AsyncConnection, name: str) -> KeyRow | None:
     """Give the key of a name."""
     found = await connection.execute(select(keys).where(keys.c.name == name))
-    row = found.mappings().one_or_none()
+    row = found.one_or_none()
     return None if row is None else from_row(row)
 
 
@@ -130,9 +152,7 @@ async def key_names(
     """Give the names of keys by their ids; ids that are no key's are left out."""
     statement = select(keys.c.id, keys.c.name)
     found: dict[str, str] = {}
-    wanted = list(ids)
-    for start in range(0, len(wanted), IDS_PER_QUERY):
-        part = wanted[start : start + IDS_PER_QUERY]
+    for part in in_parts(ids):
         rows = await connection.execute(statement.where(keys.c.id.in_(part)))
         found.update((row.id, row.name) for row in rows)
     return found
@@ -140,15 +160,14 @@ async def key_names(
 
 async def insert_keys(connection: AsyncConnection, rows: Iterable[KeyRow]) -> None:
     """Add rows; the caller tells the feed of changes."""
-    values = [structs.asdict(row) for row in rows]
-    if values:
-        await connection.execute(insert(keys), values)
+    for part in in_parts(rows):
+        await connection.execute(insert(keys), [structs.asdict(row) for row in part])
 
 
 async def update_keys(connection: AsyncConnection, rows: Iterable[KeyRow]) -> None:
     """Write rows anew, in their order; the caller tells the feed of changes."""
-    values = [{**structs.asdict(row), "row_id": row.id} for row in rows]
-    if values:
+    for part in in_parts(rows):
+        values = [{**structs.asdict(row), "row_id": row.id} for row in part]
         await connection.execute(_UPDATE, values)
 
 

@@ -4,7 +4,10 @@ A credit has an id and is posted at most once under it; money enters from the
 house account `funding`.
 """
 
-from sqlalchemy import insert, select, update
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec import Struct
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.storage.ledger_rows import FUNDING, HOUSE_ACCOUNTS
@@ -17,6 +20,14 @@ OPENING = "opening"
 CREDIT = "credit"
 MAX_CREDIT = 10**18
 """A billion US dollars."""
+AT_ONCE = 500
+"""Rows per statement."""
+
+_ADD = (
+    update(accounts)
+    .where(accounts.c.id == bindparam("account"))
+    .values(balance=accounts.c.balance + bindparam("amount"))
+)
 
 
 class ReferenceTaken(Exception):
@@ -35,39 +46,55 @@ async def ensure_house_accounts(connection: AsyncConnection) -> None:
         )
 
 
+class Opening(Struct, frozen=True):
+    """An account to open, and what it begins with."""
+
+    account_id: str
+    """An account that is there is kept as it is."""
+    name: str
+    """The credit is posted once ever under `opening:<name>`."""
+    amount: int
+    """Nano-dollars; 0 posts nothing."""
+
+
 async def open_account(
     connection: AsyncConnection, account_id: str, name: str, amount: int
 ) -> bool:
-    """Open an account without a credit line and post its opening credit.
+    """Open one account, see `open_accounts`; whether its credit was posted now."""
+    opening = Opening(account_id, name, amount)
+    return name in await open_accounts(connection, [opening])
+
+
+async def open_accounts(
+    connection: AsyncConnection, openings: Sequence[Opening]
+) -> set[str]:
+    """Open accounts without a credit line and post their opening credits.
 
     Args:
         connection: a writing transaction.
-        account_id: the account; one that is there is kept as it is.
-        name: the credit is posted once ever under `opening:<name>`.
-        amount: nano-dollars; 0 posts nothing.
+        openings: each with a name of its own.
 
-    Returns whether the credit was posted now.
+    Returns the names of those whose credit was posted now.
     """
-    found = await connection.scalar(
-        select(accounts.c.id).where(accounts.c.id == account_id)
-    )
-    if found is None:
-        await connection.execute(
-            insert(accounts).values(
-                id=account_id,
-                kind=AVAILABLE,
-                balance=0,
-                credit_line=0,
-                created_ms=now_ms(),
-            )
+    posted: set[str] = set()
+    for start in range(0, len(openings), AT_ONCE):
+        some = openings[start : start + AT_ONCE]
+        await _open(connection, [opening.account_id for opening in some])
+        credited = {
+            f"{OPENING}:{opening.name}": opening for opening in some if opening.amount
+        }
+        for reference in await _posted(connection, credited):
+            del credited[reference]
+        await _post(
+            connection,
+            OPENING,
+            {
+                reference: (opening.account_id, opening.amount)
+                for reference, opening in credited.items()
+            },
         )
-    if amount == 0:
-        return False
-    reference = f"{OPENING}:{name}"
-    if await _posted(connection, reference) is not None:
-        return False
-    await _post(connection, (OPENING, reference), account_id, amount)
-    return True
+        posted.update(opening.name for opening in credited.values())
+    return posted
 
 
 async def credit_account(
@@ -80,12 +107,12 @@ async def credit_account(
     amount that is no credit.
     """
     reference = f"{CREDIT}:{credit_id}"
-    before = await _posted(connection, reference)
+    before = (await _posted(connection, [reference])).get(reference)
     if before is not None:
         if before != (account_id, amount):
             raise ReferenceTaken(reference)
         return False
-    await _post(connection, (CREDIT, reference), account_id, amount)
+    await _post(connection, CREDIT, {reference: (account_id, amount)})
     return True
 
 
@@ -100,48 +127,100 @@ async def set_credit_line(
     )
 
 
-async def _posted(
-    connection: AsyncConnection, reference: str
-) -> tuple[str, int] | None:
-    """To which account, and how much, was posted under a reference."""
-    row = (
+async def _open(connection: AsyncConnection, account_ids: Collection[str]) -> None:
+    """Add the accounts that are missing."""
+    there = await connection.execute(
+        select(accounts.c.id).where(accounts.c.id.in_(account_ids))
+    )
+    missing = dict.fromkeys(account_ids)
+    for account_id in there.scalars():
+        del missing[account_id]
+    if missing:
+        created_ms = now_ms()
         await connection.execute(
-            select(transfers.c.account_id, entries.c.amount)
-            .join(entries, entries.c.transfer_id == transfers.c.id)
-            .where(
-                transfers.c.reference == reference,
-                entries.c.account_id == transfers.c.account_id,
-            )
+            insert(accounts),
+            [
+                {
+                    "id": account_id,
+                    "kind": AVAILABLE,
+                    "balance": 0,
+                    "credit_line": 0,
+                    "created_ms": created_ms,
+                }
+                for account_id in missing
+            ],
         )
-    ).one_or_none()
-    return None if row is None else (row.account_id, row.amount)
+
+
+async def _posted(
+    connection: AsyncConnection, references: Collection[str]
+) -> dict[str, tuple[str, int]]:
+    """To which account, and how much, was posted under references."""
+    rows = await connection.execute(
+        select(transfers.c.reference, transfers.c.account_id, entries.c.amount)
+        .join(entries, entries.c.transfer_id == transfers.c.id)
+        .where(
+            transfers.c.reference.in_(references),
+            entries.c.account_id == transfers.c.account_id,
+        )
+    )
+    return {row.reference: (row.account_id, row.amount) for row in rows}
 
 
 async def _post(
-    connection: AsyncConnection, name: tuple[str, str], account_id: str, amount: int
+    connection: AsyncConnection, kind: str, amounts: Mapping[str, tuple[str, int]]
 ) -> None:
-    """Move money from funding into an account; `name` is kind and reference."""
-    kind, reference = name
-    if not 0 < amount <= MAX_CREDIT:
+    """Move money from funding into accounts, given as (id, amount) by reference."""
+    if not amounts:
+        return
+    if not all(0 < amount <= MAX_CREDIT for _, amount in amounts.values()):
         raise ValueError("a credit is above zero and at most a billion US dollars")
-    changed = await connection.execute(
-        update(accounts)
-        .where(accounts.c.id == account_id, accounts.c.kind == AVAILABLE)
-        .values(balance=accounts.c.balance + amount)
+    await _require(connection, {account_id for account_id, _ in amounts.values()})
+    await connection.execute(
+        _ADD,
+        [
+            {"account": account_id, "amount": amount}
+            for account_id, amount in amounts.values()
+        ],
     )
-    if changed.rowcount != 1:
-        raise LookupError(f"there is no account {account_id!r}")
-    result = await connection.execute(
-        insert(transfers).values(
-            kind=kind, reference=reference, account_id=account_id, created_ms=now_ms()
+    created_ms = now_ms()
+    await connection.execute(
+        insert(transfers),
+        [
+            {
+                "kind": kind,
+                "reference": reference,
+                "account_id": account_id,
+                "created_ms": created_ms,
+            }
+            for reference, (account_id, _) in amounts.items()
+        ],
+    )
+    numbers = await connection.execute(
+        select(transfers.c.id, transfers.c.reference).where(
+            transfers.c.reference.in_(amounts)
         )
     )
-    key = result.inserted_primary_key
-    number = key[0] if key is not None else None
+    legs = []
+    for number, reference in numbers:
+        account_id, amount = amounts[reference]
+        legs += [(number, FUNDING, -amount), (number, account_id, amount)]
     await connection.execute(
         insert(entries),
         [
-            {"transfer_id": number, "account_id": FUNDING, "amount": -amount},
-            {"transfer_id": number, "account_id": account_id, "amount": amount},
+            {"transfer_id": number, "account_id": account_id, "amount": amount}
+            for number, account_id, amount in legs
         ],
     )
+
+
+async def _require(connection: AsyncConnection, account_ids: set[str]) -> None:
+    """Raise LookupError unless all of these are accounts that can be credited."""
+    found = await connection.execute(
+        select(accounts.c.id).where(
+            accounts.c.id.in_(account_ids), accounts.c.kind == AVAILABLE
+        )
+    )
+    missing = account_ids - set(found.scalars())
+    if missing:
+        raise LookupError(f"there is no account {min(missing)!r}")
