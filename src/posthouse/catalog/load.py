@@ -41,7 +41,6 @@ rates, and a service tier `multiply`, which then holds for every step as well.
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from fractions import Fraction
 from importlib import resources
@@ -49,6 +48,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 import msgspec
+import tomli
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -149,9 +149,9 @@ def load_catalog(directory: Traversable | None = None) -> Mapping[str, ProviderR
 
 def _load_file(file_name: str, data: bytes) -> ProviderRow:
     try:
-        content = msgspec.convert(tomllib.loads(data.decode()), _File)
+        content = msgspec.convert(tomli.loads(data.decode()), _File)
         return _provider(file_name.removesuffix(".toml"), content)
-    except ValueError as error:  # tomllib's, msgspec's and Unicode's errors are such
+    except ValueError as error:  # tomli's, msgspec's and Unicode's errors are such
         raise CatalogError(f"{file_name}: {error}") from None
 
 

@@ -5,12 +5,12 @@ What is refused changes nothing: whoever reloads keeps what it had.
 
 import difflib
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import msgspec
+import tomli
 from msgspec import Struct
 
 from posthouse.settings import checks, locator
@@ -49,8 +49,8 @@ def load_file(path: Path) -> LoadedFile:
     """
     text = _read(path)
     try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        tree = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
         raise _syntax_error(path, text, str(error)) from None
     except RecursionError:
         raise ConfigurationError(str(path), None, "is nested too deeply") from None

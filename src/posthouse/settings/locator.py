@@ -1,13 +1,14 @@
 """Find on which line of a TOML text a key, table or array element begins.
 
-The text has been accepted by `tomllib` before, so this reader only has to keep
+The text has been accepted by `tomli` before, so this reader only has to keep
 its place, never to judge. A path is a tuple of names and indices, such as
 ("channels", 1, "limits", "rpm").
 """
 
 import re
-import tomllib
 from bisect import bisect_right
+
+import tomli
 
 Path = tuple[str | int, ...]
 
@@ -114,7 +115,7 @@ class _Reader:
             self._at = match.end()
             return match.group()
         quoted = self._quoted()
-        return str(tomllib.loads(f"name = {quoted}")["name"])
+        return str(tomli.loads(f"name = {quoted}")["name"])
 
     def _quoted(self) -> str:
         match = _QUOTED.match(self._text, self._at)
