@@ -331,6 +331,11 @@ def run_options(
             idle_timeout=settings.keep_alive_seconds,
             stall_timeout=settings.stalled_client_seconds,
             buffered_bodies=settings.max_buffered_bytes,
+            # Times are told to within a sweep, which is why it is the finer
+            # the shorter they are.
+            sweep_interval=min(
+                1.0, settings.header_seconds / 4, settings.body_seconds / 4
+            ),
         ),
         drain=DrainTimes(
             grace=settings.drain_grace_seconds, finish=settings.drain_seconds

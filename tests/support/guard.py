@@ -43,7 +43,7 @@ model = "*"
 input = "1.00"
 output = "2.00"
 """
-SHORT = {"POSTHOUSE_HEADER_SECONDS": "0.4", "POSTHOUSE_BODY_SECONDS": "0.4"}
+SHORT = {"POSTHOUSE_HEADER_SECONDS": "1", "POSTHOUSE_BODY_SECONDS": "1"}
 """So that slow requests are refused within the time of a test."""
 BODIES = {
     "/v1/chat/completions": (

@@ -12,6 +12,7 @@ from posthouse.access.limits import Limits
 from posthouse.access.models import allows
 from posthouse.access.principal import Principal
 from posthouse.dialects.base import Dialect, ParsedRequest
+from posthouse.dialects.openai.envelope import MODEL_NAME_LIMIT
 from posthouse.dialects.openai.errors import render_error
 from posthouse.errors import ModelNotFound, PosthouseError, RateLimited
 from posthouse.relay.call import Incoming
@@ -137,6 +138,9 @@ class OpenAIRoutes:
         table = self._relay.snapshot.table
         owner = table.owner(name, sandbox=principal.sandbox)
         if owner is None or not allows(principal, name):
+            if len(name) > MODEL_NAME_LIMIT or not name.isprintable():
+                # Not worth repeating.
+                raise ModelNotFound(param="model")
             raise ModelNotFound(
                 f"The model '{name}' does not exist or you do not have access to it.",
                 param="model",
