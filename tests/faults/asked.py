@@ -2,6 +2,12 @@
 
 from typing import Any
 
+from msgspec import json
+from tests.fakes.steps import Behave, Behaviour
+from tests.faults import scripts
+from tests.faults.station import Station
+from tests.faults.wire import Fields, Reply
+
 from posthouse.billing.tokenizer import count_tokens
 
 PROMPT = (
@@ -14,6 +20,10 @@ PATHS = {
     "embedding": "/v1/embeddings",
     "moderation": "/v1/moderations",
 }
+OPERATIONS = tuple(PATHS)
+FORMS = [(operation, False) for operation in OPERATIONS]
+FORMS += [("chat", True), ("completion", True)]
+"""Every operation, whole; and those that stream, streamed."""
 
 
 def body_of(
@@ -39,3 +49,25 @@ def counted_prompt(operation: str, model: str) -> int:
     for the answer.
     """
     return count_tokens(PROMPT, model) + (7 if operation == "chat" else 0)
+
+
+async def ask(
+    station: Station,
+    operation: str = "chat",
+    model: str = "m",
+    *,
+    headers: Fields = (),
+    **more: Any,
+) -> Reply:
+    """Make a call and read its reply to the end."""
+    body = json.encode(body_of(operation, model, **more))
+    return await station.ask(PATHS[operation], body, headers)
+
+
+KINDS = {429: "rate_limit_exceeded", 500: "server_error"}
+
+
+def failing(number: int) -> Behave:
+    """A provider that answers everything with one error status."""
+    script = scripts.status(number, KINDS.get(number, "authentication_error"))
+    return lambda request: Behaviour(str(number), tuple(script(request)))

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from msgspec import json
+from tests.fakes import openai
 from tests.fakes.journal import Served
-from tests.fakes.steps import Request
+from tests.fakes.steps import Request, Send
 from tests.fakes.upstream import FakeUpstream
 from tests.faults import scripts
 from tests.faults.asked import counted_prompt
@@ -117,10 +118,10 @@ class Judge:
     def _steps(self) -> list[bytes]:
         script = None if self.failed_over else self.cell.variation.script
         if script is None:
-            steps = scripts.openai.answer(self.request).steps
+            steps = openai.answer(self.request).steps
         else:
             steps = script(self.request)
-        return [step.data for step in steps if isinstance(step, scripts.Send)]
+        return [step.data for step in steps if isinstance(step, Send)]
 
     def _delivered(self) -> list[bytes]:
         """The frames that the client has had before the fault."""
@@ -263,7 +264,7 @@ class Judge:
 
     def _truth(self) -> Quantities:
         """The good answer's usage, as it is charged."""
-        usage = scripts.openai.answer(self.request).usage
+        usage = openai.answer(self.request).usage
         if usage is None:
             return {"input": counted_prompt(self.cell.operation, self.cell.id)}
         prompt = usage["prompt_tokens"]
@@ -278,7 +279,7 @@ class Judge:
         if self.cell.operation not in ("chat", "completion"):
             return ""
         count = scripts.WORDS if self.good else self.expected.words or 0
-        return "".join(scripts.openai.words(count))
+        return "".join(openai.words(count))
 
     def ledger(self, record: CallRecord, line: LedgerLine) -> None:
         """Judge the money."""

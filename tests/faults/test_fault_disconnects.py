@@ -15,7 +15,16 @@ import pytest
 from msgspec import Struct, json
 from tests.fakes import openai
 from tests.fakes.journal import Served
-from tests.fakes.steps import Behaviour, Hang, Request, Send, Step, Wait, chunk
+from tests.fakes.steps import (
+    LAST_CHUNK,
+    Behaviour,
+    Hang,
+    Request,
+    Send,
+    Step,
+    Wait,
+    chunk,
+)
 from tests.fakes.upstream import FakeUpstream
 from tests.faults import scripts
 from tests.faults.asked import PATHS, body_of
@@ -113,7 +122,7 @@ class Pausing:
             steps.append(Send(chunk(data[: plan.position])))
         if plan.drain:
             rest = chunk(data[plan.position :]) if plan.position < len(data) else b""
-            steps += [Wait(self._pause), Send(rest + scripts.LAST_CHUNK)]
+            steps += [Wait(self._pause), Send(rest + LAST_CHUNK)]
         else:
             steps.append(Hang())
         return Behaviour(plan.name, tuple(steps))
@@ -319,7 +328,7 @@ def test_usage_on_its_way_is_waited_for(
         *said, usage, _ = _frames(request)
         half = usage[: len(usage) // 2] if torn else b""
         first = Send(chunk(b"".join(said) + half))
-        rest = Send(chunk(usage[len(half) :] + openai.DONE) + scripts.LAST_CHUNK)
+        rest = Send(chunk(usage[len(half) :] + openai.DONE) + LAST_CHUNK)
         after: tuple[Step, ...] = (Wait(0.25), rest) if comes else (Hang(),)
         return Behaviour("late", (Send(openai.stream_head()), first, *after))
 

@@ -14,7 +14,7 @@ from unittest.mock import patch
 import pytest
 from msgspec import json
 from tests.fakes import openai
-from tests.fakes.steps import Behaviour
+from tests.fakes.steps import LAST_CHUNK, Behaviour
 from tests.fakes.upstream import FakeUpstream
 from tests.faults import scripts
 from tests.faults.asked import PATHS, body_of
@@ -77,8 +77,8 @@ def test_a_stream_ends_after_its_settlement(tmp_path: Path, operation: str) -> N
             before, peer = await _before_and_after(tmp_path, provider, path, body)
             assert b"word15" in before
             assert b"[DONE]" not in before
-            assert not before.endswith(scripts.LAST_CHUNK)
-            assert peer.received.endswith(DONE + b"\r\n" + scripts.LAST_CHUNK)
+            assert not before.endswith(LAST_CHUNK)
+            assert peer.received.endswith(DONE + b"\r\n" + LAST_CHUNK)
 
     play(test)
 

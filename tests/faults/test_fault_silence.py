@@ -5,18 +5,18 @@ was said for a while; all of it scaled down to tenths of a second.
 """
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from msgspec import json
 from tests.fakes import openai
-from tests.fakes.steps import Behaviour, Hang, Request, Send, Step, Wait, chunk
+from tests.fakes.steps import Behaviour, Hang, Request, Send, Step, Wait, chunk, head
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.upstream import running as serving
 from tests.faults import scripts
 from tests.faults.asked import PATHS, body_of, counted_prompt
 from tests.faults.channels import channel
+from tests.faults.scripts import Script
 from tests.faults.station import (
     KEYS,
     Leaks,
@@ -33,7 +33,7 @@ LIMIT = 0.9
 OPERATIONS = ("chat", "completion")
 
 
-def _behave(script: Callable[[Request], tuple[Step, ...]]) -> FakeUpstream:
+def _behave(script: Script) -> FakeUpstream:
     return FakeUpstream(lambda request: Behaviour("silent", tuple(script(request))))
 
 
@@ -177,7 +177,7 @@ def test_the_whole_of_a_call_has_a_limit(tmp_path: Path) -> None:
 
     def trickle(request: Request) -> tuple[Step, ...]:
         data = scripts.whole(request)
-        pieces: list[Step] = [Send(scripts.head(200, length=len(data)))]
+        pieces: list[Step] = [Send(head(200, length=len(data)))]
         for start in range(0, len(data), 8):
             pieces += [Send(data[start : start + 8]), Wait(0.1)]
         return tuple(pieces)

@@ -6,43 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import json
 from tests.fakes import openai
-from tests.fakes.proxies import HTTPProxy, SOCKS5Proxy
-from tests.fakes.steps import Behave, Behaviour, Request, Send, Wait, json_reply
+from tests.fakes.steps import Behave, Behaviour, Request, Send, Wait, reply
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.upstream import running as serving
-from tests.faults import scripts
-from tests.faults.asked import PATHS, body_of
+from tests.faults.asked import FORMS, ask, failing
 from tests.faults.channels import channel
 from tests.faults.judge import amount
-from tests.faults.station import KEY, KEYS, Leaks, Station, play, running
-from tests.faults.wire import Fields, Reply
-
-OPERATIONS = ("chat", "completion", "embedding", "moderation")
-FORMS = [(operation, False) for operation in OPERATIONS]
-FORMS += [("chat", True), ("completion", True)]
-
-
-KINDS = {429: "rate_limit_exceeded", 500: "server_error"}
-
-
-def _failing(number: int) -> Behave:
-    script = scripts.status(number, KINDS.get(number, "authentication_error"))
-    return lambda request: Behaviour(str(number), tuple(script(request)))
-
-
-async def _ask(
-    station: Station,
-    operation: str = "chat",
-    model: str = "m",
-    *,
-    headers: Fields = (),
-    **more: Any,
-) -> Reply:
-    body = json.encode(body_of(operation, model, **more))
-    return await station.ask(PATHS[operation], body, headers)
-
+from tests.faults.station import KEYS, Leaks, play, running
+from tests.faults.wire import Fields
 
 # --- attempts -----------------------------------------------------------------------
 
@@ -50,8 +22,8 @@ async def _ask(
 @pytest.mark.parametrize(
     ("behave", "tries"),
     [
-        (_failing(500), 3),
-        (lambda _: Behaviour("html", (Send(scripts.reply(200, b"<p>")),)), 2),
+        (failing(500), 3),
+        (lambda _: Behaviour("html", (Send(reply(200, b"<p>")),)), 2),
     ],
     ids=["overloaded", "unreadable"],
 )
@@ -69,7 +41,7 @@ def test_a_call_is_tried_a_few_times_and_no_more(
             )
             async with running(tmp_path, text) as station:
                 for stream in (False, True):
-                    seen = await _ask(station, stream=stream)
+                    seen = await ask(station, stream=stream)
                     record, _ = await station.books(seen.call_id)
                     tried = [attempt.channel for attempt in record.attempts]
                     assert tried == [f"c{n}" for n in range(tries)]
@@ -99,10 +71,10 @@ class ByKey:
 @pytest.mark.parametrize(
     ("refuse", "status"),
     [
-        (_failing(401), 401),
-        (_failing(402), 402),
-        (_failing(403), 403),
-        (_failing(429), 429),
+        (failing(401), 401),
+        (failing(402), 402),
+        (failing(403), 403),
+        (failing(429), 429),
     ],
     ids=["401", "402", "403", "429"],
 )
@@ -120,7 +92,7 @@ def test_the_channels_other_key_comes_before_another_channel(
             async with running(tmp_path, text) as station:
                 for number in range(20):
                     session = [("x-session-id", str(number))]
-                    seen = await _ask(station, headers=session)
+                    seen = await ask(station, headers=session)
                     assert seen.status == 200
                 assert Counter(two.keys) == {keys[0]: 1, keys[1]: 20}
                 assert not second.served
@@ -140,14 +112,14 @@ def test_when_every_key_is_refused_nobody_sees_our_401(tmp_path: Path) -> None:
     """503 while the keys are refused and after, the provider asked once for each."""
 
     async def test() -> None:
-        two = ByKey(one=_failing(401), two=_failing(402))
+        two = ByKey(one=failing(401), two=failing(402))
         async with FakeUpstream(two) as provider:
             keys = ["sk-provider-one", "sk-provider-two"]
             text = KEYS + channel("a", provider.origin, api_key=keys)
             async with running(tmp_path, text) as station:
                 leaks = Leaks()
                 for stream in (False, True, False):
-                    seen = await _ask(station, stream=stream)
+                    seen = await ask(station, stream=stream)
                     assert seen.status == 503
                     assert seen.error["code"] == "upstream_unavailable"
                     assert b"provider says" not in seen.raw
@@ -177,7 +149,7 @@ def test_several_keys_share_the_work(tmp_path: Path) -> None:
             async with running(tmp_path, text) as station:
                 for number in range(60):
                     headers = [("x-session-id", f"conversation {number % 30}")]
-                    await _ask(station, headers=headers)
+                    await ask(station, headers=headers)
                 assert provider.keys[:30] == provider.keys[30:]
                 assert set(provider.keys) == set(keys)
                 assert min(Counter(provider.keys[:30]).values()) >= 3
@@ -199,7 +171,7 @@ def test_weights_share_the_calls_of_a_tier(tmp_path: Path) -> None:
             text += channel("spare", spare.origin, weight=9, priority=1)
             async with running(tmp_path, text) as station:
                 for number in range(300):
-                    await _ask(station, headers=[("x-session-id", f"s-{number}")])
+                    await ask(station, headers=[("x-session-id", f"s-{number}")])
                 assert not spare.served
                 assert 0.64 < len(heavy.served) / 300 < 0.86
 
@@ -231,7 +203,7 @@ def test_a_conversation_stays_with_its_channel(tmp_path: Path, kind: str) -> Non
                 for turn in range(3):
                     for number in range(24):
                         headers, more = asking(number, turn)
-                        seen = await _ask(station, headers=headers, **more)
+                        seen = await ask(station, headers=headers, **more)
                         record, _ = await station.books(seen.call_id)
                         used.setdefault(number, set()).add(record.channel)
                 assert all(len(channels) == 1 for channels in used.values())
@@ -257,7 +229,7 @@ def test_a_channel_that_is_full_is_passed_over(tmp_path: Path) -> None:
             text += channel("large", large.origin, priority=1)
             async with running(tmp_path, text) as station:
                 for _ in range(2):
-                    found = await asyncio.gather(*(_ask(station) for _ in range(6)))
+                    found = await asyncio.gather(*(ask(station) for _ in range(6)))
                     assert [seen.status for seen in found] == [200] * 6
                 assert (len(small.served), len(large.served)) == (4, 8)
                 records = await station.ended(12)
@@ -276,7 +248,7 @@ def test_when_every_channel_is_full_callers_are_told_to_wait(
         async with FakeUpstream(_slow) as provider:
             text = KEYS + channel("a", provider.origin, limits=limits)
             async with running(tmp_path, text) as station:
-                found = await asyncio.gather(*(_ask(station) for _ in range(5)))
+                found = await asyncio.gather(*(ask(station) for _ in range(5)))
                 assert sorted(seen.status for seen in found) == [200] * 3 + [429] * 2
                 for seen in found:
                     if seen.status == 429:
@@ -310,12 +282,12 @@ output = "9"
 """
 
     async def test() -> None:
-        first, second = FakeUpstream(_failing(500)), FakeUpstream(openai.answer)
+        first, second = FakeUpstream(failing(500)), FakeUpstream(openai.answer)
         async with serving(first, second):
             text = KEYS + more + channel("a", first.origin, models=["m"])
             text += channel("b", second.origin, models=["n"])
             async with running(tmp_path, text) as station:
-                seen = await _ask(station, operation, stream=stream)
+                seen = await ask(station, operation, stream=stream)
                 assert (seen.status, seen.ended) == (200, True)
                 (served,) = second.served
                 assert served.request.json["model"] == "n"
@@ -324,207 +296,5 @@ output = "9"
                 prices = {"input": 3000, "cached_input": 1000, "output": 9000}
                 assert record.price == amount(record.usage, prices)
                 assert [a.outcome for a in record.attempts] == ["failed", "served"]
-
-    play(test)
-
-
-# --- what goes out, what comes back ---------------------------------------------------
-
-
-@pytest.mark.parametrize(("operation", "stream"), FORMS)
-def test_a_public_name_is_all_that_callers_see(
-    tmp_path: Path, operation: str, *, stream: bool
-) -> None:
-    """The provider is asked for its own name; replies and chunks carry ours."""
-
-    async def test() -> None:
-        async with FakeUpstream(openai.answer) as provider:
-            models = [{"public": "fast", "upstream": "provider/tiny-1"}]
-            text = KEYS + channel("a", provider.origin, models=models)
-            async with running(tmp_path, text) as station:
-                seen = await _ask(station, operation, "fast", stream=stream)
-                assert seen.ended
-                (served,) = provider.served
-                assert served.request.json["model"] == "provider/tiny-1"
-                assert b"tiny" not in seen.raw
-                if stream:
-                    frames = scripts.shown_frames(served.request)
-                    sent = b"".join(frames)
-                else:
-                    sent = scripts.whole(served.request)
-                assert sent.count(b'"provider/tiny-1"') >= 1
-                assert seen.body == sent.replace(b'"provider/tiny-1"', b'"fast"')
-
-    play(test)
-
-
-def test_headers_and_body_edits_of_a_channel(tmp_path: Path) -> None:
-    """Headers are added, members set and dropped, and nothing else changes."""
-
-    async def test() -> None:
-        async with FakeUpstream(openai.answer) as provider:
-            text = KEYS + channel(
-                "a",
-                provider.origin,
-                headers={"X-Team": "a", "X-Deployment": "blue"},
-                body={"set": {"store": False, "seed": 7}, "drop": ["metadata"]},
-            )
-            async with running(tmp_path, text) as station:
-                more = {
-                    "metadata": {"a": 1},
-                    "store": True,
-                    "x_unknown": {"kept": [1.10, None]},
-                    "temperature": 0.5,
-                }
-                await _ask(station, **more)
-                (served,) = provider.served
-                assert served.headers[b"x-team"] == b"a"
-                assert served.headers[b"x-deployment"] == b"blue"
-                asked = body_of("chat", "m", **more)
-                del asked["metadata"]
-                assert served.request.json == {**asked, "store": False, "seed": 7}
-
-    play(test)
-
-
-def test_no_header_of_a_caller_reaches_a_provider(tmp_path: Path) -> None:
-    """Only what is on the list goes out; above all no credential and no address."""
-    headers = [
-        ("Cookie", "session=secret"),
-        ("X-Api-Key", KEY),
-        ("Proxy-Authorization", "Basic c2VjcmV0"),
-        ("X-Forwarded-For", "203.0.113.9"),
-        ("X-Forwarded-Host", "internal.example"),
-        ("X-Real-IP", "203.0.113.9"),
-        ("Forwarded", "for=203.0.113.9"),
-        ("Via", "1.1 internal"),
-        ("Referer", "https://internal.example/page"),
-        ("Origin", "https://internal.example"),
-        ("User-Agent", "their-application/1.0"),
-        ("X-Request-Id", "theirs"),
-        ("X-Stainless-Lang", "python"),
-        ("OpenAI-Organization", "org-theirs"),
-        ("OpenAI-Project", "proj-theirs"),
-        ("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-        ("X-Session-Id", "conversation"),
-        ("X-Unknown", "whatever"),
-        ("Accept-Encoding", "gzip"),
-        ("OpenAI-Beta", "assistants=v2"),
-    ]
-
-    async def test() -> None:
-        async with FakeUpstream(openai.answer) as provider:
-            text = KEYS + channel("a", provider.origin)
-            async with running(tmp_path, text) as station:
-                for operation, stream in FORMS:
-                    seen = await _ask(
-                        station, operation, headers=headers, stream=stream
-                    )
-                    assert seen.status == 200
-                allowed = {
-                    b"host", b"content-length", b"content-type", b"accept",
-                    b"accept-encoding", b"user-agent", b"authorization",
-                    b"openai-beta",
-                }  # fmt: skip
-                for served in provider.served:
-                    assert {name for name, _ in served.request.headers} == allowed
-                    found = served.headers
-                    assert len(found) == len(served.request.headers)
-                    assert found[b"authorization"] == b"Bearer sk-provider-a"
-                    assert found[b"user-agent"].startswith(b"posthouse/")
-                    assert found[b"accept-encoding"] == b"identity"
-                    assert KEY.encode() not in b"".join(found.values())
-
-    play(test)
-
-
-# --- proxies --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", [HTTPProxy, SOCKS5Proxy], ids=["http", "socks5"])
-def test_a_channels_proxy_carries_its_calls(tmp_path: Path, kind: Any) -> None:
-    """Replies and streams come through it, and its log-in reaches nobody else."""
-
-    async def test() -> None:
-        proxy = kind(login=("porter", "p4ssw0rd"))
-        async with proxy, FakeUpstream(openai.answer) as provider:
-            text = KEYS + channel("a", provider.origin, proxy=proxy.url)
-            async with running(tmp_path, text) as station:
-                for operation, stream in FORMS:
-                    seen = await _ask(station, operation, stream=stream)
-                    assert (seen.status, seen.ended) == (200, True)
-                    assert b"p4ssw0rd" not in seen.raw
-                assert set(proxy.asked) == {f"127.0.0.1:{provider.port}"}
-                assert len(provider.served) == len(FORMS)
-                for served in provider.served:
-                    assert b"proxy-authorization" not in served.headers
-
-    play(test)
-
-
-@pytest.mark.parametrize("kind", [HTTPProxy, SOCKS5Proxy], ids=["http", "socks5"])
-def test_a_proxy_that_refuses_is_an_unreachable_provider(
-    tmp_path: Path, kind: Any
-) -> None:
-    """Nothing was sent, so nothing was spent, and another channel serves."""
-
-    async def test() -> None:
-        async with kind() as proxy, FakeUpstream(openai.answer) as provider:
-            proxy.refuse = True
-            text = KEYS
-            text += channel(
-                "a", provider.origin, proxy=proxy.url, models=["m", "n"], priority=2
-            )
-            text += channel("b", provider.origin, models=["n"], priority=1)
-            async with running(tmp_path, text) as station:
-                alone = await _ask(station, model="m")
-                assert alone.status == 502
-                assert alone.error["code"] == "upstream_unavailable"
-                assert str(proxy.port).encode() not in alone.raw
-                backed = await _ask(station, model="n")
-                assert backed.status == 200
-                record, _ = await station.books(backed.call_id)
-                assert [a.channel for a in record.attempts] == ["a", "b"]
-                assert record.attempts[0].cost == 0
-                assert station.health("a").consecutive == 2
-                assert len(provider.served) == 1
-
-    play(test)
-
-
-# --- a provider's words ---------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("operation", "stream"), FORMS)
-def test_a_providers_words_are_cut_and_cleaned(
-    tmp_path: Path, operation: str, *, stream: bool
-) -> None:
-    """U6: at most 2 KiB, and no key, host or control character of anybody's."""
-    secrets = (
-        "sk-proj-abcdefghijklmnop1234", "10.1.2.3:8443", "internal.example.com",
-        "https://api.provider.test/v1", "Bearer abcdef0123456789", "\x1b[31m", "\x00",
-    )  # fmt: skip
-    message = "Unsupported value. " + " ".join(secrets) + " word" * 5_000
-    error = scripts.error_value("invalid_request_error", message, "unsupported_value")
-    error["error"]["param"] = "temperature"
-
-    def refuse(_: Request) -> Behaviour:
-        return Behaviour("words", (Send(json_reply(400, error)),))
-
-    async def test() -> None:
-        async with FakeUpstream(refuse) as provider:
-            text = KEYS + channel("a", provider.origin)
-            async with running(tmp_path, text) as station:
-                seen = await _ask(station, operation, stream=stream)
-                assert seen.status == 400
-                shown = seen.error
-                assert shown["code"] == "unsupported_value"
-                assert shown["type"] == "invalid_request_error"
-                assert shown["param"] == "temperature"
-                assert shown["message"].startswith("Unsupported value.")
-                assert len(shown["message"].encode()) <= 2048
-                for secret in secrets:
-                    assert secret not in shown["message"], secret
-                assert len(provider.served) == 1
 
     play(test)

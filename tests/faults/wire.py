@@ -91,7 +91,7 @@ def parse(data: bytes) -> Reply | None:
 
 def _chunks(data: bytes) -> tuple[list[bytes], bool]:
     """Cut chunked bytes; tell whether the final chunk is among them."""
-    chunks = []
+    chunks: list[bytes] = []
     at = 0
     while (end := data.find(b"\r\n", at)) >= 0:
         size = int(data[at:end], 16)
