@@ -323,6 +323,7 @@ def run_options(
         started=started,
         reload=reload,
         limits=ServerLimits(
+            connections=settings.max_connections,
             header_timeout=settings.header_seconds,
             head_bytes=settings.max_header_bytes,
             head_fields=settings.max_headers,

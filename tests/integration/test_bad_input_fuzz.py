@@ -35,8 +35,8 @@ LAST = b"\r\n\r\nGET / HTTP/1.1\r\nHost: relay.test\r\nConnection: close\r\n\r\n
 SPLINTERS = [
     b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\0", b"\xff", b"\xc3", b"-",
     b"0", b"9" * 30, b"1e999", b"null", b"true", b"\\u0000", b"\\ud800", b'"n":2,',
-    b"\r\n", b'"model":"chat",', b'"model":"other",', b'"Model":"other",', b'"stream":true,',
-    b'"messages":[],', b'"":', b"  ", b"[[[[", b'{"a":',
+    b"\r\n", b'"model":"chat",', b'"model":"other",', b'"Model":"other",',
+    b'"stream":true,', b'"messages":[],', b'"":', b"  ", b"[[[[", b'{"a":',
 ]  # fmt: skip
 
 

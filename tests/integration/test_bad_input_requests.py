@@ -10,6 +10,8 @@ import socket
 import time
 
 import pytest
+from tests.conftest import StartPosthouse
+from tests.support.fake import ThreadedFake
 from tests.support.guard import BODIES, MEBIBYTE, Guarded, error_of
 from tests.support.raw import read_reply
 
@@ -446,3 +448,28 @@ def test_clients_that_vanish_leave_nothing_behind(guarded: Guarded, kind: str) -
             time.sleep(0.05)
 
     guarded.untouched(ask)
+
+
+def test_more_connections_than_may_be_are_refused_and_cost_nobody_else(
+    start_posthouse: StartPosthouse,
+) -> None:
+    """A 503 at once for each; when one goes, another one may come."""
+    few = start_posthouse("", {"POSTHOUSE_MAX_CONNECTIONS": "20"})
+    guarded = Guarded(few, ThreadedFake(), "sk-nobody")
+    held = [socket.create_connection(guarded.address, timeout=5) for _ in range(19)]
+    line = b"GET / HTTP/1.1\r\nHost: relay.test\r\n\r\n"
+    with socket.create_connection(guarded.address, timeout=5) as last:
+        last.sendall(line)
+        assert read_reply(last.recv(65_536)).status == 200
+        for _ in range(50):
+            with socket.create_connection(guarded.address, timeout=5) as refused:
+                reply = read_reply(refused.recv(65_536))
+                assert reply.status == 503
+                assert error_of(reply)["code"] == "overloaded"
+                assert reply.header("retry-after") == "1"
+                assert refused.recv(1) == b""
+        last.sendall(line)
+        assert read_reply(last.recv(65_536)).status == 200
+    for peer in held:
+        peer.close()
+    assert guarded.metrics()["process_open_fds"] < 100

@@ -9,6 +9,8 @@ MIB = 1024 * KIB
 class ServerLimits(Struct, frozen=True):
     """Limits of every connection; times in seconds, sizes in bytes."""
 
+    connections: int = 20_000
+    """Clients connected at one time; a further one is told so and let go."""
     header_timeout: float = 10.0
     """For a whole head, and for a new connection's first byte."""
     head_bytes: int = 64 * KIB

@@ -32,6 +32,7 @@ from posthouse.errors import (
     HeadersTooLarge,
     InvalidRequest,
     MethodNotAllowed,
+    Overloaded,
     PosthouseError,
     RequestTimeout,
     URITooLong,
@@ -108,8 +109,14 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
-        self.context.connections.add(self)
-        self._since = self._taken_at = self.context.now
+        context = self.context
+        if len(context.connections) >= context.limits.connections:
+            self._send_refusal(Overloaded(retry_after=1))
+            # It has asked for nothing yet, so there is nothing to linger for.
+            transport.close()
+            return
+        context.connections.add(self)
+        self._since = self._taken_at = context.now
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
