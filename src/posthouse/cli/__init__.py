@@ -13,18 +13,25 @@ from typing import Any, Final
 from cyclopts import App, CycloptsError
 
 from posthouse import __version__
+from posthouse.cli.options import PLAIN
 
 COMMANDS: Final = {
-    "serve": ("serve:serve", "Serve calls until SIGTERM."),
-    "demo": ("demo:demo", "Show a chat through the relay, and what it cost."),
-    "init": ("maintenance:init", "Set up a data folder, a first key, the sandbox."),
+    "serve": ("serve:command", "Serve calls until SIGTERM."),
+    "demo": ("demo:command", "Show a chat through the relay, and what it cost."),
+    "init": (
+        "maintenance:init_command",
+        "Set up a data folder with a key.",
+    ),
     "key": ("keys:app", "Keys of applications: create, list, revoke, credit."),
     "channel": ("channels:app", "Accounts at providers: add, list, test."),
-    "calls": ("books:calls", "List calls, the latest first."),
-    "ledger": ("books:ledger", "List ledger lines, the newest first."),
-    "audit": ("books:audit", "Check the books: ten invariants of the money."),
-    "migrate": ("maintenance:migrate", "Bring the database's schema up to date."),
-    "doctor": ("doctor:doctor", "Look at all that a healthy installation needs."),
+    "calls": ("books:calls_command", "List calls, the latest first."),
+    "ledger": ("books:ledger_command", "List ledger lines, the newest first."),
+    "audit": ("books:audit_command", "Check the books: ten invariants of the money."),
+    "migrate": (
+        "maintenance:migrate_command",
+        "Bring the schema up to date.",
+    ),
+    "doctor": ("doctor:command", "Look at all that a healthy installation needs."),
 }
 """Each command, where it is, and its line in the help."""
 
@@ -38,6 +45,7 @@ def make_app() -> App:
         help="A self-hosted AI API relay: one key and one base URL.",
         version=__version__,
         help_formatter="default" if sys.stdout.isatty() else "plain",
+        default_parameter=PLAIN,
     )
     for name, (place, summary) in COMMANDS.items():
         app.command(f"{__name__}.{place}", name=name, help=summary)

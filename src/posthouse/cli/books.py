@@ -14,7 +14,7 @@ from msgspec import to_builtins
 
 from posthouse.billing.audit import AuditReport
 from posthouse.cli.installation import Books, open_books
-from posthouse.cli.options import AsJSON, Data, Limit, run
+from posthouse.cli.options import AsJSON, Data, Limit, command, run
 from posthouse.cli.output import (
     Column,
     print_json,
@@ -166,7 +166,8 @@ def ledger(
     internal: Annotated[
         bool,
         Parameter(
-            negative="", help="Draws and returns too: money between our own pockets."
+            show_default=False,
+            help="Draws and returns too: money between our own pockets.",
         ),
     ] = False,
     data: Data = None,
@@ -272,3 +273,8 @@ def audit(*, data: Data = None, as_json: AsJSON = False) -> None:
 def _examples(faults: int, examples: list[str]) -> str | None:
     """Say how many faults there are, and which."""
     return f"{faults} faults: {'; '.join(examples)}" if faults else None
+
+
+calls_command = command(calls)
+ledger_command = command(ledger)
+audit_command = command(audit)

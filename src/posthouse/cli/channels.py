@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from msgspec import structs
 
 from posthouse.cli.installation import Installation, open_books, open_installation
-from posthouse.cli.options import AsJSON, Data, run
+from posthouse.cli.options import PLAIN, AsJSON, Data, run
 from posthouse.cli.output import (
     Column,
     print_json,
@@ -50,7 +50,13 @@ TRIAL_COLUMNS: Final = (
     Column("milliseconds", right=True),
 )
 
-app = App(name="channel", help="Accounts at providers: add, list, test.")
+ChannelName = Annotated[str, Parameter(help="The channel.")]
+
+app = App(
+    name="channel",
+    default_parameter=PLAIN,
+    help="Accounts at providers: add, list, test.",
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class NewChannel:
         tuple[str, ...],
         Parameter(
             allow_leading_hyphen=True,
+            show_default=False,
             help="env:NAME, file:PATH, - for standard input, or the key itself; "
             "repeatable.",
         ),
@@ -72,8 +79,9 @@ class NewChannel:
     model: Annotated[
         tuple[str, ...],
         Parameter(
+            show_default=False,
             help="Model offered, * for any run, PUBLIC=UPSTREAM for another name; "
-            "repeatable. Default: the provider's."
+            "repeatable. Default: the provider's.",
         ),
     ] = ()
     priority: Annotated[int, Parameter(help="Higher first.")] = 0
@@ -85,7 +93,7 @@ class NewChannel:
 
 @app.command
 def add(
-    name: str,
+    name: ChannelName,
     /,
     *,
     provider: str,
@@ -204,7 +212,7 @@ def _describe(channel: StoredChannel) -> dict[str, Any]:
 
 @app.command(name="test")
 def try_(
-    name: str,
+    name: ChannelName,
     /,
     *,
     model: Annotated[

@@ -23,6 +23,7 @@ from posthouse.cli.books import owners_of, print_ledger
 from posthouse.cli.failures import CommandFailed
 from posthouse.cli.installation import Installation, open_books, open_installation
 from posthouse.cli.options import Data
+from posthouse.cli.options import command as make_command
 from posthouse.cli.output import print_line, print_note, working
 from posthouse.model.money import format_usd
 from posthouse.server.sockets import StartupError, bind
@@ -75,7 +76,7 @@ def demo(
         int, Parameter(help="Port to serve at; 0 takes a free one.")
     ] = 3000,
     once: Annotated[
-        bool, Parameter(negative="", help="Stop when all was shown.")
+        bool, Parameter(show_default=False, help="Stop when all was shown.")
     ] = False,
     data: Data = None,
 ) -> None:
@@ -289,3 +290,6 @@ def _stop(server: "subprocess.Popen[bytes]") -> None:
             server.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
             server.kill()
+
+
+command = make_command(demo)

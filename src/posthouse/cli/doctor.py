@@ -20,6 +20,7 @@ from posthouse.catalog.load import load_catalog
 from posthouse.cli.failures import explain
 from posthouse.cli.installation import Books, open_books
 from posthouse.cli.options import AsJSON, Config, Data, run
+from posthouse.cli.options import command as make_command
 from posthouse.cli.output import Column, print_json, print_table, working
 from posthouse.settings.environment import Settings, load_settings, unknown_variables
 from posthouse.settings.failure import ConfigurationError
@@ -181,3 +182,6 @@ def _look_at_journals(root: Path) -> Finding:
         detail = f"{left} are left of a crash; the next start settles what is in them"
         return Finding("journals", "warning", detail)
     return Finding("journals", "ok", "no server is running, nothing is left to do")
+
+
+command = make_command(doctor)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from cyclopts import App, Parameter
 
 from posthouse.cli.installation import open_books, open_installation
-from posthouse.cli.options import AsJSON, Data, run
+from posthouse.cli.options import PLAIN, AsJSON, Data, run
 from posthouse.cli.output import (
     Column,
     iso_time,
@@ -38,7 +38,13 @@ from posthouse.storage.ledger_accounts import (
 from posthouse.storage.ledger_queries import Balance
 from posthouse.storage.ownership import Refused
 
-app = App(name="key", help="Keys of applications: create, list, revoke, credit.")
+KeyName = Annotated[str, Parameter(help="The key.")]
+
+app = App(
+    name="key",
+    default_parameter=PLAIN,
+    help="Keys of applications: create, list, revoke, credit.",
+)
 
 COLUMNS: Final = (
     Column("name"),
@@ -66,24 +72,30 @@ class NewKey:
         Parameter(help="Opening credit in USD; without one, the default account pays."),
     ] = None
     model: Annotated[
-        tuple[str, ...], Parameter(help="Allowed model, * for any run; repeatable.")
+        tuple[str, ...],
+        Parameter(show_default=False, help="Allowed model, * for any run; repeatable."),
     ] = ()
     rpm: Annotated[int | None, Parameter(help="Requests per minute.")] = None
     tpm: Annotated[int | None, Parameter(help="Tokens per minute.")] = None
     concurrency: Annotated[int | None, Parameter(help="Calls at a time.")] = None
-    ip: Annotated[tuple[str, ...], Parameter(help="Allowed network; repeatable.")] = ()
+    ip: Annotated[
+        tuple[str, ...],
+        Parameter(show_default=False, help="Allowed network; repeatable."),
+    ] = ()
     expires: Annotated[
         datetime | None, Parameter(help="When it ends; UTC unless it says otherwise.")
     ] = None
     sandbox: Annotated[
         bool,
-        Parameter(negative="", help="Reaches only the sandbox, and costs nothing."),
+        Parameter(
+            show_default=False, help="Reaches only the sandbox, and costs nothing."
+        ),
     ] = False
 
 
 @app.command
 def create(
-    name: str,
+    name: KeyName,
     /,
     *,
     options: Annotated[NewKey, Parameter(name="*")] = NewKey(),
@@ -198,7 +210,7 @@ def _state(row: KeyRow) -> str:
 
 
 @app.command
-def revoke(name: str, /, *, data: Data = None) -> None:
+def revoke(name: KeyName, /, *, data: Data = None) -> None:
     """End a key for ever; running servers know within two seconds."""
     settings = load_settings(data=data)
 
@@ -217,8 +229,8 @@ def revoke(name: str, /, *, data: Data = None) -> None:
 
 @app.command
 def credit(
-    name: str,
-    usd: str,
+    name: KeyName,
+    usd: Annotated[str, Parameter(help="A decimal number of US dollars.")],
     /,
     *,
     id: Annotated[  # noqa: A002 - the option's name
@@ -228,15 +240,7 @@ def credit(
     data: Data = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Add money to a key that has a balance of its own; print what it has now.
-
-    Args:
-        name: The key.
-        usd: A decimal number of US dollars.
-        id: Names the credit, so that repeating the command is safe.
-        data: Data folder; default ./data.
-        as_json: Print JSON.
-    """
+    """Add money to a key that has a balance of its own; print what it has now."""
     try:
         amount = parse_usd(usd)
     except ValueError as error:

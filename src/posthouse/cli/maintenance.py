@@ -1,7 +1,7 @@
 """`posthouse init` and `migrate`: setting an installation up, keeping it up."""
 
 from posthouse.cli.installation import open_installation
-from posthouse.cli.options import AsJSON, Data, run
+from posthouse.cli.options import AsJSON, Data, command, run
 from posthouse.cli.output import print_json, print_line, print_note
 from posthouse.settings.environment import load_settings
 from posthouse.settings.file import ChannelSpec, KeySpec
@@ -74,3 +74,7 @@ def migrate(*, data: Data = None, as_json: AsJSON = False) -> None:
         print_line(step)
     if not done:
         print_note("The schema is up to date.")
+
+
+init_command = command(init)
+migrate_command = command(migrate)

@@ -9,6 +9,7 @@ from posthouse.app import Application, run_options
 from posthouse.cli.failures import CommandFailed, explain
 from posthouse.cli.installation import Installation, open_installation
 from posthouse.cli.options import Config, Data
+from posthouse.cli.options import command as make_command
 from posthouse.observe import logs
 from posthouse.server.address import TrustedProxies
 from posthouse.server.cors import CORS
@@ -146,3 +147,6 @@ def _started(server: Server) -> None:
     for host, port in server.addresses:
         shown = f"[{host}]" if ":" in host else host
         log.info("serving", url=f"http://{shown}:{port}")
+
+
+command = make_command(serve)
