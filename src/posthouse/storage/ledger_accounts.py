@@ -23,6 +23,9 @@ MAX_CREDIT = 10**18
 AT_ONCE = 500
 """Rows per statement."""
 
+Credits = Mapping[str, tuple[str, int]]
+"""To which account, and how much, by the reference it is posted under."""
+
 _ADD = (
     update(accounts)
     .where(accounts.c.id == bindparam("account"))
@@ -79,21 +82,20 @@ async def open_accounts(
     posted: set[str] = set()
     for start in range(0, len(openings), AT_ONCE):
         some = openings[start : start + AT_ONCE]
-        await _open(connection, [opening.account_id for opening in some])
-        credited = {
-            f"{OPENING}:{opening.name}": opening for opening in some if opening.amount
+        credits_ = {
+            f"{OPENING}:{opening.name}": (opening.account_id, opening.amount)
+            for opening in some
+            if opening.amount
         }
-        for reference in await _posted(connection, credited):
-            del credited[reference]
-        await _post(
-            connection,
-            OPENING,
-            {
-                reference: (opening.account_id, opening.amount)
-                for reference, opening in credited.items()
-            },
-        )
-        posted.update(opening.name for opening in credited.values())
+        for reference in await _posted(connection, credits_):
+            del credits_[reference]
+        _check(credits_)
+        balances = dict.fromkeys((opening.account_id for opening in some), 0)
+        for account_id, amount in credits_.values():
+            balances[account_id] += amount
+        await _open(connection, balances)
+        await _enter(connection, OPENING, credits_)
+        posted.update(reference.partition(":")[2] for reference in credits_)
     return posted
 
 
@@ -112,7 +114,10 @@ async def credit_account(
         if before != (account_id, amount):
             raise ReferenceTaken(reference)
         return False
-    await _post(connection, CREDIT, {reference: (account_id, amount)})
+    credit = {reference: (account_id, amount)}
+    _check(credit)
+    await _add(connection, {account_id: amount})
+    await _enter(connection, CREDIT, credit)
     return True
 
 
@@ -125,31 +130,6 @@ async def set_credit_line(
         .where(accounts.c.id == account_id, accounts.c.kind == AVAILABLE)
         .values(credit_line=credit_line)
     )
-
-
-async def _open(connection: AsyncConnection, account_ids: Collection[str]) -> None:
-    """Add the accounts that are missing."""
-    there = await connection.execute(
-        select(accounts.c.id).where(accounts.c.id.in_(account_ids))
-    )
-    missing = dict.fromkeys(account_ids)
-    for account_id in there.scalars():
-        del missing[account_id]
-    if missing:
-        created_ms = now_ms()
-        await connection.execute(
-            insert(accounts),
-            [
-                {
-                    "id": account_id,
-                    "kind": AVAILABLE,
-                    "balance": 0,
-                    "credit_line": 0,
-                    "created_ms": created_ms,
-                }
-                for account_id in missing
-            ],
-        )
 
 
 async def _posted(
@@ -167,22 +147,67 @@ async def _posted(
     return {row.reference: (row.account_id, row.amount) for row in rows}
 
 
-async def _post(
-    connection: AsyncConnection, kind: str, amounts: Mapping[str, tuple[str, int]]
-) -> None:
-    """Move money from funding into accounts, given as (id, amount) by reference."""
+def _check(credits_: Credits) -> None:
+    """Raise ValueError when an amount is no credit."""
+    if not all(0 < amount <= MAX_CREDIT for _, amount in credits_.values()):
+        raise ValueError("a credit is above zero and at most a billion US dollars")
+
+
+async def _open(connection: AsyncConnection, balances: Mapping[str, int]) -> None:
+    """Open accounts with balances, or add these to accounts that are there."""
+    found = await connection.execute(
+        select(accounts.c.id).where(accounts.c.id.in_(balances))
+    )
+    there = set(found.scalars())
+    created_ms = now_ms()
+    new = [
+        {
+            "id": account_id,
+            "kind": AVAILABLE,
+            "balance": balance,
+            "credit_line": 0,
+            "created_ms": created_ms,
+        }
+        for account_id, balance in balances.items()
+        if account_id not in there
+    ]
+    if new:
+        await connection.execute(insert(accounts), new)
+    await _add(
+        connection,
+        {
+            account_id: balances[account_id]
+            for account_id in there
+            if balances[account_id]
+        },
+    )
+
+
+async def _add(connection: AsyncConnection, amounts: Mapping[str, int]) -> None:
+    """Add to balances; raises LookupError when one is no account to be credited."""
     if not amounts:
         return
-    if not all(0 < amount <= MAX_CREDIT for _, amount in amounts.values()):
-        raise ValueError("a credit is above zero and at most a billion US dollars")
-    await _require(connection, {account_id for account_id, _ in amounts.values()})
+    found = await connection.execute(
+        select(accounts.c.id).where(
+            accounts.c.id.in_(amounts), accounts.c.kind == AVAILABLE
+        )
+    )
+    missing = amounts.keys() - set(found.scalars())
+    if missing:
+        raise LookupError(f"there is no account {min(missing)!r}")
     await connection.execute(
         _ADD,
         [
             {"account": account_id, "amount": amount}
-            for account_id, amount in amounts.values()
+            for account_id, amount in amounts.items()
         ],
     )
+
+
+async def _enter(connection: AsyncConnection, kind: str, credits_: Credits) -> None:
+    """Write the transfers, from funding, of amounts that the balances have."""
+    if not credits_:
+        return
     created_ms = now_ms()
     await connection.execute(
         insert(transfers),
@@ -193,17 +218,17 @@ async def _post(
                 "account_id": account_id,
                 "created_ms": created_ms,
             }
-            for reference, (account_id, _) in amounts.items()
+            for reference, (account_id, _) in credits_.items()
         ],
     )
-    numbers = await connection.execute(
+    numbered = await connection.execute(
         select(transfers.c.id, transfers.c.reference).where(
-            transfers.c.reference.in_(amounts)
+            transfers.c.reference.in_(credits_)
         )
     )
     legs = []
-    for number, reference in numbers:
-        account_id, amount = amounts[reference]
+    for number, reference in numbered:
+        account_id, amount = credits_[reference]
         legs += [(number, FUNDING, -amount), (number, account_id, amount)]
     await connection.execute(
         insert(entries),
@@ -212,15 +237,3 @@ async def _post(
             for number, account_id, amount in legs
         ],
     )
-
-
-async def _require(connection: AsyncConnection, account_ids: set[str]) -> None:
-    """Raise LookupError unless all of these are accounts that can be credited."""
-    found = await connection.execute(
-        select(accounts.c.id).where(
-            accounts.c.id.in_(account_ids), accounts.c.kind == AVAILABLE
-        )
-    )
-    missing = account_ids - set(found.scalars())
-    if missing:
-        raise LookupError(f"there is no account {min(missing)!r}")
