@@ -4,11 +4,11 @@ Whatever may hold a secret (API keys, headers, the proxy's URL) is sealed; the
 specification keeps what may be shown.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import structs
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.settings import checks
@@ -19,6 +19,8 @@ from posthouse.storage.ownership import Owner, Refused, new_id, now_ms, require_
 from posthouse.storage.schema import channels
 from posthouse.storage.secrets import SecretBox
 from posthouse.wire import json
+
+_UPDATE = update(channels).where(channels.c.id == bindparam("row_id"))
 
 
 class StoredChannel(Guarded, frozen=True):
@@ -96,20 +98,22 @@ async def find_channel(
     return None if row is None else from_row(row, box)
 
 
-async def insert_channel(
-    connection: AsyncConnection, box: SecretBox, channel: StoredChannel
+async def insert_channels(
+    connection: AsyncConnection, box: SecretBox, added: Iterable[StoredChannel]
 ) -> None:
-    """Add a row; the caller tells the feed of changes."""
-    await connection.execute(insert(channels).values(to_row(channel, box)))
+    """Add rows; the caller tells the feed of changes."""
+    rows = [to_row(channel, box) for channel in added]
+    if rows:
+        await connection.execute(insert(channels), rows)
 
 
-async def update_channel(
-    connection: AsyncConnection, box: SecretBox, channel: StoredChannel
+async def update_channels(
+    connection: AsyncConnection, box: SecretBox, changed: Iterable[StoredChannel]
 ) -> None:
-    """Write a row anew; the caller tells the feed of changes."""
-    await connection.execute(
-        update(channels).where(channels.c.id == channel.id).values(to_row(channel, box))
-    )
+    """Write rows anew; the caller tells the feed of changes."""
+    rows = [{**to_row(channel, box), "row_id": channel.id} for channel in changed]
+    if rows:
+        await connection.execute(_UPDATE, rows)
 
 
 class ChannelDesk:
@@ -130,7 +134,7 @@ class ChannelDesk:
         if await find_channel(connection, self._box, spec.name) is not None:
             raise Refused(f"there is a channel {spec.name!r} already")
         channel = StoredChannel(new_id(), Owner.DATABASE, self._clock(), spec)
-        await insert_channel(connection, self._box, channel)
+        await insert_channels(connection, self._box, [channel])
         await changes.append(connection, [changes.CONFIGURATION], self._clock())
         return channel.id
 
@@ -145,5 +149,5 @@ class ChannelDesk:
         if channel.spec.enabled != enabled:
             spec = structs.replace(channel.spec, enabled=enabled)
             changed = structs.replace(channel, spec=spec)
-            await update_channel(connection, self._box, changed)
+            await update_channels(connection, self._box, [changed])
             await changes.append(connection, [changes.CONFIGURATION], self._clock())

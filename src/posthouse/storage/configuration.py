@@ -109,6 +109,8 @@ class _Application(Struct):
     async def channels(self) -> None:
         """Write the channels."""
         connection, box = self.connection, self.workshop.box
+        new: list[StoredChannel] = []
+        changed: list[StoredChannel] = []
         existing = {
             channel.spec.name: channel
             for channel in await channels.list_channels(connection, box)
@@ -124,25 +126,21 @@ class _Application(Struct):
             resolved = self._resolve(index, spec)
             name = f"channel {spec.name}"
             if before is None:
-                channel = StoredChannel(new_id(), Owner.FILE, self.created_ms, resolved)
-                await channels.insert_channel(connection, box, channel)
+                new.append(
+                    StoredChannel(new_id(), Owner.FILE, self.created_ms, resolved)
+                )
                 self.draft.created.append(name)
             elif before.spec != resolved:
-                channel = structs.replace(before, spec=resolved)
-                await channels.update_channel(connection, box, channel)
+                changed.append(structs.replace(before, spec=resolved))
                 self.draft.updated.append(name)
             else:
                 self.draft.unchanged += 1
         for channel in existing.values():
             if channel.owner == Owner.FILE and channel.spec.enabled:
-                await self._disable(channel)
-
-    async def _disable(self, channel: StoredChannel) -> None:
-        spec = structs.replace(channel.spec, enabled=False)
-        await channels.update_channel(
-            self.connection, self.workshop.box, structs.replace(channel, spec=spec)
-        )
-        self.draft.disabled.append(f"channel {spec.name}")
+                changed.append(_disabled(channel))
+                self.draft.disabled.append(f"channel {channel.spec.name}")
+        await channels.update_channels(connection, box, changed)
+        await channels.insert_channels(connection, box, new)
 
     def _check_provider(self, index: int, spec: ChannelSpec) -> None:
         """Raise ConfigurationError when the catalogue has no such provider."""
@@ -245,6 +243,11 @@ class _Application(Struct):
         draft.updated += updated
         draft.unchanged += len(kept) - len(updated)
         return bool(created or gone or updated)
+
+
+def _disabled(channel: StoredChannel) -> StoredChannel:
+    """Give a channel that is off."""
+    return structs.replace(channel, spec=structs.replace(channel.spec, enabled=False))
 
 
 def _prices_by_name(specs: Iterable[PriceSpec]) -> dict[str, PriceSpec]:
