@@ -44,7 +44,7 @@ from posthouse.wire import json
 T = TypeVar("T")
 
 BUSY_TIMEOUT_SECONDS: Final = 1.0
-ROWS_PER_STATEMENT: Final = 64
+ROWS_PER_STATEMENT: Final = 128
 CACHE_KIB: Final = 16_384
 """Pages kept in memory; each call touches pages of indexes by key and account."""
 CHECKPOINT_PAGES: Final = 4_096

@@ -98,18 +98,18 @@ async def test_a_lease_that_lacks_is_found_among_many_that_do_not(books, ledger)
 
 async def test_calls_that_are_there_already_are_left_as_they_are(books, ledger):
     """A batch posted again in part adds only what is new."""
-    leased = lease(books, ledger, "a", 1_000)
+    leased = lease(books, ledger, "a", 10_000)
     batch = [settlement("a", leased, 10) for _ in range(ROWS_PER_STATEMENT + 1)]
     ledger.post(JOURNAL, batch[:-1], 1)
     ledger.post(JOURNAL, [*batch, batch[0]], 2)
     assert books.revenue() == 10 * len(batch)
-    assert books.available(leased) == 1_000 - 10 * len(batch)
+    assert books.available(leased) == 10_000 - 10 * len(batch)
     assert faults(await books.audit()) == {}
 
 
 def test_a_batch_that_fails_late_leaves_nothing(books, ledger, monkeypatch):
     """The rows of earlier statements go with the one that could not be written."""
-    leased = lease(books, ledger, "a", 1_000)
+    leased = lease(books, ledger, "a", 10_000)
     batch = [settlement("a", leased, 10) for _ in range(2 * ROWS_PER_STATEMENT)]
 
     def fail(_amounts) -> None:
