@@ -66,7 +66,7 @@ demo: setup ## a chat through the relay, its ledger lines, then a server; ONCE=1
 
 docs: setup ## rewrite the generated pages of docs/reference
 	$(BIN)/python tools/provider_reference.py
-	$(BIN)/python -m tools.reference
+	$(BIN)/python tools/reference.py
 
 crash: setup ## 200 random kills and a hundred thousand calls, then the report
 	$(BIN)/python -m tests.crash

@@ -142,8 +142,6 @@ def _check_folder(settings: Settings, *, must_exist: bool) -> None:
     """Raise ConfigurationError when the data folder cannot be the right one."""
     if settings.data.exists() and not settings.data.is_dir():
         raise ConfigurationError(str(settings.data), None, "is not a folder")
-    if not must_exist or settings.database_url is not None:
-        return
-    if not (settings.data / DATABASE_NAME).exists():
+    if must_exist and not (settings.data / DATABASE_NAME).exists():
         reason = "holds no installation; run `posthouse init`, or name one with --data"
         raise ConfigurationError(str(settings.data), None, reason)

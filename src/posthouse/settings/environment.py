@@ -41,9 +41,6 @@ class Settings(BaseSettings):
 
     data: Path = Field(Path("data"), description="Folder of everything kept on disk.")
     config: Path | None = Field(None, description="The configuration file.")
-    database_url: SecretStr | None = Field(
-        None, description="Database; default is SQLite in the data folder."
-    )
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen at.")
     port: int = Field(3000, ge=0, le=65_535, description="Port; 0 takes a free one.")
     secret: SecretStr | None = Field(
@@ -78,9 +75,6 @@ class Settings(BaseSettings):
     max_buffered_bytes: Count = Field(
         256 * 1024 * 1024, description="All request bodies in memory together."
     )
-    max_reply_bytes: Count = Field(
-        64 * 1024 * 1024, description="Largest reply of a provider."
-    )
     max_header_bytes: Count = Field(
         64 * 1024, description="Largest head of a request, all its lines."
     )
@@ -91,10 +85,10 @@ class Settings(BaseSettings):
 
     header_seconds: Seconds = Field(10, description="For a request's head to arrive.")
     body_seconds: Seconds = Field(
-        10, description="In which a body must make progress of body_min_bytes."
+        10, description="In which a body must grow by POSTHOUSE_BODY_MIN_BYTES."
     )
     body_min_bytes: Count = Field(
-        1024, description="Least progress of a body per body_seconds."
+        1024, description="Least growth of a body in POSTHOUSE_BODY_SECONDS."
     )
     keep_alive_seconds: Seconds = Field(
         75, description="For which an idle client connection is kept."
@@ -169,9 +163,7 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """The database's URL, with its password if it has one."""
-        if self.database_url is not None:
-            return self.database_url.get_secret_value()
+        """The database's URL: the SQLite file in the data folder."""
         return f"sqlite+aiosqlite:///{self.data / 'posthouse.db'}"
 
     @property

@@ -117,13 +117,9 @@ def test_bad_variables_are_named_but_not_shown(
 
 
 def test_secrets_of_settings_never_show() -> None:
-    """Neither the secret nor the database's password shows."""
-    settings = load_settings(
-        secret=SECRET, database_url="postgresql+asyncpg://u:canary@h/d"
-    )
+    """The secret does not show, wherever it is kept."""
+    settings = load_settings(secret=SECRET)
     assert SECRET not in repr(settings)
-    assert "canary" not in repr(settings)
-    assert settings.database == "postgresql+asyncpg://u:canary@h/d"
     assert SECRET not in repr(load_secret(settings))
 
 

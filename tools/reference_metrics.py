@@ -1,0 +1,75 @@
+"""The page of metrics, from what a process really exports."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from prometheus_client.core import Metric
+
+import markdown
+from posthouse.app import Application
+from posthouse.cli.installation import open_installation
+from posthouse.settings.environment import load_settings
+
+INTRODUCTION = """\
+# Metrics
+
+Generated from the running program by `make docs`.
+
+`GET /metrics` answers in the format of Prometheus. No label holds a key, a user,
+an address or a model as a client named it: labels are bounded, whatever is asked.
+"""
+
+
+async def families() -> list[Metric]:
+    """Start an application in a folder of its own and give what it exports."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = load_settings(data=Path(folder))
+        async with open_installation(settings) as installation:
+            application = Application(
+                settings,
+                installation.database,
+                box=installation.box,
+                pepper=installation.pepper,
+            )
+            await application.start()
+            try:
+                metrics = application.metrics
+                metrics.call(
+                    ("chat", "served"),
+                    200,
+                    usage={"input": 1},
+                    total_ms=1,
+                    first_token_ms=1,
+                )
+                metrics.attempt("channel", "failed", "upstream_timeout")
+                return list(metrics.collect())
+            finally:
+                await application.close()
+
+
+def labels_of(family: Metric) -> str:
+    """Name a family's labels."""
+    names = dict.fromkeys(
+        name for sample in family.samples for name in sample.labels if name != "le"
+    )
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def name_of(family: Metric) -> str:
+    """Give the name under which a family is asked for."""
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def page() -> str:
+    """Write the page."""
+    found = [
+        (f"`{name_of(f)}`", f.type, labels_of(f), f.documentation)
+        for f in asyncio.run(families())
+    ]
+    head = ("Name", "Type", "Labels", "Meaning")
+    return markdown.page(
+        INTRODUCTION,
+        markdown.table(head, found),
+        "Beside them stand the process's own figures (`process_*`, `python_*`).",
+    )

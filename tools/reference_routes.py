@@ -1,0 +1,78 @@
+"""The page of routes, from the handlers that the server is given."""
+
+from typing import Any, cast
+
+import markdown
+from posthouse.api.openai import FORWARDED, OpenAIRoutes
+from posthouse.catalog.load import load_catalog
+from posthouse.server.operations import operational_routes
+
+MEANINGS = {
+    "/v1/chat/completions": "Chat, streamed or not.",
+    "/v1/completions": "Legacy completions, streamed or not.",
+    "/v1/embeddings": "Embeddings.",
+    "/v1/moderations": "Moderations.",
+    "/v1/models": "The models that the key may use.",
+    "/v1/models/": "One model, `/v1/models/{id}`; an id may hold slashes.",
+    "/": "Says that this is Posthouse.",
+    "/health/live": "200 while the process runs.",
+    "/health/ready": "200 while calls can be served; 503 at start and while stopping.",
+    "/metrics": "[Metrics](metrics.md) for Prometheus.",
+}
+
+INTRODUCTION = """\
+# Routes
+
+Generated from the route tables by `make docs`; [errors](errors.md) has a page of
+its own.
+
+## For applications
+
+They take a key as `Authorization: Bearer …`, `x-api-key`, `api-key`,
+`x-goog-api-key` or `?key=`. Each path is found with and without `/v1`, and also as
+`/v1/v1/…`, with doubled slashes and with a slash at the end, for clients are given
+base URLs of every kind. Bodies may be compressed with gzip or deflate. A header
+`x-session-id` keeps the calls of a session on one provider account.
+"""
+
+OPERATIONAL = """\
+## For operators
+
+They take no key. Let only your monitoring reach `/metrics`.
+"""
+
+REST = """\
+`OPTIONS` is answered everywhere, for browsers as `cors_origins` allows. A WebSocket
+upgrade is answered 426. Requests and replies are passed on byte for byte, but for
+the model's name and what the provider's row and the channel say; of the caller's
+headers a provider sees only {headers}.
+"""
+
+
+def rows(routes: list[Any]) -> list[tuple[str, str, str]]:
+    """Give the table of some routes; raises KeyError for one without a meaning."""
+    return [
+        (", ".join(route.methods), f"`{route.path}`", MEANINGS[route.path])
+        for route in routes
+    ]
+
+
+def page() -> str:
+    """Write the page."""
+    nothing = cast("Any", None)
+    routes = OpenAIRoutes(nothing, nothing, nothing, max_body_bytes=1).routes()
+    operational = operational_routes(lambda: True, lambda: (b"", b""))
+    head = ("Method", "Path", "What it does")
+    offered = [
+        (f"`{row.name}`", ", ".join(row.operations)) for row in load_catalog().values()
+    ]
+    headers = ", ".join(f"`{name.decode()}`" for name in FORWARDED)
+    return markdown.page(
+        INTRODUCTION,
+        markdown.table(head, rows(routes)),
+        "Which operations a provider has:",
+        markdown.table(("Provider", "Operations"), offered),
+        OPERATIONAL,
+        markdown.table(head, rows(operational)),
+        REST.format(headers=headers),
+    )
