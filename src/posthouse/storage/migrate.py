@@ -1,6 +1,7 @@
 """Brings a database to the schema that this version of the program needs.
 
-Alembic is imported only when there is something to do: a start with an
+An empty database is given the schema as it is now, without the steps that led
+to it. Alembic is imported only when there are steps to go: a start with an
 up-to-date database reads one row. Concurrent starters wait for each other at
 the database's write lock; the second finds nothing to do.
 """
@@ -8,16 +9,35 @@ the database's write lock; the second finds nothing to do.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    insert,
+    inspect,
+    text,
+)
 
 from posthouse.storage.database import Database
 from posthouse.storage.ledger_accounts import ensure_house_accounts
+from posthouse.storage.schema import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD = "0001"
 """The newest step in migrations/versions."""
+
+_VERSION = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""As Alembic makes it."""
 
 
 class UnknownSchema(Exception):
@@ -27,14 +47,15 @@ class UnknownSchema(Exception):
 async def migrate(database: Database) -> list[str]:
     """Apply the steps that are missing; give their names, oldest first.
 
-    Raises UnknownSchema.
+    Of an empty database only the newest is named. Raises UnknownSchema.
     """
     async with database.read() as connection:
         version = await connection.run_sync(_version)
     if version == HEAD:
         return []
     async with database.write() as connection:
-        applied = await connection.run_sync(_upgrade)
+        empty = await connection.run_sync(_is_empty)
+        applied = await connection.run_sync(_create if empty else _upgrade)
         await ensure_house_accounts(connection)
     return applied
 
@@ -61,6 +82,18 @@ def _version(connection: Connection) -> str | None:
         return None
     version = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return None if version is None else str(version)
+
+
+def _is_empty(connection: Connection) -> bool:
+    return not inspect(connection).get_table_names()
+
+
+def _create(connection: Connection) -> list[str]:
+    """Make the newest schema at once."""
+    metadata.create_all(connection)
+    _VERSION.create(connection)
+    connection.execute(insert(_VERSION).values(version_num=HEAD))
+    return [HEAD]
 
 
 def _upgrade(connection: Connection) -> list[str]:
