@@ -72,10 +72,66 @@ durability = "process"
 """
 
 
+def _chosen(url: str) -> dict[str, tuple[str, str]]:
+    """Channels among which one is chosen."""
+    return {
+        "high": (url, 'models = ["tiered-model"]\npriority = 10'),
+        "low": (url, 'models = ["tiered-model"]\npriority = 5'),
+        "heavy": (url, 'models = ["weighed-model"]\nweight = 8'),
+        "light": (url, 'models = ["weighed-model"]\nweight = 1'),
+        "one-at-a-time": (
+            url,
+            'models = ["busy-model"]\npriority = 1\nlimits = { concurrency = 1 }',
+        ),
+        "beside-it": (url, 'models = ["busy-model"]'),
+        "once-a-minute": (
+            url,
+            'models = ["rated-model"]\npriority = 1\nlimits = { rpm = 1 }',
+        ),
+        "any-time": (url, 'models = ["rated-model"]'),
+    }
+
+
+def _timed(url: str, silent: str) -> dict[str, tuple[str, str]]:
+    """Channels that wait only so long."""
+    return {
+        "unreachable": (
+            silent,
+            'models = ["unreachable-model"]\ntimeouts = { connect = 0.2 }',
+        ),
+        "slow-start": (
+            url,
+            'models = ["slow-start-model"]\ntimeouts = { first_byte = 0.2 }',
+        ),
+        "stalling": (url, 'models = ["stalling-model"]\ntimeouts = { idle = 0.2 }'),
+        "endless": (url, 'models = ["endless-model"]\ntimeouts = { total = 0.4 }'),
+    }
+
+
+def _treated(url: str) -> dict[str, tuple[str, str]]:
+    """Channels whose requests are treated on their way."""
+    return {
+        "over-http": (url, 'models = ["http-proxy-model"]\nproxy = "${http_proxy}"'),
+        "over-socks": (url, 'models = ["socks-proxy-model"]\nproxy = "${socks_proxy}"'),
+        "headed": (url, 'models = ["headed-model"]\nheaders = { "X-Team" = "a" }'),
+        "edited": (
+            url,
+            """models = ["edited-model"]
+body = { set = { store = false }, drop = ["metadata"] }""",
+        ),
+        "cancelling": (url, 'models = ["cancelled-model"]\non_disconnect = "cancel"'),
+        "draining": (url, 'models = ["drained-model"]\non_disconnect = "drain"'),
+        "switched-off": (url, 'models = ["switched-off-model"]\nenabled = false'),
+    }
+
+
 def channels(fake: str, silent: str) -> dict[str, tuple[str, str]]:
     """Give each channel's base URL and the rest of its table."""
     url = f"{fake}/v1"
     return {
+        **_chosen(url),
+        **_timed(url, f"{silent}/v1"),
+        **_treated(url),
         "versioned": (f"{fake}/gateway/v9", 'models = ["versioned-model"]'),
         "literal-key": (
             url,
@@ -99,41 +155,6 @@ api_key = ["provider-key-one", "provider-key-two"]""",
             """models = ["named-model", "wild-*",
 { public = "public-name", upstream = "upstream-name" }]""",
         ),
-        "high": (url, 'models = ["tiered-model"]\npriority = 10'),
-        "low": (url, 'models = ["tiered-model"]\npriority = 5'),
-        "heavy": (url, 'models = ["weighed-model"]\nweight = 8'),
-        "light": (url, 'models = ["weighed-model"]\nweight = 1'),
-        "one-at-a-time": (
-            url,
-            'models = ["busy-model"]\npriority = 1\nlimits = { concurrency = 1 }',
-        ),
-        "beside-it": (url, 'models = ["busy-model"]'),
-        "once-a-minute": (
-            url,
-            'models = ["rated-model"]\npriority = 1\nlimits = { rpm = 1 }',
-        ),
-        "any-time": (url, 'models = ["rated-model"]'),
-        "unreachable": (
-            f"{silent}/v1",
-            'models = ["unreachable-model"]\ntimeouts = { connect = 0.2 }',
-        ),
-        "slow-start": (
-            url,
-            'models = ["slow-start-model"]\ntimeouts = { first_byte = 0.2 }',
-        ),
-        "stalling": (url, 'models = ["stalling-model"]\ntimeouts = { idle = 0.2 }'),
-        "endless": (url, 'models = ["endless-model"]\ntimeouts = { total = 0.4 }'),
-        "over-http": (url, 'models = ["http-proxy-model"]\nproxy = "${http_proxy}"'),
-        "over-socks": (url, 'models = ["socks-proxy-model"]\nproxy = "${socks_proxy}"'),
-        "headed": (url, 'models = ["headed-model"]\nheaders = { "X-Team" = "a" }'),
-        "edited": (
-            url,
-            """models = ["edited-model"]
-body = { set = { store = false }, drop = ["metadata"] }""",
-        ),
-        "cancelling": (url, 'models = ["cancelled-model"]\non_disconnect = "cancel"'),
-        "draining": (url, 'models = ["drained-model"]\non_disconnect = "drain"'),
-        "switched-off": (url, 'models = ["switched-off-model"]\nenabled = false'),
         "priced": (url, 'models = ["priced-*", "free/*", "plain-model"]'),
         "paid": (url, 'models = ["request-model", "search-model"]'),
         "costly": (url, 'models = ["costly-model"]'),
