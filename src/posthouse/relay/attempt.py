@@ -29,6 +29,7 @@ from posthouse.relay.faults import (
     AttemptFailed,
     verdict_of,
 )
+from posthouse.relay.secrecy import conceal
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.health import Blocked, HealthTable, Verdict
 from posthouse.routing.plan import Plan, Target
@@ -197,6 +198,7 @@ class AttemptLoop:
         try:
             result = await perform(target, deadline - began)
         except AttemptFailed as failed:
+            conceal(failed.error, target.member.channel)
             verdict, rest = verdict_of(failed), failed.rest
             log.add(target, began, _outcome(failed), failed)
             raise

@@ -4,6 +4,7 @@ from posthouse.errors import UpstreamFault
 from posthouse.model.exchange import ExchangeFailure
 from posthouse.relay.call import Call
 from posthouse.relay.faults import AttemptFailed, exchange_failed, status_failed
+from posthouse.relay.secrecy import body_without_secrets
 from posthouse.relay.served import Served, served_whole
 from posthouse.relay.snapshot import find_dialect
 from posthouse.relay.watch import ClientGone
@@ -89,6 +90,8 @@ async def _refusal(
         response.abort()
         raise
     operation = call.incoming.request.operation
-    row = target.member.channel.provider.operations[operation]
+    channel = target.member.channel
+    row = channel.provider.operations[operation]
+    body = body_without_secrets(body, channel)
     error = find_dialect(row.dialect).parse_error(response.status, body)
     return status_failed(error, response.status, response.headers)
