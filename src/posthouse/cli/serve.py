@@ -14,6 +14,7 @@ from posthouse.observe import logs
 from posthouse.server.address import TrustedProxies
 from posthouse.server.cors import CORS
 from posthouse.server.dispatch import Dispatcher
+from posthouse.server.memory import return_free_memory
 from posthouse.server.run import Server, new_event_loop, run
 from posthouse.server.sockets import StartupError, bind
 from posthouse.settings.environment import Settings, load_settings
@@ -42,10 +43,12 @@ def serve(
     own = settings if file is None else settings.with_file(file.configuration.server)
     coloured = {"auto": None, "text": True, "json": False}[settings.log_format]
     logs.configure(settings.log_level, colours=coloured)
+    service = _Service(settings, own, file)
+    del file
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             _check_address(own)
-            runner.run(_Service(settings, own).run(file))
+            runner.run(service.run())
         except StartupError as error:
             raise CommandFailed(str(error)) from None
 
@@ -60,8 +63,9 @@ def _check_address(settings: Settings) -> None:
 class _Service:
     """One server and the configuration file behind it."""
 
-    def __init__(self, given: Settings, own: Settings) -> None:
-        """Take the settings without the file's [server], and with it."""
+    def __init__(self, given: Settings, own: Settings, file: LoadedFile | None) -> None:
+        """Take the settings without the file's [server], and with it; the file."""
+        self._first = file
         self._given = given
         self._own = own
         self._reloading: set[asyncio.Task[None]] = set()
@@ -69,13 +73,13 @@ class _Service:
         self._installation: Installation
         self._dispatcher: Dispatcher
 
-    async def run(self, file: LoadedFile | None) -> None:
+    async def run(self) -> None:
         """Serve until told to stop."""
         settings = self._own
         async with open_installation(settings) as installation:
             self._installation = installation
-            if file is not None:
-                await self._apply(file)
+            await self._apply_first()
+            return_free_memory()
             application = Application(
                 settings,
                 installation.database,
@@ -98,6 +102,12 @@ class _Service:
             finally:
                 await application.close()
 
+    async def _apply_first(self) -> None:
+        """Apply the file of the start and keep nothing of it: it may be large."""
+        file, self._first = self._first, None
+        if file is not None:
+            await self._apply(file)
+
     def _begin_reload(self) -> None:
         """Start what SIGHUP asks for; one after the other."""
         task = asyncio.ensure_future(self._reload())
@@ -118,6 +128,7 @@ class _Service:
                 if failure is None:
                     raise
                 log.warning("the configuration was refused", reason=failure.message)
+        return_free_memory()
 
     async def _take(self, file: LoadedFile) -> None:
         """Apply a file to the database and its [server] to this process."""

@@ -1,10 +1,13 @@
-"""Memory of large bodies goes back to the system as soon as they are done with.
+"""Memory that is done with goes back to the system.
 
 glibc would keep it: once a large block has been freed it serves the next ones,
-up to 32 MiB, from the heap, where a small block behind them pins their place.
+up to 32 MiB, from the heap, where a small block behind them pins their place;
+and what is free inside the heap stays there. Where the C library is another,
+these functions do nothing.
 """
 
 import ctypes
+import gc
 from contextlib import suppress
 
 _M_MMAP_THRESHOLD = -3
@@ -13,6 +16,13 @@ _OWN_MAPPING_FROM = 1024 * 1024
 
 
 def return_large_blocks() -> None:
-    """Set it for this process; where the C library is another, do nothing."""
+    """Give large blocks back as soon as they are freed, from now on."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _OWN_MAPPING_FROM)
+
+
+def return_free_memory() -> None:
+    """Give back what is free now, after something large has been done."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
