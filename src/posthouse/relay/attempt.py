@@ -20,6 +20,7 @@ from posthouse.errors import (
     UpstreamOverloaded,
     UpstreamRateLimited,
     UpstreamRejected,
+    UpstreamUnavailable,
 )
 from posthouse.model.call import AttemptRecord, Outcome
 from posthouse.relay.faults import (
@@ -33,6 +34,7 @@ from posthouse.relay.secrecy import conceal
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.health import Blocked, HealthTable, Verdict
 from posthouse.routing.plan import Plan, Target
+from posthouse.routing.table import Member
 
 RETRY_SHARE = 0.2
 LEAST_RETRIES = 3
@@ -75,7 +77,7 @@ class RetryBudget:
 class AttemptLog:
     """The attempts of one call."""
 
-    __slots__ = ("_clock", "_started", "records", "target")
+    __slots__ = ("_clock", "_resent_at", "_started", "records", "target", "tries")
 
     def __init__(self, clock: Callable[[], float], started: float) -> None:
         """Log attempts by `clock`, relative to `started`, in seconds."""
@@ -84,6 +86,17 @@ class AttemptLog:
         self.records: list[AttemptRecord] = []
         self.target: Target | None = None
         """The last one tried."""
+        self.tries = 0
+        """Attempts of the loop's; a request that was sent twice is one."""
+        self._resent_at = 0.0
+
+    def resending(self) -> None:
+        """Note that the present attempt's request is sent once more.
+
+        The provider had closed the connection that was kept for it. Nobody
+        knows whether it has read the request, and what it asks for that.
+        """
+        self._resent_at = self._clock()
 
     def add(
         self,
@@ -94,7 +107,11 @@ class AttemptLog:
     ) -> None:
         """Record an attempt that is over, with what ended it before its end."""
         self.target = target
+        self.tries += 1
         member = target.member
+        if self._resent_at:
+            self._add_lost(member, began)
+            began, self._resent_at = self._resent_at, 0.0
         self.records.append(
             AttemptRecord(
                 member.channel.name,
@@ -106,6 +123,22 @@ class AttemptLog:
                 ended.error.code if isinstance(ended, AttemptFailed) else "",
                 ended.status if ended is not None else 200,
                 0 if ended is not None and ended.free else None,
+            )
+        )
+
+    def _add_lost(self, member: Member, began: float) -> None:
+        """Record the request that was sent in vain, at a cost that is not known."""
+        self.records.append(
+            AttemptRecord(
+                member.channel.name,
+                member.credential,
+                member.upstream_model,
+                int((began - self._started) * 1000),
+                int((self._resent_at - began) * 1000),
+                Outcome.FAILED,
+                UpstreamUnavailable.code,
+                0,
+                None,
             )
         )
 
@@ -240,7 +273,7 @@ class AttemptLoop:
         most = self._most_attempts
         if isinstance(failed.error, UpstreamBadResponse):
             most = min(most, BAD_RESPONSE_ATTEMPTS)
-        return len(log.records) < most
+        return log.tries < most
 
 
 def _outcome(failed: AttemptFailed) -> Outcome:

@@ -67,7 +67,7 @@ async def send(
     request = call.render(target, seconds)
     try:
         with call.watch:
-            response = await sender.send(request)
+            response = await sender.send(request, call.attempts.resending)
     except ExchangeFailure as failure:
         raise exchange_failed(failure) from None
     if response.status == 200:

@@ -22,7 +22,7 @@ from posthouse.upstream.connection import Connection
 from posthouse.upstream.dial import ConnectionFactory, Dialer
 from posthouse.upstream.encoding import decoded
 from posthouse.upstream.origin import Origin, parse_origin
-from posthouse.upstream.ports import UpstreamResponse
+from posthouse.upstream.ports import Resending, UpstreamResponse
 from posthouse.upstream.proxied import ProxyDialer, parse_proxy
 from posthouse.upstream.sweep import Sweep
 
@@ -171,7 +171,9 @@ class HTTP1Sender:
         sites = [*self._direct.values(), *self._proxied.values()]
         return sum(len(site.idle) for site in sites)
 
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def send(
+        self, request: UpstreamRequest, resending: Resending | None = None
+    ) -> UpstreamResponse:
         """Send and wait for the reply's head; raises ExchangeFailure."""
         started = self._clock()
         site = self._direct.get(request.origin) if request.proxy is None else None
@@ -190,6 +192,8 @@ class HTTP1Sender:
             except ExchangeFailure as failure:
                 if not _closed_under_us(failure):
                     raise
+                if resending is not None:
+                    resending()
         if response is None:
             connection = await self._open(site, min(limits.connect, limits.total))
             response = await connection.exchange(

@@ -13,7 +13,7 @@ from typing_extensions import override
 from posthouse.model.exchange import Script, ScriptEnd, UpstreamRequest
 from posthouse.upstream.connection import Connection
 from posthouse.upstream.encoding import decoded
-from posthouse.upstream.ports import UpstreamResponse
+from posthouse.upstream.ports import Resending, UpstreamResponse
 from posthouse.upstream.sweep import Sweep
 
 Play = Callable[[UpstreamRequest], Script]
@@ -142,7 +142,11 @@ class InProcessSender:
         self._sweep = sweep
         self._clock = clock
 
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def send(
+        self,
+        request: UpstreamRequest,
+        resending: Resending | None = None,  # noqa: ARG002 - nothing is sent twice
+    ) -> UpstreamResponse:
         """Send and wait for the reply's head; raises ExchangeFailure."""
         connection = Connection(self, self._clock)
         connection.connection_made(ScriptTransport(self._play(request), connection))

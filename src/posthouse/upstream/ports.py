@@ -1,8 +1,12 @@
 """What the relay asks of an HTTP client. Any correct client may stand behind it."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from posthouse.model.exchange import UpstreamRequest
+
+Resending = Callable[[], None]
+"""Told that a request is about to be sent a second time."""
 
 
 class UpstreamResponse(Protocol):
@@ -42,15 +46,18 @@ class UpstreamResponse(Protocol):
 class Sender(Protocol):
     """Sends requests to providers."""
 
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def send(
+        self, request: UpstreamRequest, resending: Resending | None = None
+    ) -> UpstreamResponse:
         """Send and wait for the reply's head; raises ExchangeFailure.
 
         Never follows a redirect, never reads proxies or credentials from the
         environment, and asks for no compression. A request that failed on a
         kept-alive connection before any byte came back, where the provider
-        had closed it first, is sent once more on a fresh connection. When it
-        is cancelled before anything was sent, the CancelledError says so: its
-        argument is Certainty.NOT_SENT.
+        had closed it first, is sent once more on a fresh connection; whether
+        the provider has read it before, nobody knows, so `resending` is told.
+        When it is cancelled before anything was sent, the CancelledError says
+        so: its argument is Certainty.NOT_SENT.
         """
 
     async def close(self) -> None:

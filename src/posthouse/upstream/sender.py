@@ -15,7 +15,7 @@ from posthouse.model.exchange import (
 from posthouse.upstream.dial import Dialer, default_tls
 from posthouse.upstream.http1 import HTTP1Sender
 from posthouse.upstream.inprocess import InProcessSender, Play
-from posthouse.upstream.ports import Sender, UpstreamResponse
+from posthouse.upstream.ports import Resending, Sender, UpstreamResponse
 from posthouse.upstream.resolver import Resolver
 from posthouse.upstream.sweep import Sweep
 
@@ -64,14 +64,16 @@ class Upstream:
         """How many connections wait for a request."""
         return self._http1.idle_connections
 
-    def send(self, request: UpstreamRequest) -> Coroutine[Any, Any, UpstreamResponse]:
+    def send(
+        self, request: UpstreamRequest, resending: Resending | None = None
+    ) -> Coroutine[Any, Any, UpstreamResponse]:
         """Send and wait for the reply's head; raises ExchangeFailure.
 
         Not itself a coroutine function: it hands out the right client's.
         """
         if request.origin.startswith(_IN_PROCESS):
             return self._send_in_process(request)
-        return self._http1.send(request)
+        return self._http1.send(request, resending)
 
     async def _send_in_process(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send to the sandbox."""
