@@ -5,6 +5,7 @@ goes wrong; the dispatcher renders it in OpenAI's shape.
 """
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 from posthouse.access.authenticator import Authenticator
@@ -14,7 +15,7 @@ from posthouse.access.principal import Principal
 from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.dialects.openai.envelope import MODEL_NAME_LIMIT
 from posthouse.dialects.openai.errors import render_error
-from posthouse.errors import ModelNotFound, PosthouseError, RateLimited
+from posthouse.errors import InvalidRequest, ModelNotFound, PosthouseError, RateLimited
 from posthouse.relay.call import Incoming
 from posthouse.relay.service import Relay
 from posthouse.relay.snapshot import find_dialect
@@ -26,6 +27,8 @@ from posthouse.wire import json
 
 FORWARDED = frozenset({b"openai-beta"})
 """The only headers of a caller that a provider sees."""
+_WORDS = re.compile(rb"[ -~]{0,256}")
+"""What they may hold: names and versions."""
 
 _LARGE_BODY = 256 * 1024
 """Bytes from which a body is judged in a thread, so that nobody waits for it."""
@@ -150,10 +153,14 @@ class OpenAIRoutes:
 
 
 def _forwarded(fields: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
-    """Pick the caller's headers that go to the provider; mostly none."""
+    """Pick the headers that go to the provider, mostly none; raises InvalidRequest."""
     if FORWARDED.isdisjoint(fields):
         return ()
-    return tuple((name, fields[name]) for name in sorted(FORWARDED) if name in fields)
+    found = tuple((name, fields[name]) for name in sorted(FORWARDED) if name in fields)
+    for name, value in found:
+        if not _WORDS.fullmatch(value):
+            raise InvalidRequest(f"The {name.decode()} header is malformed.")
+    return found
 
 
 def _model(name: str, owner: str) -> dict[str, str | int]:
