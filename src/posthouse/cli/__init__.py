@@ -80,7 +80,7 @@ def _run(app: App, arguments: list[str] | None) -> Any:
         return 0
     except CycloptsError as error:
         chain = " ".join(("posthouse", *(error.command_chain or ())))
-        sys.stderr.write(f"posthouse: {error}\nTry `{chain} --help`.\n")
+        _complain(f"posthouse: {error}", f"Try `{chain} --help`.")
         return 2
     except Exception as error:
         from posthouse.cli.failures import explain  # noqa: PLC0415 - it knows storage, which takes its time
@@ -88,6 +88,13 @@ def _run(app: App, arguments: list[str] | None) -> Any:
         failure = explain(error)
         if failure is None:
             raise
-        sys.stderr.write(f"posthouse: {failure.message}\n")
+        _complain(f"posthouse: {failure.message}")
         return failure.code
     return 0
+
+
+def _complain(message: str, hint: str = "") -> None:
+    """Write what went wrong, in red where there are colours."""
+    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+        message = f"\x1b[31m{message}\x1b[0m"
+    sys.stderr.write(f"{message}\n{hint}\n" if hint else f"{message}\n")

@@ -1,0 +1,39 @@
+"""What a command does not need is not imported: start-up is what people wait for."""
+
+import subprocess
+import sys
+
+SERVE_NEVER = {"openai", "alembic", "aiohttp", "tiktoken", "PIL", "numpy", "httpx"}
+HELP_NEVER = SERVE_NEVER | {
+    "sqlalchemy",
+    "pydantic",
+    "structlog",
+    "uvicorn",
+    "uvloop",
+    "cryptography",
+    "prometheus_client",
+    "posthouse.app",
+}
+SHOW_MODULES = "import sys; print(*sys.modules)"
+
+
+def modules_after(statement: str) -> set[str]:
+    """Give what a fresh interpreter has imported after a statement."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{statement}\n{SHOW_MODULES}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_help_and_version_import_no_command() -> None:
+    """They come at once."""
+    help_text = "from posthouse.cli import make_app; make_app().help_print([])"
+    assert not modules_after(help_text) & HELP_NEVER
+
+
+def test_serve_imports_nothing_that_it_may_not_need() -> None:
+    """Migrations, proxies, tokenizers and the demo's SDK wait until they are used."""
+    assert not modules_after("import posthouse.cli.serve") & SERVE_NEVER
