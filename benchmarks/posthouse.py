@@ -37,7 +37,7 @@ KEY = """\
 [[keys]]
 name = "key-{number:06d}"
 key = "{key}"
-balance_usd = "100000"
+balance_usd = "10000"
 rpm = 1000000
 """
 PRICES = """\
