@@ -26,8 +26,9 @@ from posthouse.upstream.ports import Resending, UpstreamResponse
 from posthouse.upstream.proxied import ProxyDialer, parse_proxy
 from posthouse.upstream.sweep import Sweep
 
-HEADS_KEPT = 256
-"""How many rendered heads a site remembers before it starts over."""
+HEADS_KEPT = 4096
+"""How many rendered heads a site remembers before it starts over: thousands of
+channels may share one origin, each with credentials of its own."""
 SITES_KEPT = 4096
 SMALL_BODY = 64 * 1024
 """Bodies up to this size are copied behind the head into one write."""
