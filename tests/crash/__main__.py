@@ -1,6 +1,6 @@
 """Kills in great number, then the report. Status 1 if anything was at fault.
 
-python -m tests.crash [--kills 200] [--calls 100000] [--seed 1]
+python -m tests.crash [--kills 200] [--calls 100000] [--seed 1] [--points NAME,NAME]
 """
 
 import argparse
@@ -21,13 +21,14 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200, help="random ones")
     parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--points", default=",".join(points.discovered()))
     given = parser.parse_args()
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="posthouse-crash-") as folder,
         Campaign(Path(folder), seed=given.seed) as campaign,
     ):
-        for name in points.discovered():
+        for name in given.points.split(","):
             campaign.kill_at(name)
         random_kills = 0
         while random_kills < given.kills or campaign.calls < given.calls:
