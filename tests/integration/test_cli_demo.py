@@ -5,8 +5,10 @@ import re
 import socket
 import sqlite3
 import subprocess
+import time
 from pathlib import Path
 
+import pytest
 from tests.support.posthouse import COMMAND
 from tests.support.processes import ROOT
 
@@ -94,3 +96,31 @@ def test_a_server_that_does_not_start_fails_the_demo(tmp_path: Path) -> None:
     reason, verdict = done.stderr.splitlines()
     assert f"{config}:1: " in reason
     assert verdict.startswith("posthouse: the server did not start")
+
+
+def test_whoever_ends_the_demo_ends_its_server(tmp_path: Path) -> None:
+    """Also with a plain kill: no server is left behind."""
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [COMMAND, "demo", "--data", tmp_path / "data", "--port", "0"],
+            cwd=ROOT,
+            env=os.environ,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while "Ctrl-C stops" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        found = re.search(r"base URL  http://127\.0\.0\.1:(\d+)/v1", log.read_text())
+        assert found is not None
+        address = ("127.0.0.1", int(found[1]))
+        socket.create_connection(address, 5).close()
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, 5)

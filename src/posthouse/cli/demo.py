@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
@@ -85,6 +86,9 @@ def demo(
     With --once the exit code is 0 only if all went well.
     """
     settings = load_settings(data=data)
+    if find_spec("openai") is None:
+        reason = "the demo needs the openai package; install it beside posthouse"
+        raise CommandFailed(reason)
     port = _free(port)
     key, text = asyncio.run(_prepare(settings))
     stage = Stage(settings, port, key, text)
@@ -95,6 +99,8 @@ def demo(
         ],
         env={**ENVIRONMENT, **os.environ},
     )
+    # Whoever ends the demo ends the server, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         _show(server, stage)
         _invite(stage)
@@ -198,11 +204,8 @@ def _wait_until_ready(server: "subprocess.Popen[bytes]", base_url: str) -> None:
 
 def _chat(base_url: str, key: str) -> None:
     """One chat in one piece, and one streamed to the terminal."""
-    try:
-        from openai import OpenAI, OpenAIError  # noqa: PLC0415 - the demo's alone
-    except ImportError:
-        reason = "the demo needs the openai package; install it beside posthouse"
-        raise CommandFailed(reason) from None
+    from openai import OpenAI, OpenAIError  # noqa: PLC0415 - the demo's alone
+
     try:
         with OpenAI(base_url=base_url, api_key=key, max_retries=0) as client:
             print_line("A chat in one piece, through the openai SDK:", "bold")
