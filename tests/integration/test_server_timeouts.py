@@ -174,7 +174,7 @@ def test_a_thousand_half_open_heads_and_bodies_go_and_others_are_served() -> Non
             slowest = max(slowest, time.monotonic() - began)
         eventually(lambda: not context.connections, 10)
         assert {peer.reply().status for peer in peers} == {408}
-        assert slowest < 0.5
+        assert slowest < 2.0
         for peer in peers:
             peer.close()
 
