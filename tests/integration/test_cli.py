@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.fakes.steps import Behaviour, Send, json_reply
 from tests.support.cli import CommandLine
+from tests.support.fake import ThreadedFake
 
 from posthouse.cli import COMMANDS
 
@@ -400,6 +402,30 @@ def test_a_channel_that_does_not_answer_ends_with_1(made: CommandLine) -> None:
     assert (missing.code, "there is no channel" in missing.err) == (2, True)
     wrong = made("channel", "test", "sandbox", "--model", "nothing-such")
     assert (wrong.code, "no chat model" in wrong.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "result"),
+    [
+        (200, {"nonsense": "canary"}, "upstream_bad_response"),
+        (401, {"error": {"message": "canary"}}, "upstream_unavailable"),
+        (429, {"error": {"message": "canary"}}, "rate_limit_exceeded"),
+    ],
+)
+def test_a_trial_tells_by_code_what_a_provider_answered(
+    made: CommandLine, status: int, answer: object, result: str
+) -> None:
+    with ThreadedFake() as fake:
+        fake.on("m", Behaviour("answer", (Send(json_reply(status, answer)),)))
+        made(
+            *("channel", "add", "odd", "--provider", "openai-compatible"),
+            *("--model", "m", "--base-url", f"{fake.origin}/v1"),
+        )
+        ended = made("channel", "test", "odd", "--json")
+    assert ended.code == 1
+    found = json.loads(ended.out)
+    assert (found["status"], found["result"]) == (status, result)
+    assert "canary" not in ended.out + ended.err
 
 
 # --- books and doctor ------------------------------------------------------------

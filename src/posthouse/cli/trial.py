@@ -2,11 +2,12 @@
 
 import time
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from posthouse.app import build_snapshot
 from posthouse.catalog.load import load_catalog
 from posthouse.cli.installation import Books
+from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.errors import PosthouseError
 from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
 from posthouse.providers import registry
@@ -21,6 +22,15 @@ from posthouse.wire import json
 REPLY_LIMIT = 1024 * 1024
 
 
+class _Trial(Struct, frozen=True):
+    """A request, and what is needed to judge its reply."""
+
+    target: Target
+    dialect: Dialect
+    parsed: ParsedRequest
+    request: UpstreamRequest
+
+
 async def try_channel(
     books: Books, name: str, model: str | None
 ) -> dict[str, str | int]:
@@ -31,8 +41,16 @@ async def try_channel(
         name: the channel; a disabled one is tried as if it were enabled.
         model: the public name of the model; None takes the channel's first.
     """
-    target, request = _small_chat(await _only(books, name), model)
-    return await _send(target, request)
+    trial = _small_chat(await _only(books, name), model)
+    began = time.monotonic()
+    status, result = await _send(trial)
+    return {
+        "channel": trial.target.member.channel.name,
+        "model": trial.target.member.upstream_model,
+        "result": result,
+        "status": status,
+        "milliseconds": round((time.monotonic() - began) * 1000),
+    }
 
 
 async def _only(books: Books, name: str) -> Snapshot:
@@ -49,9 +67,7 @@ async def _only(books: Books, name: str) -> Snapshot:
     return build_snapshot(load_catalog(), one, books.settings)
 
 
-def _small_chat(
-    snapshot: Snapshot, model: str | None
-) -> tuple[Target, UpstreamRequest]:
+def _small_chat(snapshot: Snapshot, model: str | None) -> _Trial:
     """Render the smallest chat for a channel's target."""
     table = snapshot.table
     asked = model or next(
@@ -78,7 +94,7 @@ def _small_chat(
         {"model": asked, "messages": [{"role": "user", "content": "Say hello."}]}
     )
     parsed = find_dialect("openai_chat").parse_request(body)
-    return target, UpstreamRequest(
+    request = UpstreamRequest(
         method="POST",
         origin=prepared.origin,
         target=prepared.target,
@@ -87,30 +103,30 @@ def _small_chat(
         timeouts=prepared.timeouts,
         proxy=prepared.proxy,
     )
+    return _Trial(target, prepared.dialect, parsed, request)
 
 
-async def _send(target: Target, request: UpstreamRequest) -> dict[str, str | int]:
-    """Send the request; tell what came of it, without the provider's words."""
+async def _send(trial: _Trial) -> tuple[int, str]:
+    """Send the request; give the status and what came of it.
+
+    That is `ok`, an error's code, or why there was no reply: never the
+    provider's own words.
+    """
     upstream = Upstream(play=registry.play)
-    began = time.monotonic()
     status = 0
     result = "ok"
     try:
-        response = await upstream.send(request)
+        response = await upstream.send(trial.request)
         status = response.status
         body = await response.read_all(REPLY_LIMIT)
-        if status != 200:
-            result = find_dialect("openai_chat").parse_error(status, body).code
+        if status == 200:
+            trial.dialect.parse_reply(trial.parsed, body, None)
+        else:
+            result = trial.dialect.parse_error(status, body).code
     except ExchangeFailure as failure:
         result = str(failure)
     except PosthouseError as error:
         result = error.code
     finally:
         await upstream.close()
-    return {
-        "channel": target.member.channel.name,
-        "model": target.member.upstream_model,
-        "result": result,
-        "status": status,
-        "milliseconds": round((time.monotonic() - began) * 1000),
-    }
+    return status, result
