@@ -28,6 +28,7 @@ MODELS = [
 # catalog/ and providers/.
 OTHER_MEANINGS = {
     "sandbox": "the test mode of a key, and the scheme of its in-process address",
+    "openai": "the SDK's package, which the demo talks through",
 }
 
 ONE_FILE = """
