@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
@@ -86,9 +85,7 @@ def demo(
     With --once the exit code is 0 only if all went well.
     """
     settings = load_settings(data=data)
-    if find_spec("openai") is None:
-        reason = "the demo needs the openai package; install it beside posthouse"
-        raise CommandFailed(reason)
+    _require_sdk()
     port = _free(port)
     key, text = asyncio.run(_prepare(settings))
     stage = Stage(settings, port, key, text)
@@ -113,6 +110,15 @@ def demo(
         print_note("Stopping.")
     finally:
         _stop(server)
+
+
+def _require_sdk() -> None:
+    """Raise CommandFailed when the SDK that the demo talks through is not there."""
+    try:
+        import openai  # noqa: F401, PLC0415 - the demo's alone
+    except ImportError:
+        reason = "the demo needs the openai package; install it beside posthouse"
+        raise CommandFailed(reason) from None
 
 
 def _free(port: int) -> int:
