@@ -11,6 +11,9 @@ from pathlib import Path
 
 from tests.support.processes import ROOT
 
+_OWN_SIZE = {"COLUMNS", "LINES"}
+"""Variables that programs believe more than the terminal."""
+
 
 def run_on_terminal(
     command: Sequence[str | Path],
@@ -25,12 +28,15 @@ def run_on_terminal(
         columns: the terminal's width.
         environment: variables besides our own.
     """
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in _OWN_SIZE
+    }
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=ROOT,
-        env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
+        env={**inherited, "TERM": "xterm-256color", **(environment or {})},
         stdin=slave,
         stdout=slave,
         stderr=slave,
