@@ -179,7 +179,6 @@ class Campaign:
             self._books = Books(self._gateway.data)
             stack.callback(self._put_down)
             self._start()
-            self._accounts = self._books.accounts(self._names)
             self._clients = stack.enter_context(self._start_clients())
             self._running = stack.pop_all()
         return self
@@ -248,6 +247,8 @@ class Campaign:
         if point in points.AT_THE_START:
             # Something must be there to recover.
             self.kill_somewhere(starting=False)
+        if point in points.APPLYING:
+            self._add_key()
         before = self._gateway.died_at()[point]
         self._stop_running()
         ready = self._start(points.armed(point))
@@ -322,6 +323,7 @@ class Campaign:
         ready = self._gateway.wait_ready()
         if ready is None:
             return False
+        self._accounts = self._books.accounts(self._names)
         if self._clients is not None:
             self.report.ready.append(ready)
             if ready.own > READY_SECONDS:
@@ -423,12 +425,19 @@ class Campaign:
             second=traffic.SECOND,
             unlimited=_key("unlimited"),
         )
-        keys = [
-            KEY.format(name=name, key=_key(name), balance=f"{_opening(name) / 1e9:.9f}")
-            for name in self._names
-            if name != "unlimited"
-        ]
+        keys = [_key_table(name) for name in self._names if name != "unlimited"]
         return channels + "".join(keys) + traffic.PRICES
+
+    def _add_key(self) -> None:
+        """Give the next gateway's file a key that has an opening credit."""
+        name = f"late-{self._starts}"
+        self._names.append(name)
+        self._gateway.add_configuration(_key_table(name))
+
+
+def _key_table(name: str) -> str:
+    balance = f"{_opening(name) / 1e9:.9f}"
+    return KEY.format(name=name, key=_key(name), balance=balance)
 
 
 def _key(name: str) -> str:

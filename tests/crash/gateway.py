@@ -56,6 +56,11 @@ class Gateway:
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
 
+    def add_configuration(self, text: str) -> None:
+        """Add to what the next process finds in its file."""
+        with self._file.open("a") as file:
+            file.write(text)
+
     @property
     def running(self) -> bool:
         """Whether there is a process, and it has not ended."""

@@ -38,6 +38,7 @@ _STREAM = """        record = await self._settle(
         else:
             reach("before_terminal")
             await exchange.finish()
+            reach("after_terminal")
         return record
 """
 _STREAM_LATE = """        if failure is not None:
@@ -55,6 +56,7 @@ _UNARY = """        record = await self._settle(call, hold, served, call.elapsed
             reach("before_terminal")
             headers = JSON_HEADERS + call.headers(served.target)
             await client.respond(200, headers, exchange.body)
+            reach("after_terminal")
         return record
 """
 _UNARY_LATE = """        if not client.gone:

@@ -11,17 +11,30 @@ SOURCE = Path(posthouse.__file__).parent
 MOMENTS = ("before", "after")
 """What a name's one variable part may be."""
 
-AT_THE_START = frozenset(
-    {"recovery.before_commit", "recovery.after_commit", "recovery.mid_removal"}
-)
-"""Reached while the dead are recovered, before anything is served."""
+APPLYING = frozenset({"apply.before_commit", "apply.after_commit"})
+"""Reached while the configuration file is applied, with the credits in it."""
+AT_THE_START = APPLYING | {
+    "journal.after_creation",
+    "journal.mid_creation",
+    "journal.registered",
+    "recovery.after_commit",
+    "recovery.after_replay",
+    "recovery.before_commit",
+    "recovery.before_rmdir",
+    "recovery.mid_removal",
+}
+"""Reached before anything is served, most of them while the dead are recovered."""
 AT_THE_END = frozenset({"close.after_drain", "close.after_commit"})
 """Reached after SIGTERM."""
 
 ARRIVALS = {
+    "after_terminal": 180,
+    "after_usage": 190,
     "before_dispatch": 300,
     "before_first_content": 100,
+    "before_retry": 9,
     "before_terminal": 200,
+    "client_gone": 6,
     "draw.before_commit": 12,
     "draw.after_commit": 15,
     "drain.before_commit": 5,
@@ -32,6 +45,7 @@ ARRIVALS = {
     "journal.after_rotation": 2,
     "journal.after_seal": 3,
     "journal.before_rotation": 2,
+    "journal.mid_segment": 6,
     "journal.mid_record": 700,
     "mid_stream": 9,
     "settle.after_record": 210,

@@ -20,7 +20,8 @@ ROUNDS = 2
 def _groups() -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for name in points.discovered():
-        groups.setdefault(name.partition(".")[0].partition("_")[0], []).append(name)
+        group = name.partition(".")[0] if "." in name else "relay"
+        groups.setdefault(group, []).append(name)
     return groups
 
 

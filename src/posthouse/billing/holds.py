@@ -274,6 +274,7 @@ class HoldManager:
                 journal = Journal(root, segment_size=segment_size, durable=durable)
                 try:
                     ledger.register(journal.id)
+                    reach("journal.registered")
                 except LedgerUnavailable:
                     journal.close(remove=True)
                     raise

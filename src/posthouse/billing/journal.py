@@ -196,12 +196,15 @@ class Journal:
         """Make the directory under its name only once it is locked and whole."""
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         nascent = root / f"{NASCENT}{self.id}"
-        nascent.mkdir(mode=0o700)
-        lock = try_lock(nascent / LOCK_NAME)
-        if lock is None:
-            raise FileExistsError(f"{nascent} is in use")
+        lock = None
+        while lock is None:
+            # Whoever recovers may take it for one that was left, till it is locked.
+            nascent.mkdir(mode=0o700, exist_ok=True)
+            reach("journal.mid_creation")
+            lock = try_lock(nascent / LOCK_NAME)
         segment = self._new_segment(1, nascent)
         nascent.rename(self.directory)
+        reach("journal.after_creation")
         if self.durable:
             self._sync_directory(root)
         return lock, segment
@@ -255,4 +258,5 @@ def remove_journal(directory: Path) -> None:
         segment_path(directory, number).unlink(missing_ok=True)
         reach("recovery.mid_removal")
     (directory / LOCK_NAME).unlink(missing_ok=True)
+    reach("recovery.before_rmdir")
     directory.rmdir()

@@ -26,6 +26,10 @@ POINTS: Final = frozenset(
         "settle.after_record",
         "void.before_record",
         "void.after_record",
+        "journal.mid_creation",
+        "journal.after_creation",
+        "journal.registered",
+        "journal.mid_segment",
         "journal.mid_record",
         "journal.before_rotation",
         "journal.after_seal",
@@ -36,14 +40,16 @@ POINTS: Final = frozenset(
         "drain.after_commit",
         "return.before_commit",
         "return.after_commit",
+        "recovery.after_replay",
         "recovery.before_commit",
         "recovery.after_commit",
         "recovery.mid_removal",
+        "recovery.before_rmdir",
         "close.after_drain",
         "close.after_commit",
     }
 )
-"""The names inside billing and the ledger store; the relay adds its own."""
+"""The names inside billing and the ledger store; relay and storage add theirs."""
 
 
 class _Countdown:

@@ -8,7 +8,6 @@ by position and by call, the marking happens once, and files without an open
 journal are only deleted.
 """
 
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from posthouse.billing.drain import Follower
 from posthouse.billing.journal import NASCENT, remove_journal
 from posthouse.billing.journal_lock import LOCK_NAME, try_lock
 from posthouse.billing.journal_replay import replay
+from posthouse.billing.killpoints import reach
 from posthouse.billing.ports import JournalMovedOn, JournalStore
 from posthouse.billing.records import recover_hold
 
@@ -59,15 +59,17 @@ def recover_journal(directory: Path, ledger: JournalStore, result: Recovery) -> 
     """Recover one journal unless someone holds it; tell whether it was free."""
     lock = try_lock(directory / LOCK_NAME, create=False)
     if lock is None:
+        # Empty, and so removed, where its owner died making it or removing it.
+        with suppress(OSError):
+            directory.rmdir()
+            return True
         return False
     try:
-        if directory.name.startswith(NASCENT):
-            # Its owner died before it could be used.
-            shutil.rmtree(directory)
-            return True
-        with suppress(JournalMovedOn):
-            # Recovered before: only its files were left.
-            _finish(directory, ledger, result)
+        # One that was never whole was never used; one that has moved on was
+        # recovered before, and only its files were left.
+        if not directory.name.startswith(NASCENT):
+            with suppress(JournalMovedOn):
+                _finish(directory, ledger, result)
         remove_journal(directory)
     finally:
         lock.release()
@@ -82,6 +84,7 @@ def _finish(directory: Path, ledger: JournalStore, result: Recovery) -> None:
             result.posted += count
     finally:
         follower.close()
+    reach("recovery.after_replay")
     leases = ledger.lease_ids(journal_id)
     ends = [
         recover_hold(hold, leases.get(hold.opening.account_id, ""))

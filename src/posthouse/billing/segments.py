@@ -98,6 +98,7 @@ class Segment:
             path.unlink()
             os.close(self.descriptor)
             raise
+        reach("journal.mid_segment")
         head = SEGMENT_HEADER.pack(MAGIC, number, identity, size, 0)
         head = head[:-4] + crc32(head[:-4]).to_bytes(4, "little")
         self._map[:HEADER_SIZE] = head

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from posthouse.billing.killpoints import reach
 from posthouse.errors import (
     NoChannel,
     PosthouseError,
@@ -184,6 +185,7 @@ class AttemptLoop:
                 self._exclude(plan, target, failed)
                 if not self._may_retry(log, failed, deadline):
                     raise failed.error
+                reach("before_retry")
                 target, release = self._next(plan, failed)
                 if not self._budget.take(plan.group, plan.in_flight()):
                     if release is not None:

@@ -121,6 +121,7 @@ class Relay:
             reach("before_terminal")
             headers = JSON_HEADERS + call.headers(served.target)
             await client.respond(200, headers, exchange.body)
+            reach("after_terminal")
         return record
 
     # --- streams --------------------------------------------------------------------
@@ -190,6 +191,7 @@ class Relay:
         else:
             reach("before_terminal")
             await exchange.finish()
+            reach("after_terminal")
         return record
 
     # --- endings ----------------------------------------------------------------------
@@ -204,6 +206,7 @@ class Relay:
         failure: PosthouseError | None = None,
     ) -> CallRecord:
         """Charge what was served; returns when that is in the journal."""
+        reach("after_usage")
         found = told_usage(call, served)
         if found is None:
             found = await counted_usage(call, served)
@@ -227,6 +230,7 @@ class Relay:
 
         Nothing is charged if it left before the last attempt had sent anything.
         """
+        reach("client_gone")
         target = call.attempts.target
         if target is None or not gone.sent:
             return await self._void(call, hold, gone)

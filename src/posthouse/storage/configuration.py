@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from posthouse.billing.killpoints import reach
 from posthouse.billing.prices import price_of_spec
 from posthouse.settings import credentials
 from posthouse.settings.checks import check_credential
@@ -94,6 +95,8 @@ async def apply_file(
             created_ms,
         ).apply(connection, draft)
         await changes.append(connection, draft.subjects, created_ms)
+        reach("apply.before_commit")
+    reach("apply.after_commit")
     return draft.finish()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.unit.billing.books import Books, faults, opening, record
 
+from posthouse.billing import journal as journal_module
 from posthouse.billing.drain import Follower
 from posthouse.billing.journal import Journal
 from posthouse.billing.ports import DrawRequest
@@ -288,9 +289,11 @@ recover(Path(sys.argv[1]), SqliteLedger(Path(sys.argv[2])))
     [
         "drain.before_commit",
         "drain.after_commit",
+        "recovery.after_replay",
         "recovery.before_commit",
         "recovery.after_commit",
         "recovery.mid_removal",
+        "recovery.before_rmdir",
     ],
 )
 async def test_recovery_may_be_killed_anywhere(books, point):
@@ -305,3 +308,37 @@ async def test_recovery_may_be_killed_anywhere(books, point):
     assert books.available("a") == 10_000 - 60 - 30 - 185
     assert not list(books.root.iterdir())
     assert faults(await books.audit()) == {}
+
+
+@pytest.mark.parametrize("name", [".new-0123", "0123456789abcdef"])
+async def test_a_directory_that_its_owner_left_empty_goes(tmp_path, name):
+    """Its owner died before it had made the lock, or after it had removed it."""
+    books = Books(tmp_path)
+    (books.root / name).mkdir(parents=True)
+    manager = await books.start()
+    assert not (books.root / name).exists()
+    assert await manager.close()
+
+
+async def test_a_journal_is_made_again_where_recovery_took_its_directory(
+    tmp_path, monkeypatch
+):
+    """A sibling's recovery may come between a directory and its lock."""
+    books = Books(tmp_path)
+    made = []
+
+    def interfere(name):
+        if name == "journal.mid_creation" and not made:
+            (directory,) = books.root.iterdir()
+            made.append(directory)
+            ledger = books.connect()
+            recover(books.root, ledger)
+            ledger.close()
+            assert not directory.exists()
+
+    monkeypatch.setattr(journal_module, "reach", interfere)
+    books.root.mkdir()
+    own = Journal(books.root)
+    assert made
+    assert own.directory.is_dir()
+    own.close(remove=True)
