@@ -1,14 +1,7 @@
 """The page of settings, from the fields of `Settings`."""
 
-import types
-from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
-
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
-
 import markdown
-from posthouse.settings.environment import PREFIX, Settings
+from posthouse.settings.environment import Setting, all_settings, variable
 
 INTRODUCTION = """\
 # Settings
@@ -22,45 +15,10 @@ sizes in bytes. An empty variable counts as none; an unknown `POSTHOUSE_*` varia
 is named by `posthouse doctor`.
 """
 
-KINDS = {
-    Path: "path",
-    str: "text",
-    int: "whole number",
-    float: "number",
-    SecretStr: "secret",
-}
-LIMITS = {"ge": "from {}", "gt": "above {}", "le": "up to {}"}
 
-
-def kind_of(annotation: Any) -> str:
-    """Name what a setting takes."""
-    origin = get_origin(annotation)
-    if origin is Literal:
-        return " or ".join(f"`{value}`" for value in get_args(annotation))
-    if origin in (Union, types.UnionType):
-        inner = [arg for arg in get_args(annotation) if arg is not type(None)]
-        return kind_of(inner[0])
-    if origin is tuple:
-        return "list, by commas"
-    if origin is not None:
-        return kind_of(get_args(annotation)[0])
-    return KINDS.get(annotation, "decimal number")
-
-
-def limits_of(field: FieldInfo) -> str:
-    """Name a setting's bounds; nothing where 1 and up goes without saying."""
-    found = []
-    for rule in field.metadata:
-        for name, words in LIMITS.items():
-            value = getattr(rule, name, None)
-            if isinstance(value, int | float) and value != 2**53:
-                found.append(words.format(f"{value:,}"))
-    return ", ".join(dict.fromkeys(found))
-
-
-def default_of(field: FieldInfo) -> str:
+def default_of(setting: Setting) -> str:
     """Write a default."""
-    value = field.default
+    value = setting.default
     if value is None or value == ():
         return ""
     return f"`{value}`"
@@ -68,16 +26,14 @@ def default_of(field: FieldInfo) -> str:
 
 def page() -> str:
     """Write the page."""
-    rows = []
-    for name, field in Settings.model_fields.items():
-        kind, limits = kind_of(field.annotation), limits_of(field)
-        rows.append(
-            (
-                f"`{PREFIX}{name.upper()}`",
-                f"{kind} {limits}".strip(),
-                default_of(field),
-                field.description or "",
-            )
+    rows = [
+        (
+            f"`{variable(name)}`",
+            setting.takes,
+            default_of(setting),
+            setting.rule.meaning,
         )
+        for name, setting in all_settings().items()
+    ]
     head = ("Variable", "Takes", "Default", "Meaning")
     return markdown.page(INTRODUCTION, markdown.table(head, rows))

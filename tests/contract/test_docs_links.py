@@ -9,7 +9,7 @@ import pytest
 from cyclopts import CycloptsError
 
 from posthouse.cli import make_app
-from posthouse.settings.environment import Settings
+from posthouse.settings.environment import all_settings, variable
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")})
@@ -84,7 +84,7 @@ def test_commands_were_found() -> None:
 
 def test_variables_in_the_documents_exist() -> None:
     """A setting that is named is a setting."""
-    known = {f"POSTHOUSE_{name.upper()}" for name in Settings.model_fields}
+    known = {variable(name) for name in all_settings()}
     files = [*PAGES, ROOT / "Dockerfile", ROOT / "posthouse.example.toml"]
     for page in files:
         named = set(re.findall(r"\bPOSTHOUSE_[A-Z_]+[A-Z]\b", page.read_text()))

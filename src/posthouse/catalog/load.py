@@ -43,8 +43,10 @@ rates, and a service tier `multiply`, which then holds for every step as well.
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -136,9 +138,18 @@ def load_catalog(directory: Traversable | None = None) -> Mapping[str, ProviderR
     """Read every provider's file, in order of name; raises CatalogError.
 
     Args:
-        directory: where the files are; default is the package's own.
+        directory: where the files are; default is the package's own, which are
+            read once in the life of the process.
     """
-    folder = resources.files(__package__) if directory is None else directory
+    return _own_catalog() if directory is None else _load_folder(directory)
+
+
+@cache
+def _own_catalog() -> Mapping[str, ProviderRow]:
+    return MappingProxyType(_load_folder(resources.files(__package__)))
+
+
+def _load_folder(folder: Traversable) -> dict[str, ProviderRow]:
     files = sorted(
         (entry for entry in folder.iterdir() if entry.name.endswith(".toml")),
         key=lambda entry: entry.name,

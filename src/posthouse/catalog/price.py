@@ -66,10 +66,13 @@ def parse_rate(text: str, unit: str, divisor: Fraction = Fraction(1)) -> int:
     if not plain or not digits or len(text) > LONGEST_DECIMAL or text[-1] == ".":
         raise ValueError(f"{unit} = {text!r} is not a decimal number of zero or more")
     scale = NANO_PER_USD if unit in TOKEN_UNITS else NANO_PER_USD * PER_MILLION
-    exact = Fraction(text) * scale / divisor
-    if divisor == 1 and exact.denominator != 1:
+    # In integers: reducing fractions would be half the time of a catalogue.
+    whole = int(digits + decimals) * scale * divisor.denominator
+    parts: int = 10 ** len(decimals) * divisor.numerator
+    rate, left = divmod(whole, parts)
+    if left and divisor == 1:
         raise ValueError(f"{unit} = {text!r} is finer than can be charged")
-    rate = -(-exact.numerator // exact.denominator)
+    rate += bool(left)
     if rate > MAX_AMOUNT:
         raise ValueError(f"{unit} = {text!r} is too large")
     return rate

@@ -14,7 +14,7 @@ from posthouse.observe import logs
 from posthouse.server.address import TrustedProxies
 from posthouse.server.cors import CORS
 from posthouse.server.dispatch import Dispatcher
-from posthouse.server.memory import return_free_memory
+from posthouse.server.memory import keep_what_is_there, return_free_memory
 from posthouse.server.run import Server, new_event_loop, run
 from posthouse.server.sockets import StartupError, bind
 from posthouse.settings.environment import Settings, load_settings
@@ -38,6 +38,7 @@ def serve(
 
     Without a configuration file the objects in the database serve.
     """
+    keep_what_is_there()
     settings = load_settings(config=config, host=host, port=port, data=data)
     file = None if settings.config is None else load_file(settings.config)
     own = settings if file is None else settings.with_file(file.configuration.server)

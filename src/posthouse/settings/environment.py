@@ -2,164 +2,204 @@
 
 What the command line gives wins over the environment, which wins over the
 file's [server]. Durations are seconds and sizes bytes, as each name says.
+
+Every field but `chosen` is a setting; its annotation carries a Rule, which the
+reader obeys and the reference page shows.
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+import math
+import os
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import NoneType
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from msgspec import Struct, structs
+from typing_extensions import override
 
 from posthouse.settings import addresses
 from posthouse.settings.failure import ConfigurationError
-from posthouse.settings.file import ServerSpec
+from posthouse.settings.file import Guarded, ServerSpec
 
-PREFIX = "POSTHOUSE_"
-MIN_SECRET_LENGTH = 32
-_NANO_PER_USD = 1_000_000_000
+PREFIX: Final = "POSTHOUSE_"
+MIN_SECRET_LENGTH: Final = 32
+_NANO_PER_USD: Final = 1_000_000_000
+_DAY: Final = 86_400
+_COUNTABLE: Final = 2**53
 
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=2**53)]
-Usd = Annotated[Decimal, Field(gt=0, le=1_000_000, decimal_places=9)]
-Texts = Annotated[tuple[str, ...], NoDecode]
+Choice = Literal["process", "power"]
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "text", "json"]
 
 
-class Settings(BaseSettings):
+class Rule(Struct, frozen=True):
+    """What a setting means and what it takes."""
+
+    meaning: str
+    above: int | None = None
+    """The number must be greater."""
+    least: int | None = None
+    most: int | None = None
+    places: int | None = None
+    """Digits after the point at most."""
+    item: Callable[[str], None] | None = None
+    """Raises ValueError for an item of a list that cannot be used."""
+    shortest: int | None = None
+    """Characters of a secret at least."""
+
+    @override
+    def __str__(self) -> str:
+        found = []
+        if self.above is not None:
+            found.append(f"above {self.above:,}")
+        if self.least is not None:
+            found.append(f"from {self.least:,}")
+        if self.most is not None and self.most != _COUNTABLE:
+            found.append(f"up to {self.most:,}")
+        return ", ".join(found)
+
+    def admits(self, number: float | Decimal) -> bool:
+        """Whether a number is finite and within the bounds."""
+        if not math.isfinite(number):
+            return False
+        return (
+            (self.above is None or number > self.above)
+            and (self.least is None or number >= self.least)
+            and (self.most is None or number <= self.most)
+            and (self.places is None or number == round(number, self.places))
+        )
+
+
+def _seconds(meaning: str) -> Rule:
+    return Rule(meaning, above=0, most=_DAY)
+
+
+def _count(meaning: str) -> Rule:
+    return Rule(meaning, least=1, most=_COUNTABLE)
+
+
+class Settings(Guarded, frozen=True, kw_only=True):
     """Everything that shapes the process; `load_settings` makes it."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_ignore_empty=True,
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        validate_default=False,
-    )
+    __secret__ = frozenset({"secret"})
 
-    data: Path = Field(Path("data"), description="Folder of everything kept on disk.")
-    config: Path | None = Field(None, description="The configuration file.")
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen at.")
-    port: int = Field(3000, ge=0, le=65_535, description="Port; 0 takes a free one.")
-    secret: SecretStr | None = Field(
-        None,
-        description="Secret that keys and credentials are guarded with, at least 32 "
-        "characters; default is the content of DATA/secret.key, made when absent.",
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least important messages to log."
-    )
-    log_format: Literal["auto", "text", "json"] = Field(
-        "auto", description="Text on a terminal and JSON elsewhere, or always one."
-    )
+    chosen: frozenset[str] = frozenset()
+    """The settings that somebody has set; the others have their defaults."""
 
-    cors_origins: Texts = Field(
-        (), description="Origins whose pages may call, by commas; * is any."
-    )
-    trusted_proxies: Texts = Field(
-        (), description="Networks whose X-Forwarded-For is believed, by commas."
-    )
-    durability: Literal["process", "power"] = Field(
-        "process", description="What a settlement survives: kill -9, or power loss."
-    )
+    data: Annotated[Path, Rule("Folder of everything kept on disk.")] = Path("data")
+    config: Annotated[Path | None, Rule("The configuration file.")] = None
+    host: Annotated[str, Rule("Address to listen at.")] = "127.0.0.1"
+    port: Annotated[int, Rule("Port; 0 takes a free one.", least=0, most=65_535)] = 3000
+    secret: Annotated[
+        str | None,
+        Rule(
+            "Secret that keys and credentials are guarded with, at least 32 "
+            "characters; default is the content of DATA/secret.key, made when absent.",
+            shortest=MIN_SECRET_LENGTH,
+        ),
+    ] = None
+    log_level: Annotated[Level, Rule("The least important messages to log.")] = "info"
+    log_format: Annotated[
+        Format, Rule("Text on a terminal and JSON elsewhere, or always one.")
+    ] = "auto"
 
-    journal_segment_bytes: Annotated[int, Field(ge=64 * 1024, le=2**28)] = Field(
-        8 * 1024 * 1024, description="Size of one file of the journal."
-    )
+    cors_origins: Annotated[
+        tuple[str, ...],
+        Rule(
+            "Origins whose pages may call, by commas; * is any.",
+            item=addresses.check_origin,
+        ),
+    ] = ()
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Rule(
+            "Networks whose X-Forwarded-For is believed, by commas.",
+            item=addresses.check_network,
+        ),
+    ] = ()
+    durability: Annotated[
+        Choice, Rule("What a settlement survives: kill -9, or power loss.")
+    ] = "process"
 
-    max_body_bytes: Count = Field(
-        32 * 1024 * 1024, description="Largest request body, after decompression."
-    )
-    max_buffered_bytes: Count = Field(
-        256 * 1024 * 1024, description="All request bodies in memory together."
-    )
-    max_header_bytes: Count = Field(
-        64 * 1024, description="Largest head of a request, all its lines."
-    )
-    max_headers: Count = Field(128, description="Most header lines of a request.")
-    max_connections: Count = Field(
-        20_000, description="Most client connections of one process."
-    )
+    journal_segment_bytes: Annotated[
+        int, Rule("Size of one file of the journal.", least=64 * 1024, most=2**28)
+    ] = 8 * 1024 * 1024
 
-    header_seconds: Seconds = Field(10, description="For a request's head to arrive.")
-    body_seconds: Seconds = Field(
-        10, description="In which a body must grow by POSTHOUSE_BODY_MIN_BYTES."
-    )
-    body_min_bytes: Count = Field(
-        1024, description="Least growth of a body in POSTHOUSE_BODY_SECONDS."
-    )
-    keep_alive_seconds: Seconds = Field(
-        75, description="For which an idle client connection is kept."
-    )
-    stalled_client_seconds: Seconds = Field(
-        60, description="After which a client that does not read is cut off."
-    )
-    commit_seconds: Seconds = Field(
-        10, description="After which a silent stream sends its head and comments."
-    )
-    heartbeat_seconds: Seconds = Field(
-        15, description="Between two comments in a silent stream."
-    )
-    stream_seconds: Seconds = Field(1800, description="Longest stream.")
-    drain_seconds: Seconds = Field(
-        120, description="For running calls to end after SIGTERM."
-    )
-    drain_grace_seconds: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] = (
-        Field(5, description="For which calls are still taken after SIGTERM.")
-    )
-    connect_seconds: Seconds = Field(5, description="For a provider to accept.")
-    first_byte_seconds: Seconds = Field(
-        120, description="From a request's last byte to the reply's first."
-    )
-    idle_seconds: Seconds = Field(60, description="Between two reads of a reply.")
-    total_seconds: Seconds = Field(600, description="For one attempt as a whole.")
+    max_body_bytes: Annotated[
+        int, _count("Largest request body, after decompression.")
+    ] = 32 * 1024 * 1024
+    max_buffered_bytes: Annotated[
+        int, _count("All request bodies in memory together.")
+    ] = 256 * 1024 * 1024
+    max_header_bytes: Annotated[
+        int, _count("Largest head of a request, all its lines.")
+    ] = 64 * 1024
+    max_headers: Annotated[int, _count("Most header lines of a request.")] = 128
+    max_connections: Annotated[
+        int, _count("Most client connections of one process.")
+    ] = 20_000
 
-    hold_max_usd: Usd = Field(
-        Decimal(10), description="Most that one call holds before it is extended."
-    )
-    max_attempts: Annotated[int, Field(ge=1, le=10)] = Field(
-        3, description="Most attempts of one call."
-    )
-    breaker_failures: Count = Field(
-        5, description="Consecutive failures that take a channel out."
-    )
-    breaker_seconds: Seconds = Field(
-        30, description="For which a channel is out the first time."
-    )
-    principal_cache: Count = Field(20_000, description="Keys kept in memory.")
-    failures_per_minute: Count = Field(
-        20, description="Bad keys per address and minute before it must wait."
-    )
-    changes_seconds: Seconds = Field(
-        0.25, description="Between two looks for changes by other processes."
-    )
+    header_seconds: Annotated[float, _seconds("For a request's head to arrive.")] = 10
+    body_seconds: Annotated[
+        float, _seconds("In which a body must grow by POSTHOUSE_BODY_MIN_BYTES.")
+    ] = 10
+    body_min_bytes: Annotated[
+        int, _count("Least growth of a body in POSTHOUSE_BODY_SECONDS.")
+    ] = 1024
+    keep_alive_seconds: Annotated[
+        float, _seconds("For which an idle client connection is kept.")
+    ] = 75
+    stalled_client_seconds: Annotated[
+        float, _seconds("After which a client that does not read is cut off.")
+    ] = 60
+    commit_seconds: Annotated[
+        float, _seconds("After which a silent stream sends its head and comments.")
+    ] = 10
+    heartbeat_seconds: Annotated[
+        float, _seconds("Between two comments in a silent stream.")
+    ] = 15
+    stream_seconds: Annotated[float, _seconds("Longest stream.")] = 1800
+    drain_seconds: Annotated[
+        float, _seconds("For running calls to end after SIGTERM.")
+    ] = 120
+    drain_grace_seconds: Annotated[
+        float, Rule("For which calls are still taken after SIGTERM.", least=0, most=600)
+    ] = 5
+    connect_seconds: Annotated[float, _seconds("For a provider to accept.")] = 5
+    first_byte_seconds: Annotated[
+        float, _seconds("From a request's last byte to the reply's first.")
+    ] = 120
+    idle_seconds: Annotated[float, _seconds("Between two reads of a reply.")] = 60
+    total_seconds: Annotated[float, _seconds("For one attempt as a whole.")] = 600
 
-    @field_validator("cors_origins", "trusted_proxies", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        """Read a list with commas."""
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _each(addresses.check_origin, value)
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _each(addresses.check_network, value)
-
-    @field_validator("secret")
-    @classmethod
-    def _strong(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < MIN_SECRET_LENGTH:
-            raise ValueError(f"must have at least {MIN_SECRET_LENGTH} characters")
-        return value
+    hold_max_usd: Annotated[
+        Decimal,
+        Rule(
+            "Most that one call holds before it is extended.",
+            above=0,
+            most=1_000_000,
+            places=9,
+        ),
+    ] = Decimal(10)
+    max_attempts: Annotated[
+        int, Rule("Most attempts of one call.", least=1, most=10)
+    ] = 3
+    breaker_failures: Annotated[
+        int, _count("Consecutive failures that take a channel out.")
+    ] = 5
+    breaker_seconds: Annotated[
+        float, _seconds("For which a channel is out the first time.")
+    ] = 30
+    principal_cache: Annotated[int, _count("Keys kept in memory.")] = 20_000
+    failures_per_minute: Annotated[
+        int, _count("Bad keys per address and minute before it must wait.")
+    ] = 20
+    changes_seconds: Annotated[
+        float, _seconds("Between two looks for changes by other processes.")
+    ] = 0.25
 
     @property
     def database(self) -> str:
@@ -176,16 +216,98 @@ class Settings(BaseSettings):
         found = {
             name: getattr(server, name)
             for name in server.__struct_fields__
-            if name not in self.model_fields_set
+            if name not in self.chosen
         }
-        return self.model_copy(update=found)
+        return structs.replace(self, **found)
 
 
-def _each(check: Callable[[str], None], values: Iterable[str]) -> tuple[str, ...]:
-    kept = tuple(values)
-    for value in kept:
-        check(value)
-    return kept
+class Setting(Struct, frozen=True):
+    """A field of Settings as a variable."""
+
+    kind: Any
+    """A plain type, a Literal, or a tuple of texts."""
+    default: Any
+    rule: Rule
+
+    @property
+    def takes(self) -> str:
+        """What it may be, in words."""
+        if get_origin(self.kind) is Literal:
+            return " or ".join(f"`{value}`" for value in get_args(self.kind))
+        if self.rule.shortest:
+            return "secret"
+        return f"{_KINDS[self.kind]} {self.rule}".strip()
+
+    def read(self, value: Any) -> Any:
+        """Read what was given, a text or the value itself; raises ValueError."""
+        if self.kind is Path:
+            return Path(value)
+        if self.kind is str:
+            return self._text(value)
+        if get_origin(self.kind) is tuple:
+            return self._items(value)
+        if get_origin(self.kind) is Literal:
+            if value not in get_args(self.kind):
+                raise ValueError(f"is not {self.takes}")
+            return value
+        return self._number(value)
+
+    def _number(self, value: Any) -> Any:
+        try:
+            number = self.kind(value)
+            admitted = self.rule.admits(number)
+        except (ValueError, ArithmeticError):
+            admitted = False
+        if not admitted:
+            places = self.rule.places
+            end = f", with up to {places} decimal places" if places else ""
+            raise ValueError(f"is not a {self.takes}{end}")
+        return number
+
+    def _text(self, value: str) -> str:
+        if not value:
+            raise ValueError("is empty")
+        if self.rule.shortest and len(value) < self.rule.shortest:
+            raise ValueError(f"must have at least {self.rule.shortest} characters")
+        return value
+
+    def _items(self, value: Any) -> tuple[str, ...]:
+        items = value.split(",") if isinstance(value, str) else value
+        found = tuple(item.strip() for item in items if item.strip())
+        if self.rule.item:
+            for item in found:
+                self.rule.item(item)
+        return found
+
+
+_KINDS: Final[Mapping[Any, str]] = {
+    Path: "path",
+    str: "text",
+    int: "whole number",
+    float: "number",
+    Decimal: "decimal number",
+    tuple[str, ...]: "list, by commas",
+}
+
+
+@cache
+def all_settings() -> Mapping[str, Setting]:
+    """Give every setting by its name, in the order of the page."""
+    found = {}
+    for field in structs.fields(Settings):
+        if field.name == "chosen":
+            continue
+        annotation, rule = get_args(field.type)
+        options = [kind for kind in get_args(annotation) if kind is not NoneType]
+        is_optional = NoneType in get_args(annotation)
+        kind = options[0] if is_optional else annotation
+        found[field.name] = Setting(kind, field.default, rule)
+    return found
+
+
+def variable(name: str) -> str:
+    """Name the variable of a setting."""
+    return f"{PREFIX}{name.upper()}"
 
 
 def load_settings(**given: Any) -> Settings:
@@ -193,21 +315,32 @@ def load_settings(**given: Any) -> Settings:
 
     Raises ConfigurationError that names the variable, never its value.
     """
+    found = {}
+    for name, setting in all_settings().items():
+        value = given.pop(name, None)
+        if value is None:
+            value = os.environ.get(variable(name)) or None
+        if value is not None:
+            found[name] = _read(name, setting, value)
+    if given:
+        raise TypeError(f"not settings: {', '.join(given)}")
+    return Settings(chosen=frozenset(found), **found)
+
+
+def _read(name: str, setting: Setting, value: Any) -> Any:
     try:
-        return Settings(**{k: v for k, v in given.items() if v is not None})
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        reason = first["msg"].removeprefix("Value error, ")
+        return setting.read(value)
+    except ValueError as error:
+        reason = str(error)
         if name == "port":
             # What Kubernetes sets in every pod beside a service of that name.
             reason += " (in Kubernetes: enableServiceLinks: false)"
-        raise ConfigurationError(f"{PREFIX}{name.upper()}", None, reason) from None
+        raise ConfigurationError(variable(name), None, reason) from None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Name the POSTHOUSE_* variables that mean nothing, with a guess each."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = {variable(name) for name in all_settings()}
     found = []
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:

@@ -46,7 +46,7 @@ class Secret:
 def load_secret(settings: Settings) -> Secret:
     """Take the secret from the settings, or read or make the data folder's."""
     if settings.secret is not None:
-        return Secret(settings.secret.get_secret_value().encode())
+        return Secret(settings.secret.encode())
     path = settings.data / FILE_NAME
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_private(path, lambda: secrets.token_urlsafe(KEY_BYTES) + "\n")

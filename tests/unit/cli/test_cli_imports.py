@@ -3,10 +3,18 @@
 import subprocess
 import sys
 
-SERVE_NEVER = {"openai", "alembic", "aiohttp", "tiktoken", "PIL", "numpy", "httpx"}
+SERVE_NEVER = {
+    "openai",
+    "alembic",
+    "aiohttp",
+    "tiktoken",
+    "PIL",
+    "numpy",
+    "httpx",
+    "pydantic",
+}
 HELP_NEVER = SERVE_NEVER | {
     "sqlalchemy",
-    "pydantic",
     "structlog",
     "uvicorn",
     "uvloop",

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from posthouse.settings.environment import Settings, load_settings, unknown_variables
+from posthouse.settings.environment import (
+    Settings,
+    all_settings,
+    load_settings,
+    unknown_variables,
+)
 from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.file import ServerSpec
 from posthouse.settings.secret import (
@@ -75,6 +80,24 @@ def test_given_values_win_over_variables(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (settings.port, settings.host) == (2, "::1")
 
 
+def test_empty_variables_are_none_but_empty_options_are_mistakes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A variable that is set to nothing is not set; --host '' is refused."""
+    monkeypatch.setenv("POSTHOUSE_PORT", "")
+    settings = load_settings()
+    assert settings.port == 3000
+    assert settings.chosen == frozenset()
+    with pytest.raises(ConfigurationError, match="POSTHOUSE_HOST: is empty"):
+        load_settings(host="")
+
+
+def test_what_is_no_setting_is_a_fault_of_the_program() -> None:
+    """A misspelt option must not be ignored."""
+    with pytest.raises(TypeError, match="not settings: prot"):
+        load_settings(prot=1)
+
+
 def test_variables_win_over_the_files_server_section(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -93,15 +116,19 @@ def test_variables_win_over_the_files_server_section(
     ("name", "value", "reason"),
     [
         ("PORT", "tcp://10.0.0.1:3000", "enableServiceLinks"),
-        ("PORT", "65536", "less than or equal to 65535"),
+        ("PORT", "65536", "not a whole number from 0, up to 65,535"),
         ("CORS_ORIGINS", "example.com", "must begin with"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "host bits set"),
-        ("DURABILITY", "maybe", "'process' or 'power'"),
-        ("HOLD_MAX_USD", "0", "greater than 0"),
-        ("HOLD_MAX_USD", "NaN", "finite"),
+        ("DURABILITY", "maybe", "not `process` or `power`"),
+        ("HOLD_MAX_USD", "0", "not a decimal number above 0"),
+        ("HOLD_MAX_USD", "NaN", "not a decimal number"),
+        ("HOLD_MAX_USD", "sNaN", "not a decimal number"),
+        ("HOLD_MAX_USD", "ten", "not a decimal number"),
         ("HOLD_MAX_USD", "0.0000000001", "9 decimal places"),
-        ("HEADER_SECONDS", "nan", "finite"),
-        ("MAX_BODY_BYTES", "-1", "greater than or equal to 1"),
+        ("HEADER_SECONDS", "nan", "not a number above 0, up to 86,400"),
+        ("DRAIN_GRACE_SECONDS", "-0.1", "not a number from 0, up to 600"),
+        ("MAX_BODY_BYTES", "9" * 400, "not a whole number"),
+        ("MAX_BODY_BYTES", "-1", "not a whole number from 1"),
         ("SECRET", "canary", "at least 32 characters"),
     ],
 )
@@ -136,8 +163,8 @@ def test_unknown_variables_are_pointed_out() -> None:
 
 def test_every_setting_is_described() -> None:
     """The reference is made from the descriptions, so each setting has one."""
-    for name, field in Settings.model_fields.items():
-        assert (field.description or "").endswith("."), name
+    for name, setting in all_settings().items():
+        assert setting.rule.meaning.endswith("."), name
 
 
 def test_secret_file_is_made_once_and_private(tmp_path: Path) -> None:
