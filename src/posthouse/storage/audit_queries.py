@@ -254,6 +254,69 @@ QUERIES: Final[tuple[tuple[str, str], ...]] = (
         """,
     ),
     (
+        "I8",
+        """
+        SELECT 'transfer ' || t.id || ': not among those of ' || t.account_id
+            AS fault
+        FROM transfers t
+        LEFT JOIN run_transfers r
+            ON r.run = (SELECT min(up_to)
+                FROM runs
+                WHERE up_to >= t.id)
+            AND r.account_id = t.account_id
+            AND r.transfer_id = t.id
+        WHERE r.run IS NULL
+            AND t.id <= (SELECT max(up_to)
+                FROM runs)
+        """,
+    ),
+    (
+        "I8",
+        """
+        SELECT 'transfer ' || r.transfer_id || ': wrongly among those of ' ||
+            r.account_id AS fault
+        FROM run_transfers r
+        LEFT JOIN transfers t
+            ON t.id = r.transfer_id
+            AND t.account_id = r.account_id
+        WHERE t.id IS NULL
+            OR r.run <> coalesce((SELECT min(up_to)
+                FROM runs
+                WHERE up_to >= t.id), 0)
+        """,
+    ),
+    (
+        "I8",
+        """
+        SELECT 'call ' || c.id || ': not among those of ' || c.key_id AS fault
+        FROM calls c
+        LEFT JOIN run_calls r
+            ON r.run = (SELECT min(up_to)
+                FROM runs
+                WHERE up_to >= c.seq)
+            AND r.key_id = c.key_id
+            AND r.seq = c.seq
+        WHERE r.run IS NULL
+            AND c.seq <= (SELECT max(up_to)
+                FROM runs)
+        """,
+    ),
+    (
+        "I8",
+        """
+        SELECT 'call number ' || r.seq || ': wrongly among those of ' ||
+            r.key_id AS fault
+        FROM run_calls r
+        LEFT JOIN calls c
+            ON c.seq = r.seq
+            AND c.key_id = r.key_id
+        WHERE c.seq IS NULL
+            OR r.run <> coalesce((SELECT min(up_to)
+                FROM runs
+                WHERE up_to >= c.seq), 0)
+        """,
+    ),
+    (
         "I9",
         """
         SELECT 'call ' || t.reference || ': version ' || t.price_version || ',

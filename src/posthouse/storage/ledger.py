@@ -24,6 +24,7 @@ from posthouse.billing.ports import (
     LedgerUnavailable,
 )
 from posthouse.billing.records import Settlement
+from posthouse.storage.ledger_index import make_runs
 from posthouse.storage.ledger_rows import (
     CALL_COLUMNS,
     ENTRY_COLUMNS,
@@ -59,7 +60,7 @@ _FIND_FUNDS: Final = (
     " FROM json_each(?) AS name JOIN accounts ON accounts.id = name.value"
 )
 _TAKE_FUNDS: Final = (
-    "UPDATE accounts SET balance = balance - taken.value"
+    "UPDATE OR ROLLBACK accounts SET balance = balance - taken.value"
     " FROM json_each(?) AS taken WHERE accounts.id = taken.key"
 )
 _funds: Final = json.decoder(dict[str, tuple[int, int | None]])
@@ -70,7 +71,7 @@ _names: Final = json.decoder(list[str])
 def _insertion(table: str, columns: tuple[str, ...], rows: int) -> str:
     """The statement that inserts so many rows; there are few of them."""
     row = f"({','.join('?' * len(columns))})"
-    head = f"INSERT INTO {table} ({','.join(columns)}) VALUES "  # noqa: S608 - our own names
+    head = f"INSERT OR ROLLBACK INTO {table} ({','.join(columns)}) VALUES "  # noqa: S608 - our own names
     return head + ",".join([row] * rows)
 
 
@@ -386,6 +387,7 @@ class SqliteLedger:
             self._insert_rows("calls", CALL_COLUMNS, rows.calls)
             rows.clear()
         self._take(funds.taken)
+        make_runs(self._execute, first + len(settlements) - 1)
 
     def _take(self, amounts: dict[str, int]) -> None:
         """Take amounts from balances, in order of the accounts' ids."""

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Row, Select, desc, func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.billing.journal_view import JournalView, view_journals
 from posthouse.model.call import AttemptRecord, CallRecord
 from posthouse.storage.database import Database
+from posthouse.storage.ledger_index import CALLS, TRANSFERS, newest
 from posthouse.storage.ledger_rows import ATTEMPTS, STREAMED, USAGE, customer_of
 from posthouse.storage.schema import (
     accounts,
@@ -110,23 +111,18 @@ class LedgerReader:
             internal: draws and returns too, which move money between pockets.
             limit: how many at most.
         """
-        conditions: list[ColumnElement[bool]] = []
-        if account_id is not None:
-            conditions.append(transfers.c.account_id == account_id)
+        query = select(transfers)
         if call_id is not None:
-            conditions.append(transfers.c.reference == call_id)
-        if before is not None:
-            conditions.append(transfers.c.id < before)
+            query = query.where(transfers.c.reference == call_id)
+            if account_id is not None:
+                query = query.where(transfers.c.account_id == account_id)
+                account_id = None  # There is but one, no need to look for it.
         if not internal:
-            conditions.append(transfers.c.reference.is_not(None))
-        query = (
-            select(transfers)
-            .where(*conditions)
-            .order_by(desc(transfers.c.id))
-            .limit(limit)
-        )
+            query = query.where(transfers.c.reference.is_not(None))
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = await newest(
+                connection, query, TRANSFERS, account_id, before=before, limit=limit
+            )
             legs = await _entries(connection, [row.id for row in rows])
         return [_line(row, legs.get(row.id, [])) for row in rows]
 
@@ -147,15 +143,15 @@ class LedgerReader:
             before: only those with a lower seq (the last page's last).
             limit: how many at most.
         """
-        query = select(calls).order_by(desc(calls.c.seq)).limit(limit)
-        if key_id is not None:
-            query = query.where(calls.c.key_id == key_id)
+        query = select(calls)
         for name, value in only.items():
             if value is not None:
                 query = query.where(calls.c[name] == str(value))
-        if before is not None:
-            query = query.where(calls.c.seq < before)
-        return await self._calls(query)
+        async with self._database.read() as connection:
+            rows = await newest(
+                connection, query, CALLS, key_id, before=before, limit=limit
+            )
+        return [_call(tuple(row)) for row in rows]
 
     async def call(self, call_id: str) -> StoredCall | None:
         """One call by its id."""
@@ -164,8 +160,9 @@ class LedgerReader:
             .join(transfers, transfers.c.id == calls.c.seq)
             .where(transfers.c.reference == call_id)
         )
-        found = await self._calls(query)
-        return found[0] if found else None
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _call(tuple(row))
 
     async def spent(self) -> dict[str, int]:
         """What each key has been charged for all its calls, by its id."""
@@ -173,11 +170,6 @@ class LedgerReader:
         async with self._database.read() as connection:
             rows = await connection.execute(query.group_by(calls.c.key_id))
             return {row.key_id: int(row.spent) for row in rows}
-
-    async def _calls(self, query: Select[Any]) -> list[StoredCall]:
-        async with self._database.read() as connection:
-            rows = await connection.execute(query)
-            return [_call(tuple(row)) for row in rows]
 
 
 async def read_positions(connection: AsyncConnection) -> dict[str, int]:

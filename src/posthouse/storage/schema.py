@@ -3,6 +3,10 @@
 Ledger tables are append-only but for `accounts.balance`, which always equals
 the sum of the account's entries, and the owner and state of leases and journals.
 House accounts (revenue, cost, overrun, funding) have no balance: sums only.
+
+An account's transfers and a key's calls are found by tables, not by indexes:
+calls that end together belong to many keys, and an index would have a page of
+its own written for nearly each of them (`ledger_index`).
 """
 
 from sqlalchemy import (
@@ -68,7 +72,6 @@ transfers = Table(
     Column("reason", Text, nullable=False, server_default=""),
     Column("price_version", Text, nullable=False, server_default=""),
     Column("created_ms", BigInteger, nullable=False),
-    Index(None, "account_id"),
 )
 
 entries = Table(
@@ -131,7 +134,28 @@ calls = Table(
     Column("first_token_ms", Integer, nullable=False),
     Column("total_ms", Integer, nullable=False),
     Column("attempts", Text, nullable=False),  # JSON array
-    Index(None, "key_id", "seq"),
+)
+
+# A run of transfers, those after the last run's and up to its number, has a row
+# in `run_transfers` for each transfer and one in `run_calls` for each call.
+runs = Table("runs", metadata, Column("up_to", Sequence, primary_key=True))
+
+run_transfers = Table(
+    "run_transfers",
+    metadata,
+    Column("run", Sequence, primary_key=True),
+    Column("account_id", Text, primary_key=True),
+    Column("transfer_id", Sequence, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+run_calls = Table(
+    "run_calls",
+    metadata,
+    Column("run", Sequence, primary_key=True),
+    Column("key_id", Text, primary_key=True),
+    Column("seq", Sequence, primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 price_versions = Table(

@@ -23,10 +23,14 @@ def upgrade() -> None:
     create_transfers()
     create_calls()
     create_entries()
+    create_runs()
 
 
 def downgrade() -> None:
     """Go back."""
+    op.drop_table("run_calls")
+    op.drop_table("run_transfers")
+    op.drop_table("runs")
     op.drop_table("entries")
     op.drop_table("calls")
     op.drop_table("transfers")
@@ -199,7 +203,7 @@ def create_leases() -> None:
 
 
 def create_transfers() -> None:
-    """Create `transfers` and its indexes."""
+    """Create `transfers`."""
     op.create_table(
         "transfers",
         sa.Column(
@@ -219,13 +223,10 @@ def create_transfers() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transfers")),
         sa.UniqueConstraint("reference", name=op.f("uq_transfers_reference")),
     )
-    op.create_index(
-        op.f("ix_transfers_account_id"), "transfers", ["account_id"], unique=False
-    )
 
 
 def create_calls() -> None:
-    """Create `calls` and its indexes."""
+    """Create `calls`."""
     op.create_table(
         "calls",
         sa.Column(
@@ -255,9 +256,6 @@ def create_calls() -> None:
         sa.ForeignKeyConstraint(["seq"], ["transfers.id"], name=op.f("fk_calls_seq")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_calls")),
     )
-    op.create_index(
-        op.f("ix_calls_key_id_seq"), "calls", ["key_id", "seq"], unique=False
-    )
 
 
 def create_entries() -> None:
@@ -279,5 +277,36 @@ def create_entries() -> None:
             ["transfer_id"], ["transfers.id"], name=op.f("fk_entries_transfer_id")
         ),
         sa.PrimaryKeyConstraint("transfer_id", "account_id", name=op.f("pk_entries")),
+        sqlite_with_rowid=False,
+    )
+
+
+def create_runs() -> None:
+    """Create `runs` and what is in each."""
+    op.create_table(
+        "runs",
+        sa.Column(
+            "up_to",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("up_to", name=op.f("pk_runs")),
+    )
+    create_run_table("run_transfers", "account_id", "transfer_id")
+    create_run_table("run_calls", "key_id", "seq")
+
+
+def create_run_table(name: str, owner: str, number: str) -> None:
+    """Create a table of whose each number in a run is."""
+    op.create_table(
+        name,
+        sa.Column(
+            "run", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(owner, sa.Text(), nullable=False),
+        sa.Column(
+            number, sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.PrimaryKeyConstraint("run", owner, number, name=op.f(f"pk_{name}")),
         sqlite_with_rowid=False,
     )
