@@ -4,8 +4,10 @@ The raw driver and statements of many rows keep the cost per call small: the
 interpreter's lock is let go at every step of a statement, and each time the
 event loop may have to be waited for. So lists go into a statement, and come
 out of it, as one JSON value. Every transaction begins IMMEDIATE, so that what
-was read is still true when it is written. Foreign keys are not checked here:
-rows are made together with what they point to, and the audit looks for orphans.
+was read is still true when it is written. A refused row takes the transaction
+with it (OR ROLLBACK): else SQLite would keep each page that a statement changes
+as it was, to undo that statement alone. Foreign keys are not checked here: rows
+are made together with what they point to, and the audit looks for orphans.
 """
 
 import sqlite3
@@ -46,8 +48,8 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_SECONDS: Final = 1.0
 ROWS_PER_STATEMENT: Final = 128
-CACHE_KIB: Final = 16_384
-"""Pages kept in memory; each call touches pages of indexes by key and account."""
+CACHE_KIB: Final = 8_192
+"""Pages kept in memory: balances that change, and the calls of the next run."""
 CHECKPOINT_PAGES: Final = 4_096
 """The longer the log, the more often a page changes before it is written home."""
 OPEN: Final = "open"
