@@ -19,7 +19,7 @@ and swaps the snapshot; calls under way keep the one they began with.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from msgspec import structs
 
@@ -29,6 +29,8 @@ from posthouse.access.windows import Refusal
 from posthouse.api.openai import OpenAIRoutes, render
 from posthouse.billing.holds import HoldManager
 from posthouse.billing.prices import PriceBook
+from posthouse.billing.token_process import TokenProcess
+from posthouse.billing.tokenizer import counting_elsewhere
 from posthouse.catalog.load import load_catalog
 from posthouse.errors import UpstreamCredential
 from posthouse.model.call import AttemptRecord, CallRecord
@@ -98,6 +100,8 @@ class Application:
                 failures_per_minute=settings.failures_per_minute,
             ),
         )
+        self._tokens = TokenProcess()
+        self._counting = ExitStack()
         self._lag = LoopLag()
         self._revision = 0
         self._watcher: asyncio.Task[None] | None = None
@@ -131,6 +135,7 @@ class Application:
             call_ended=self._call_ended,
         )
         self.relay = Relay(ports, await self._read_snapshot())
+        self._counting.enter_context(counting_elsewhere(self._tokens.count))
         self._watcher = asyncio.create_task(self._watch())
         self._lag.start()
         self._export_gauges()
@@ -144,6 +149,8 @@ class Application:
                 await self._watcher
         await self._upstream.close()
         await self.holds.close()
+        self._counting.close()
+        await asyncio.to_thread(self._tokens.close)
         await self._keys.close()
         await self._database.close()
 

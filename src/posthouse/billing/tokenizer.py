@@ -1,7 +1,8 @@
-"""Counting tokens where a provider gave no usage: in a thread, on demand.
+"""Counting tokens where a provider gave no usage: off the event loop, on demand.
 
 Rules: nothing is fetched, the rank files are in the package; nothing is loaded
-before the first count. Any text is counted in bounded time, whatever its
+before the first count, and a server counts in a process of its own for that
+(`token_process`). Any text is counted in bounded time, whatever its
 shape: long texts are sampled and runs without a break are cut, for which a
 count may differ by a token or two from the exact one at each cut. OpenAI's
 models are counted by their own encodings, all others by the newest of them,
@@ -10,7 +11,8 @@ which is near enough where the alternative is nothing.
 
 import lzma
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -43,11 +45,30 @@ SAMPLED_CHARACTERS = 131_072
 _encodings: dict[str, "Encoding"] = {}
 _loading = threading.Lock()
 
+Count = Callable[[str, str], int]
+"""(text, model) to tokens; may block."""
+_elsewhere: list[Count] = []
+
 
 def count_tokens(text: str, model: str = "") -> int:
     """Count the tokens of a text as `model` would, near enough to charge for."""
     if not text:
         return 0
+    return (_elsewhere[-1] if _elsewhere else count_here)(text, model)
+
+
+@contextmanager
+def counting_elsewhere(count: Count) -> Iterator[None]:
+    """Let `count` do it for whoever asks, in all threads, within the block."""
+    _elsewhere.append(count)
+    try:
+        yield
+    finally:
+        _elsewhere.remove(count)
+
+
+def count_here(text: str, model: str) -> int:
+    """Count the tokens of a text in this process."""
     encoding = _encoding(_encoding_name(model))
     if len(text) <= SAMPLED_CHARACTERS:
         return _count(encoding, _slices(text))
