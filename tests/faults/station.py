@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
@@ -250,7 +250,11 @@ async def running(
         config=file,
         **{**QUICK, **settings},
     )
-    with structlog.testing.capture_logs() as logs:
+    with (
+        structlog.testing.capture_logs() as logs,
+        # A process to count tokens in would be started in every test.
+        patch("posthouse.app.counting_elsewhere", lambda _: nullcontext()),
+    ):
         async with open_installation(given) as installation:
             await installation.apply(load_file(file))
             application = Application(
