@@ -53,10 +53,12 @@ _STREAM_LATE = """        if failure is not None:
 """
 _UNARY = """        record = await self._settle(call, hold, served, call.elapsed_ms())
         if not client.gone:
-            reach("before_terminal")
+            if ARMED:
+                reach("before_terminal")
             headers = JSON_HEADERS + call.headers(served.target)
             await client.respond(200, headers, exchange.body)
-            reach("after_terminal")
+            if ARMED:
+                reach("after_terminal")
         return record
 """
 _UNARY_LATE = """        if not client.gone:

@@ -111,10 +111,6 @@ class Subject(Struct, gc=False):
             bucket.tokens += change
             self.tokens += change
 
-    def seconds_until_empty(self, now: float) -> float:
-        """Give the time until nothing counts any more."""
-        return self.buckets[-1].last + WINDOW - now if self.buckets else 0.0
-
     def seconds_until_request(self, now: float, limit: int) -> float:
         """Give the time until one more request fits under the limit."""
         excess = self.requests + 1 - limit
@@ -211,6 +207,9 @@ class WindowTable:
         subject = self._subjects.get(name)
         if subject is None:
             subject = self._enter(name, now)
+        buckets = subject.buckets
+        if buckets and now - buckets[0].last >= WINDOW:
+            subject.expire(now)
         refusal = _judge(subject, rates, tokens, now)
         if refusal is not None:
             return refusal
@@ -246,7 +245,6 @@ def _judge(subject: Subject, rates: Rates, tokens: int, now: float) -> Refusal |
     """Say which limit a call of so many tokens would break, if any."""
     if rates.concurrency is not None and subject.at_work >= rates.concurrency:
         return Refusal(Limit.CONCURRENCY, 1)
-    subject.expire(now)
     if rates.requests is not None and subject.requests >= rates.requests:
         wait = subject.seconds_until_request(now, rates.requests)
         return Refusal(Limit.REQUESTS, whole_seconds(wait))
@@ -268,8 +266,11 @@ def whole_seconds(wait: float) -> int:
 
 def render_headers(subject: Subject, rates: Rates, now: float) -> list[Header]:
     """Write limit, remaining and reset for requests and tokens."""
-    subject.expire(now)
-    reset = b"%ds" % math.ceil(subject.seconds_until_empty(now))
+    buckets = subject.buckets
+    if buckets and now - buckets[0].last >= WINDOW:
+        subject.expire(now)
+    empty = buckets[-1].last + WINDOW - now if buckets else 0.0
+    reset = b"%ds" % math.ceil(empty)
     headers: list[Header] = []
     if rates.requests is not None:
         left = max(rates.requests - subject.requests, 0)

@@ -96,7 +96,8 @@ def normalise(
         (_OUTPUT, report.output, max(estimate.output, 0)),
     ):
         total = value
-        fault = _total_fault(value, own, window)
+        plausible = value is not None and 0 < value <= window
+        fault = "" if plausible else _total_fault(value, own, window)
         if fault:
             suspicious.append(f"{side.total}_{fault}")
         if fault or total is None:

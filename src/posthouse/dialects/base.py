@@ -64,6 +64,22 @@ class Edits(Struct, frozen=True):
     quirks: Quirks
     set: Mapping[str, Any]
     drop: tuple[str, ...]
+    model_only: bool
+    """Nothing else is ever changed in a body that asks for no stream."""
+
+
+def make_edits(
+    model: str,
+    quirks: Quirks,
+    members: Mapping[str, Any] | None = None,
+    drop: tuple[str, ...] = (),
+) -> Edits:
+    """Join what the provider's quirks change and the members an operator sets."""
+    model_only = quirks == _NO_QUIRKS and not members and not drop
+    return Edits(model, quirks, members or {}, drop, model_only)
+
+
+_NO_QUIRKS = Quirks()
 
 
 class ParsedReply(Struct, frozen=True):

@@ -14,13 +14,11 @@ from posthouse.billing.estimate import estimate_prompt, hold_amount, plain_hold
 from posthouse.billing.holds import Hold, HoldManager
 from posthouse.billing.prices import charge, unpriced_units
 from posthouse.billing.records import Opening
-from posthouse.catalog.price import FREE
-from posthouse.errors import InvalidRequest, ModelNotFound, PriceMissing
-from posthouse.model.call import Operation
+from posthouse.errors import InvalidRequest, ModelNotFound
 from posthouse.model.catalog import Price
 from posthouse.model.usage import Unit, Usage, UsageSource
 from posthouse.relay.call import Call
-from posthouse.relay.snapshot import Offer
+from posthouse.relay.snapshot import Menu
 from posthouse.routing.table import ModelRoutes
 
 
@@ -43,106 +41,69 @@ class Admission:
 
     async def admit(self, call: Call) -> Admitted:
         """Admit a call; raises PosthouseError, and then nothing is held."""
-        routes = self._routes(call)
+        menu = call.menu = self._menu(call)
         incoming = call.incoming
         request = incoming.request
-        model = call.offers[request.model].model
-        call.prompt_tokens = estimate_prompt(request, model)
+        call.prompt_tokens = estimate_prompt(request, menu.first.model)
         permit = await self._limits.admit(
             incoming.principal,
             call.prompt_tokens,
             output_tokens=request.output_limit or 0,
         )
         try:
-            hold = await self._holds.open(self._opening(call))
+            hold = await self._holds.open(self._opening(call, menu))
         except BaseException:
             permit.release(0)
             raise
         call.reply_headers += permit.headers
-        return Admitted(routes, permit, hold)
+        return Admitted(menu.routes, permit, hold)
 
-    def _routes(self, call: Call) -> tuple[ModelRoutes, ...]:
-        """The routes of the model asked for, then of those that stand in."""
+    def _menu(self, call: Call) -> Menu:
+        """What may serve the call, once all that its body names is judged."""
         request = call.incoming.request
-        first = self._resolve(call, request.model)
-        offer = self._offer(call, first)
-        if offer is None:
-            raise PriceMissing
-        call.offers[first.model] = offer
-        _check_operation(offer, request.operation)
-        _check_priced(offer.price, request.searches)
+        principal = call.incoming.principal
+        menu = None
+        if principal.models is None or allows(principal, request.model):
+            menu = call.snapshot.menu(
+                request.model, request.operation, sandbox=principal.sandbox
+            )
+        if menu is None:
+            raise _not_found(request.model)
+        if request.searches:
+            _check_priced(menu.first.price, request.searches)
         for name in request.other_models:
-            other = self._offer(call, self._resolve(call, name))
-            if other is None:
-                raise InvalidRequest(
-                    "A model that the request names has no price", param="models"
-                )
-            call.other_prices.append(other.price)
-        return (first, *self._stand_ins(call, first))
+            call.other_prices.append(_other_price(call, name))
+        return menu
 
-    def _stand_ins(self, call: Call, first: ModelRoutes) -> list[ModelRoutes]:
-        """The operator's fallbacks; those without route or price are left out."""
-        operation = call.incoming.request.operation
-        sandbox = call.incoming.principal.sandbox
-        found = []
-        for name in call.snapshot.table.fallbacks.get(first.model, ()):
-            routes = call.snapshot.table.resolve(name, operation, sandbox=sandbox)
-            offer = None if routes is None else self._offer(call, routes)
-            if routes is not None and offer is not None:
-                call.offers[routes.model] = offer
-                found.append(routes)
-        return found
-
-    def _resolve(self, call: Call, model: str) -> ModelRoutes:
-        """Find a model; one that the key may not use does not exist for it."""
-        incoming = call.incoming
-        routes = None
-        if allows(incoming.principal, model):
-            routes = call.snapshot.table.resolve(
-                model,
-                incoming.request.operation,
-                sandbox=incoming.principal.sandbox,
-            )
-        if routes is None:
-            raise ModelNotFound(
-                f"The model '{model}' does not exist or you do not have access to it.",
-                param="model",
-            )
-        return routes
-
-    def _offer(self, call: Call, routes: ModelRoutes) -> Offer | None:
-        offer = call.snapshot.offer(routes)
-        if call.incoming.principal.sandbox:
-            return Offer(FREE, FREE, offer.model if offer else None, None)
-        return offer
-
-    def _opening(self, call: Call) -> Opening:
+    def _opening(self, call: Call, menu: Menu) -> Opening:
         """What the hold is taken for: the dearest of the models that may serve."""
         incoming = call.incoming
         request = incoming.request
-        first = call.offers[request.model]
-        if first.plain is not None and _is_plain(call):
+        if menu.plain is not None and not (
+            call.other_prices or request.searches or request.prompt.has_media
+        ):
             amount, prompt_charge = plain_hold(
-                first.plain,
+                menu.plain,
                 request,
                 prompt_tokens=call.prompt_tokens,
-                model=first.model,
+                model=menu.first.model,
                 hold_max=self._hold_max,
             )
         else:
             amount, prompt_charge = self._dearest(call)
+        principal = incoming.principal
         return Opening(
-            call_id=incoming.id,
-            account_id=incoming.principal.account_id,
-            key_id=incoming.principal.key_id,
-            operation=request.operation.value,
-            model=request.model,
-            price_version=first.price.version,
-            created_ms=call.created_ms,
-            amount=amount,
-            prompt_charge=prompt_charge,
-            streamed=request.stream,
-            dialect=incoming.dialect.name,
+            incoming.id,
+            principal.account_id,
+            principal.key_id,
+            request.operation,
+            request.model,
+            menu.first.price.version,
+            call.created_ms,
+            amount,
+            prompt_charge,
+            request.stream,
+            incoming.dialect.name,
         )
 
     def _dearest(self, call: Call) -> tuple[int, int]:
@@ -151,7 +112,7 @@ class Admission:
         prompt = Usage({Unit.INPUT: call.prompt_tokens}, UsageSource.ESTIMATED)
         offered = [
             (price, offer.model)
-            for offer in call.offers.values()
+            for offer in call.menu.offers.values()
             for price in (offer.price, *call.other_prices)
         ]
         amounts = [
@@ -168,31 +129,35 @@ class Admission:
         return max(amounts), max(prompts)
 
 
-def _is_plain(call: Call) -> bool:
-    """Whether one model may serve the call, and nothing but text tokens cost."""
-    request = call.incoming.request
-    return (
-        len(call.offers) == 1
-        and not call.other_prices
-        and not request.searches
-        and not request.prompt.has_media
-    )
-
-
-def _check_operation(offer: Offer, operation: Operation) -> None:
-    """Refuse what the catalogue knows that a model does not do."""
-    if offer.model is not None and operation not in offer.model.operations:
+def _other_price(call: Call, model: str) -> Price:
+    """Price a further model that the body names, whatever that is asked for."""
+    incoming = call.incoming
+    principal = incoming.principal
+    sandbox = principal.sandbox
+    routes = None
+    if allows(principal, model):
+        operation = incoming.request.operation
+        routes = call.snapshot.table.resolve(model, operation, sandbox=sandbox)
+    if routes is None:
+        raise _not_found(model)
+    offer = call.snapshot.offer(routes, free=sandbox)
+    if offer is None:
         raise InvalidRequest(
-            f"The model does not take {operation.value} requests",
-            param="model",
-            code="unsupported_operation",
+            "A model that the request names has no price", param="models"
         )
+    return offer.price
+
+
+def _not_found(model: str) -> ModelNotFound:
+    """A model that the key may not use does not exist for it."""
+    return ModelNotFound(
+        f"The model '{model}' does not exist or you do not have access to it.",
+        param="model",
+    )
 
 
 def _check_priced(price: Price, searches: int) -> None:
     """Refuse a priced extra that this model has no price for."""
-    if not searches:
-        return
     if unpriced_units(price, Usage({Unit.SEARCH: searches}, UsageSource.NONE)):
         raise InvalidRequest(
             "Web search is not offered with this model",

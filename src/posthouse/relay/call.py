@@ -11,7 +11,7 @@ from posthouse.model.catalog import Price
 from posthouse.model.exchange import UpstreamRequest
 from posthouse.relay.attempt import AttemptLog
 from posthouse.relay.ports import Client
-from posthouse.relay.snapshot import Offer, Prepared, Snapshot
+from posthouse.relay.snapshot import Menu, Offer, Prepared, Snapshot
 from posthouse.relay.watch import ClientWatch
 from posthouse.routing.plan import Target
 
@@ -42,7 +42,7 @@ class Call:
         "clock",
         "created_ms",
         "incoming",
-        "offers",
+        "menu",
         "other_prices",
         "prompt_tokens",
         "reply_headers",
@@ -68,8 +68,8 @@ class Call:
         self.created_ms = int(wall_clock() * 1000)
         self.watch = ClientWatch(client)
         self.attempts = AttemptLog(clock, self.started)
-        self.offers: dict[str, Offer] = {}
-        """By public model: the one asked for and those that may stand in."""
+        self.menu: Menu
+        """Who may serve it; set when it is admitted."""
         self.other_prices: list[Price] = []
         """Of the further models that the body names."""
         self.prompt_tokens = 0
@@ -82,7 +82,7 @@ class Call:
 
     def offer(self, target: Target) -> Offer:
         """What the model that a target serves costs."""
-        return self.offers[target.routes.model]
+        return self.menu.offers[target.routes.model]
 
     def prepared(self, target: Target) -> Prepared:
         """What every call of this operation to a target has in common."""

@@ -16,20 +16,20 @@ from posthouse.billing.prices import charge
 from posthouse.billing.tokenizer import count_tokens, framing_tokens
 from posthouse.billing.usage import NormalisedUsage, TokenEstimate, normalise
 from posthouse.model.call import AttemptRecord, CallRecord, Operation, Outcome
-from posthouse.model.catalog import Price
-from posthouse.model.usage import NO_USAGE, ReportedUsage, Unit, Usage
+from posthouse.model.usage import NO_USAGE, Unit, Usage
 from posthouse.relay.call import Call
 from posthouse.relay.served import Completion, Served
 from posthouse.routing.plan import Target
 
 CLIENT_CLOSED = 499
 
-_OUTCOMES = {
+OUTCOMES = {
     Completion.WHOLE: Outcome.SERVED,
     Completion.CUT_OFF: Outcome.SERVED,
     Completion.INTERRUPTED: Outcome.INTERRUPTED,
     Completion.ABANDONED: Outcome.ABANDONED,
 }
+"""How a call ended that produced something."""
 _UNSERVED = frozenset({Outcome.FAILED, Outcome.REJECTED})
 _WITHOUT_OUTPUT = frozenset({Operation.EMBEDDING, Operation.MODERATION})
 """Operations whose answers are not counted in tokens."""
@@ -41,7 +41,8 @@ class Ending(Struct, frozen=True, gc=False):
     status: int
     outcome: Outcome
     error_code: str = ""
-    first_token_ms: int = 0
+    first_token_ms: int | None = 0
+    """Milliseconds after the call began; None: with the whole reply, at its end."""
 
 
 class Charged(Struct, frozen=True, gc=False):
@@ -58,14 +59,12 @@ class Charged(Struct, frozen=True, gc=False):
 NOTHING_CHARGED = Charged(NO_USAGE, 0, 0, 0, "")
 
 
-def outcome_of(served: Served) -> Outcome:
-    """How a call ended that produced something."""
-    return _OUTCOMES[served.completion]
-
-
 def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
     """The usage as the provider told it; None where it must be counted."""
-    if not _is_told(served.usage, call.incoming.request.operation):
+    usage = served.usage
+    if usage is None or usage.input is None:
+        return None
+    if usage.output is None and call.incoming.request.operation not in _WITHOUT_OUTPUT:
         return None
     found = _normalised(call, served, TokenEstimate(call.prompt_tokens, 0))
     return None if found.suspicious else found
@@ -92,22 +91,18 @@ def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
     price = offer.price
     listed = offer.listed
     supplier = call.prepared(served.target).cost
-    amount = charge(price, usage, tier)
-    list_price = amount if listed is price else _amount(listed, usage, tier) or 0
-    cost = amount if supplier is price else _amount(supplier, usage, tier)
+    amount = list_price = charge(price, usage, tier)
+    cost: int | None = amount
+    if listed is not price:
+        list_price = 0 if listed is None else charge(listed, usage, tier)
+    if supplier is not price:
+        cost = None if supplier is None else charge(supplier, usage, tier)
     version = price.version
     for other in call.other_prices:
         dearer = charge(other, usage, tier)
         if dearer > amount:
             amount, version = dearer, other.version
     return Charged(usage, amount, list_price, cost, version, found.suspicious)
-
-
-def _is_told(usage: ReportedUsage | None, operation: Operation) -> bool:
-    """Whether a provider reported every total that an operation has."""
-    if usage is None or usage.input is None:
-        return False
-    return usage.output is not None or operation in _WITHOUT_OUTPUT
 
 
 def _normalised(call: Call, served: Served, estimate: TokenEstimate) -> NormalisedUsage:
@@ -144,10 +139,6 @@ def _with_searches(usage: Usage, searches: int) -> Usage:
     return Usage(quantities, usage.source)
 
 
-def _amount(price: Price | None, usage: Usage, tier: str | None) -> int | None:
-    return None if price is None else charge(price, usage, tier)
-
-
 def record_call(
     call: Call, target: Target | None, charged: Charged, ending: Ending
 ) -> CallRecord:
@@ -158,6 +149,8 @@ def record_call(
     if attempts and ending.outcome not in _UNSERVED:
         # What was produced came of the last one.
         attempts[-1].cost = charged.cost
+    total_ms = call.elapsed_ms()
+    first_token_ms = ending.first_token_ms
     return CallRecord(
         incoming.id,
         call.created_ms,
@@ -170,15 +163,15 @@ def record_call(
         target.member.upstream_model if target else "",
         charged.usage.quantities,
         charged.usage.source,
-        _total_cost(attempts),
+        attempts[0].cost if len(attempts) == 1 else _total_cost(attempts),
         charged.list_price,
         charged.price,
         charged.price_version,
         ending.status,
         ending.outcome,
         ending.error_code,
-        ending.first_token_ms,
-        call.elapsed_ms(),
+        total_ms if first_token_ms is None else first_token_ms,
+        total_ms,
         attempts,
     )
 

@@ -1,7 +1,7 @@
 """What an attempt has brought, as far as money asks."""
 
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 
 from msgspec import Struct
 
@@ -10,7 +10,7 @@ from posthouse.model.usage import ReportedUsage
 from posthouse.routing.plan import Target
 
 
-class Completion(Enum):
+class Completion(StrEnum):
     """How far an answer came."""
 
     WHOLE = "whole"

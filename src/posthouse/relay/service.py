@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 
 from posthouse.billing.estimate import extension_amount, held_output
 from posthouse.billing.holds import Hold
-from posthouse.billing.killpoints import reach
+from posthouse.billing.killpoints import ARMED, reach
 from posthouse.errors import InternalFault, PosthouseError, UpstreamRejected
 from posthouse.model.call import CallRecord, Outcome
 from posthouse.relay.admission import Admission, Admitted
@@ -26,10 +26,10 @@ from posthouse.relay.call import Call, Incoming
 from posthouse.relay.charging import (
     CLIENT_CLOSED,
     NOTHING_CHARGED,
+    OUTCOMES,
     Ending,
     charge_usage,
     counted_usage,
-    outcome_of,
     record_call,
     told_usage,
 )
@@ -104,7 +104,8 @@ class Relay:
         exchange = UnaryExchange(call, self._ports.sender)
         hold = admitted.hold
         try:
-            reach("before_dispatch")
+            if ARMED:
+                reach("before_dispatch")
             served = await self._ports.attempts.run(
                 self._plan(call, admitted), call.attempts, exchange.attempt
             )
@@ -116,12 +117,14 @@ class Relay:
         if client.gone:
             # Drained for a client that will never have it.
             served = structs.replace(served, completion=Completion.ABANDONED)
-        record = await self._settle(call, hold, served, call.elapsed_ms())
+        record = await self._settle(call, hold, served, None)
         if not client.gone:
-            reach("before_terminal")
+            if ARMED:
+                reach("before_terminal")
             headers = JSON_HEADERS + call.headers(served.target)
             await client.respond(200, headers, exchange.body)
-            reach("after_terminal")
+            if ARMED:
+                reach("after_terminal")
         return record
 
     # --- streams --------------------------------------------------------------------
@@ -201,12 +204,13 @@ class Relay:
         call: Call,
         hold: Hold,
         served: Served,
-        first_token_ms: int,
+        first_token_ms: int | None,
         *,
         failure: PosthouseError | None = None,
     ) -> CallRecord:
         """Charge what was served; returns when that is in the journal."""
-        reach("after_usage")
+        if ARMED:
+            reach("after_usage")
         found = told_usage(call, served)
         if found is None:
             found = await counted_usage(call, served)
@@ -214,7 +218,7 @@ class Relay:
         status = CLIENT_CLOSED if served.completion is Completion.ABANDONED else 200
         ending = Ending(
             status,
-            outcome_of(served),
+            OUTCOMES[served.completion],
             failure.code if failure is not None else "",
             first_token_ms,
         )

@@ -12,7 +12,10 @@ from msgspec import Struct, structs
 from posthouse import __version__
 from posthouse.billing.estimate import PlainRates, plain_rates
 from posthouse.billing.prices import PriceBook
-from posthouse.dialects.base import Dialect, Edits
+from posthouse.catalog.price import FREE
+from posthouse.dialects.base import Dialect, Edits, make_edits
+from posthouse.errors import InvalidRequest, PriceMissing
+from posthouse.model.call import Operation
 from posthouse.model.catalog import AuthScheme, ModelRow, Price
 from posthouse.model.exchange import Timeouts
 from posthouse.routing.plan import Target
@@ -66,6 +69,19 @@ class Offer(Struct, frozen=True):
     """For holds of ordinary calls; None where the price has steps or tiers."""
 
 
+class Menu(Struct, frozen=True):
+    """Who may serve one operation of a public model, and at what prices."""
+
+    routes: tuple[ModelRoutes, ...]
+    """Of the model, then of those that stand in for it."""
+    first: Offer
+    """The model's own."""
+    offers: dict[str, Offer]
+    """By public model, the model's own among them."""
+    plain: PlainRates | None
+    """For holds of ordinary calls; None where several models may serve one."""
+
+
 class Snapshot:
     """One configuration, ready to serve."""
 
@@ -74,14 +90,58 @@ class Snapshot:
         self.table = table
         self.prices = prices
         self._offers: dict[tuple[str, str, str], Offer | None] = {}
+        self._menus: dict[tuple[str, Operation, bool], Menu] = {}
         self._prepared: dict[tuple[str, int, str, str], Prepared] = {}
 
-    def offer(self, routes: ModelRoutes) -> Offer | None:
+    def menu(self, model: str, operation: Operation, *, sandbox: bool) -> Menu | None:
+        """What may serve a model; None if nothing does.
+
+        Raises PriceMissing, and InvalidRequest for an operation that the
+        catalogue knows the model not to have.
+        """
+        key = (model, operation, sandbox)
+        menu = self._menus.get(key)
+        if menu is not None:
+            return menu
+        menu = self._make_menu(model, operation, sandbox=sandbox)
+        if menu is not None:
+            if len(self._menus) >= REMEMBERED_NAMES:
+                self._menus.clear()
+            self._menus[key] = menu
+        return menu
+
+    def _make_menu(
+        self, model: str, operation: Operation, *, sandbox: bool
+    ) -> Menu | None:
+        first = self.table.resolve(model, operation, sandbox=sandbox)
+        if first is None:
+            return None
+        own = self.offer(first, free=sandbox)
+        if own is None:
+            raise PriceMissing
+        _check_operation(own, operation)
+        routes = [first]
+        offers = {first.model: own}
+        for name in self.table.fallbacks.get(first.model, ()):
+            # Those without route or price are left out.
+            other = self.table.resolve(name, operation, sandbox=sandbox)
+            offer = None if other is None else self.offer(other, free=sandbox)
+            if other is not None and offer is not None:
+                routes.append(other)
+                offers[other.model] = offer
+        plain = own.plain if len(offers) == 1 else None
+        return Menu(tuple(routes), own, offers, plain)
+
+    def offer(self, routes: ModelRoutes, *, free: bool = False) -> Offer | None:
         """The selling price of a model, and its facts; None is unpriced.
 
         The first target of the highest tier stands for the model: what is
-        charged does not depend on the channel that answers.
+        charged does not depend on the channel that answers. `free` is what
+        sandbox keys pay.
         """
+        if free:
+            offer = self.offer(routes)
+            return Offer(FREE, FREE, offer.model if offer else None, plain_rates(FREE))
         first = routes.first
         # The sandbox and a real provider may have a model of the same name.
         key = (routes.model, first.channel.provider.name, first.upstream_model)
@@ -135,6 +195,16 @@ class Snapshot:
         return found
 
 
+def _check_operation(offer: Offer, operation: Operation) -> None:
+    """Refuse what the catalogue knows that a model does not do."""
+    if offer.model is not None and operation not in offer.model.operations:
+        raise InvalidRequest(
+            f"The model does not take {operation.value} requests",
+            param="model",
+            code="unsupported_operation",
+        )
+
+
 def _prepare(member: Member, operation: str, cost: Price | None) -> Prepared:
     channel = member.channel
     row = channel.provider.operations[operation]
@@ -157,11 +227,11 @@ def _prepare(member: Member, operation: str, cost: Price | None) -> Prepared:
         timeouts=channel.timeouts,
         stream_timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
         proxy=channel.spec.proxy,
-        edits=Edits(
-            model=member.upstream_model,
-            quirks=row.quirks,
-            set=channel.spec.body.set,
-            drop=channel.spec.body.drop,
+        edits=make_edits(
+            member.upstream_model,
+            row.quirks,
+            channel.spec.body.set,
+            channel.spec.body.drop,
         ),
         cost=cost,
     )

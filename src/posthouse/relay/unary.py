@@ -1,7 +1,7 @@
 """Calls answered in one piece: read the whole reply, settle, then hand it over."""
 
 from posthouse.errors import UpstreamFault
-from posthouse.model.exchange import ExchangeFailure
+from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
 from posthouse.relay.call import Call
 from posthouse.relay.faults import AttemptFailed, exchange_failed, status_failed
 from posthouse.relay.secrecy import body_without_secrets
@@ -33,17 +33,26 @@ class UnaryExchange:
         """Make one attempt; raises AttemptFailed or ClientGone."""
         call = self._call
         call.watch.drain = target.member.channel.spec.on_disconnect == "drain"
-        response = await send(call, self._sender, target, seconds)
+        request = _request(call, target, seconds)
+        response = None
+        body = None
         try:
             with call.watch:
-                body = await response.read_all(REPLY_LIMIT)
+                response = await self._sender.send(request, call.attempts.resending)
+                if response.status == 200:
+                    body = await response.read_all(REPLY_LIMIT)
         except ExchangeFailure as failure:
+            if response is None:
+                raise exchange_failed(failure) from None
             response.abort()
             raise exchange_failed(failure, status=200) from None
         except ClientGone as gone:
-            response.abort()
-            gone.status = 200
+            if response is not None:
+                response.abort()
+                gone.status = 200
             raise
+        if body is None:
+            raise await _refusal(call, target, response)
         incoming = call.incoming
         try:
             reply = incoming.dialect.parse_reply(
@@ -62,9 +71,7 @@ async def send(
 
     Raises AttemptFailed or ClientGone.
     """
-    if call.watch.gone and not call.watch.drain:
-        raise ClientGone(sent=False)
-    request = call.render(target, seconds)
+    request = _request(call, target, seconds)
     try:
         with call.watch:
             response = await sender.send(request, call.attempts.resending)
@@ -73,6 +80,14 @@ async def send(
     if response.status == 200:
         return response
     raise await _refusal(call, target, response)
+
+
+def _request(call: Call, target: Target, seconds: float) -> UpstreamRequest:
+    """Write the request, unless nobody would wait for the reply."""
+    watch = call.watch
+    if watch.client.gone and not watch.drain:
+        raise ClientGone(sent=False)
+    return call.render(target, seconds)
 
 
 async def _refusal(

@@ -30,11 +30,11 @@ class ClientGone(Exception):
 class ClientWatch:
     """Watches one call's client on behalf of the task that serves it."""
 
-    __slots__ = ("_client", "_ended", "_task", "_waiting", "drain")
+    __slots__ = ("_ended", "_task", "_waiting", "client", "drain")
 
     def __init__(self, client: Client) -> None:
         """Watch `client` for the current task."""
-        self._client = client
+        self.client = client
         self._task = asyncio.current_task()
         self._waiting = False
         self._ended = False
@@ -45,11 +45,11 @@ class ClientWatch:
     @property
     def gone(self) -> bool:
         """Whether the client is away."""
-        return self._client.gone
+        return self.client.gone
 
     def __enter__(self) -> None:
         """Begin a wait that the client's leaving ends; raises ClientGone."""
-        if self._client.gone and not self.drain:
+        if self.client.gone and not self.drain:
             raise ClientGone
         self._waiting = True
 

@@ -170,10 +170,7 @@ class HealthTable:
             entry.trial = 0
             telling = True
         if verdict is Verdict.SUCCESS:
-            if telling:
-                _close(entry)
-                _count(entry, now)
-            _wake(entry, credential, now)
+            _succeed(entry, credential, now, telling=telling)
         elif verdict is Verdict.FAILURE:
             if telling:
                 self._fail(entry, now)
@@ -189,7 +186,9 @@ class HealthTable:
     def _fail(self, entry: ChannelHealth, now: float) -> None:
         """Count a failure, and open the breaker if it is one too many."""
         entry.consecutive += 1
-        _count(entry, now)
+        if now - entry.window_started > RATE_WINDOW:
+            _begin_window(entry, now)
+        entry.window_calls += 1
         entry.window_failures += 1
         failing_often = (
             entry.window_calls >= RATE_SAMPLE
@@ -211,8 +210,16 @@ def _close(entry: ChannelHealth) -> None:
     entry.trial = 0
 
 
-def _wake(entry: ChannelHealth, credential: int, now: float) -> None:
-    """Forget a rest that is over; a success before its end is of an older call."""
+def _succeed(
+    entry: ChannelHealth, credential: int, now: float, *, telling: bool
+) -> None:
+    """Close the breaker if the success tells of it; forget a rest that is over."""
+    if telling:
+        entry.consecutive = entry.ejections = entry.trial = 0
+        if now - entry.window_started > RATE_WINDOW:
+            _begin_window(entry, now)
+        entry.window_calls += 1
+    # A success before a rest's end is of an older call.
     rest = entry.resting.get(credential) if entry.resting else None
     if rest is not None and now >= rest.until:
         del entry.resting[credential]
@@ -225,9 +232,7 @@ def _lay_to_rest(entry: ChannelHealth, credential: int, rest: Rest) -> None:
         entry.resting[credential] = rest
 
 
-def _count(entry: ChannelHealth, now: float) -> None:
-    """Count a call in the error-rate window."""
-    if now - entry.window_started > RATE_WINDOW:
-        entry.window_started = now
-        entry.window_calls = entry.window_failures = 0
-    entry.window_calls += 1
+def _begin_window(entry: ChannelHealth, now: float) -> None:
+    """Count calls for the error rate from now on."""
+    entry.window_started = now
+    entry.window_calls = entry.window_failures = 0

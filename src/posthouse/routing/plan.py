@@ -6,7 +6,6 @@ over; a target beyond its share is still taken before the next tier. Models
 that stand in for the first come after its last tier.
 """
 
-from collections.abc import Iterable, Iterator
 from math import ceil
 from typing import Any
 
@@ -47,6 +46,7 @@ class Plan:
     __slots__ = (
         "_affinity",
         "_channels",
+        "_excluding",
         "_health",
         "_members",
         "_point",
@@ -80,6 +80,7 @@ class Plan:
         self._affinity = affinity
         self._point: int | None = None
         self._health = health
+        self._excluding = False
         self._channels: frozenset[str] = _NONE
         self._members: frozenset[tuple[str, int]] = _NONE
         self.blocked: list[Blocked] = []
@@ -97,10 +98,12 @@ class Plan:
     def exclude_channel(self, name: str) -> None:
         """Try a channel no more in this call."""
         self._channels |= {name}
+        self._excluding = True
 
     def exclude_credential(self, channel: str, credential: int) -> None:
         """Try one credential of a channel no more in this call."""
         self._members |= {(channel, credential)}
+        self._excluding = True
 
     def next(self, now: float) -> Target | None:
         """The best target that is left at `now`; None if there is none."""
@@ -116,11 +119,15 @@ class Plan:
     def _choose(self, routes: ModelRoutes, tier: Tier, now: float) -> Target | None:
         if len(tier.members) == 1:
             # There is nothing to choose, and no share to exceed.
-            for index in self._usable(tier, now):
-                return Target(routes, tier, index, routes.member(tier, index))
-            return None
+            if not self._is_usable(tier.members[0], now):
+                return None
+            return Target(routes, tier, 0, routes.member(tier, 0))
+        if self._point is None:
+            self._point = hash_point(*self._affinity)
         overloaded: int | None = None
-        for index in self._usable(tier, now):
+        for index in tier.ring.walk(self._point):
+            if not self._is_usable(tier.members[index], now):
+                continue
             bound = ceil(LOAD_FACTOR * (tier.total + 1) * tier.shares[index])
             if tier.in_flight[index] < bound:
                 return Target(routes, tier, index, routes.member(tier, index))
@@ -130,22 +137,15 @@ class Plan:
             return None
         return Target(routes, tier, overloaded, routes.member(tier, overloaded))
 
-    def _walk(self, tier: Tier) -> Iterable[int]:
-        """The tier's members by preference; one alone needs no hash."""
-        if len(tier.members) == 1:
-            return (0,)
-        if self._point is None:
-            self._point = hash_point(*self._affinity)
-        return tier.ring.walk(self._point)
-
-    def _usable(self, tier: Tier, now: float) -> Iterator[int]:
-        for index in self._walk(tier):
-            member = tier.members[index]
-            name = member.channel.name
-            if name in self._channels or (name, member.credential) in self._members:
-                continue
-            blocked = self._health.blocked(name, member.credential, now)
-            if blocked is None:
-                yield index
-            else:
-                self.blocked.append(blocked)
+    def _is_usable(self, member: Member, now: float) -> bool:
+        """Whether a member can be tried; notes why where its health forbids it."""
+        name = member.channel.name
+        if self._excluding and (
+            name in self._channels or (name, member.credential) in self._members
+        ):
+            return False
+        blocked = self._health.blocked(name, member.credential, now)
+        if blocked is None:
+            return True
+        self.blocked.append(blocked)
+        return False

@@ -40,10 +40,19 @@ def decode_with(decoder: "Decoder[T]", data: bytes | Raw) -> T:
     """Decode with a decoder made once by `decoder`; raises MalformedJSON."""
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedJSON(str(error)) from None
-    except RecursionError:
-        raise MalformedJSON("the JSON is nested too deeply") from None
+    except DECODE_ERRORS as error:
+        raise MalformedJSON(reason_of(error)) from None
+
+
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder's own `decode` raises, for hot paths."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Say what one of DECODE_ERRORS means."""
+    if isinstance(error, RecursionError):
+        return "the JSON is nested too deeply"
+    return str(error)
 
 
 def decoder(kind: Any) -> "Decoder[Any]":
@@ -66,7 +75,8 @@ def decode_envelope(data: bytes) -> Envelope:
         check_shape(data)
     except BadShape as error:
         raise MalformedJSON(str(error)) from None
-    check_utf8(data)
+    if not data.isascii():
+        check_utf8(data)
     return decode_with(_envelope_decoder, data)
 
 

@@ -10,7 +10,7 @@ from posthouse.dialects import (
     openai_embeddings,
     openai_moderations,
 )
-from posthouse.dialects.base import Dialect, Edits, ParsedRequest
+from posthouse.dialects.base import Dialect, Edits, ParsedRequest, make_edits
 from posthouse.model.catalog import Quirks
 
 CHAT: Dialect = openai_chat.DIALECT
@@ -48,7 +48,7 @@ def edits(
     set: Mapping[str, Any] | None = None,  # noqa: A002 - as the edit is called
     drop: tuple[str, ...] = (),
 ) -> Edits:
-    return Edits(model=model, quirks=quirks, set=set or {}, drop=drop)
+    return make_edits(model, quirks, set, drop)
 
 
 def render(dialect: Dialect, body: bytes, changes: Edits | None = None) -> bytes:

@@ -5,6 +5,7 @@ Source: OpenAI's published API description (openapi, 2026-08).
 
 import re
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from msgspec import Raw
@@ -87,9 +88,9 @@ _PLACE = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
 def judged(value: Raw, name: str, decoder: "json.Decoder[T]") -> T:
     """Decode a member; raises InvalidRequest, naming it, for another type."""
     try:
-        return json.decode_with(decoder, value)
-    except MalformedJSON as error:
-        reason = str(error)
+        return decoder.decode(value)
+    except json.DECODE_ERRORS as error:
+        reason = json.reason_of(error)
         place = _PLACE.fullmatch(reason)
         if place is not None:
             reason, name = place[1], name + place[2]
@@ -145,6 +146,8 @@ def _is_the_same(written: bytes, again: bytes) -> bool:
 
 
 _optional_text = json.decoder(str | None)
+_TRUE = Raw(b"true")
+_FALSE = Raw(b"false")
 _flag = json.decoder(bool | None)
 _number = json.decoder(int | None)
 
@@ -152,7 +155,10 @@ _number = json.decoder(int | None)
 def model_name(envelope: Envelope, default: str | None = None) -> str:
     """Read the model's name; raises InvalidRequest."""
     value = envelope.get("model")
-    name = None if value is None else judged(value, "model", _optional_text)
+    if value is not None and len(value) <= MODEL_NAME_LIMIT:
+        name = _model_of(bytes(value))
+    else:
+        name = None if value is None else judged(value, "model", _optional_text)
     if name is None:
         name = default
     if name is None:
@@ -160,6 +166,13 @@ def model_name(envelope: Envelope, default: str | None = None) -> str:
             "You must provide a model parameter", param="model", code="missing_model"
         )
     return checked_model_name(name)
+
+
+@lru_cache(maxsize=1024)
+def _model_of(value: bytes) -> str | None:
+    """Decode a name once for all that ask for it; raises InvalidRequest."""
+    name: str | None = judged(Raw(value), "model", _optional_text)
+    return name
 
 
 def checked_model_name(name: str) -> str:
@@ -176,7 +189,9 @@ def checked_model_name(name: str) -> str:
 def flag(envelope: Envelope, name: str) -> bool:
     """Read a boolean member, false by default; raises InvalidRequest."""
     value = envelope.get(name)
-    return value is not None and bool(judged(value, name, _flag))
+    if value is None or value == _FALSE:
+        return False
+    return value == _TRUE or bool(judged(value, name, _flag))
 
 
 def count(

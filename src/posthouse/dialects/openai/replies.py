@@ -17,6 +17,49 @@ from posthouse.wire.json import MalformedJSON
 class ReplyHead(Struct, gc=False):
     """The members of a whole reply that Posthouse acts on."""
 
+    choices: Raw | UnsetType
+    data: Raw | UnsetType
+    results: Raw | UnsetType
+    usage: ReportedUsage | None
+    service_tier: str | None
+
+
+class _PromptDetails(Struct, gc=False):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+class _CompletionDetails(Struct, gc=False):
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+class _Usage(Struct, gc=False):
+    """A usage whose counts are all whole numbers, as nearly all are."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_cache_hit_tokens: int | None = None
+    cached_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class _UsualReply(Struct, gc=False):
+    choices: Raw | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+    results: Raw | UnsetType = UNSET
+    error: None = None
+    usage: _Usage | None = None
+    service_tier: str | None = None
+
+
+class _OddReply(Struct, gc=False):
     choices: Raw | UnsetType = UNSET
     data: Raw | UnsetType = UNSET
     results: Raw | UnsetType = UNSET
@@ -25,19 +68,44 @@ class ReplyHead(Struct, gc=False):
     service_tier: Any = None
 
 
-_reply_head = json.decoder(ReplyHead)
+_usual_reply = json.decoder(_UsualReply)
+_odd_reply = json.decoder(_OddReply)
 
 
 def parse_reply_head(body: bytes) -> ReplyHead:
     """Read a whole reply's top level; raises UpstreamFault."""
     try:
+        if not body.isascii():
+            json.check_utf8(body)
+        reply: _UsualReply = json.decode_with(_usual_reply, body)
+    except MalformedJSON:
+        return _odd_reply_head(body)
+    usage = reply.usage
+    return ReplyHead(
+        reply.choices,
+        reply.data,
+        reply.results,
+        None if usage is None else _usual_usage(usage),
+        reply.service_tier,
+    )
+
+
+def _odd_reply_head(body: bytes) -> ReplyHead:
+    """Read a reply in which something is of another type than it should be."""
+    try:
         json.check_utf8(body)
-        head: ReplyHead = json.decode_with(_reply_head, body)
+        reply: _OddReply = json.decode_with(_odd_reply, body)
     except MalformedJSON:
         raise UpstreamBadResponse from None
-    if head.error:
+    if reply.error:
         raise _unlike(body)
-    return head
+    return ReplyHead(
+        reply.choices,
+        reply.data,
+        reply.results,
+        reported_usage(reply.usage),
+        tier_of(reply.service_tier),
+    )
 
 
 def array_of(value: Raw | UnsetType, body: bytes) -> Raw:
@@ -145,6 +213,30 @@ def reported_usage(usage: Any) -> ReportedUsage | None:
 
 
 _NOTHING: dict[str, Any] = {}
+_NO_PROMPT_DETAILS = _PromptDetails()
+_NO_COMPLETION_DETAILS = _CompletionDetails()
+
+
+def _usual_usage(usage: _Usage) -> ReportedUsage:
+    """Do what `reported_usage` does, for what is of the right types."""
+    prompt = usage.prompt_tokens_details or _NO_PROMPT_DETAILS
+    completion = usage.completion_tokens_details or _NO_COMPLETION_DETAILS
+    output = usage.completion_tokens
+    entire = usage.prompt_tokens
+    if entire is None and output is None:
+        entire = usage.total_tokens
+    return ReportedUsage(
+        entire,
+        output,
+        prompt.cached_tokens or usage.prompt_cache_hit_tokens or usage.cached_tokens,
+        prompt.cache_write_tokens or prompt.cache_creation_input_tokens,
+        None,
+        prompt.audio_tokens,
+        prompt.image_tokens,
+        completion.reasoning_tokens,
+        completion.audio_tokens,
+        completion.image_tokens,
+    )
 
 
 def _whole(value: Any) -> int | None:

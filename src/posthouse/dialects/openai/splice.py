@@ -19,6 +19,8 @@ _INCLUDE_USAGE = json.raw({"include_usage": True})
 
 def render_request(request: ParsedRequest, edits: Edits) -> bytes:
     """Write the request for an upstream, changing only what must change."""
+    if edits.model_only and not request.stream and edits.model == request.model:
+        return json.encode(request.envelope)
     envelope = dict(request.envelope)
     quirks = edits.quirks
     if request.stream and not request.include_usage:

@@ -1,5 +1,6 @@
 """A chat request's envelope, judged as far as routing and money need it."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from msgspec import Raw, Struct
@@ -62,6 +63,22 @@ _NULL = Raw(b"null")
 _FUNCTION = Raw(b'"function"')
 _IN_TOOLS = frozenset({"type", "model"})
 _TEXT_MEMBERS = ("messages", "tools", "functions", "response_format", "prediction")
+_FURTHER_MEMBERS = frozenset(
+    {
+        *_TEXT_MEMBERS[1:],
+        "enable_search",
+        "fallbacks",
+        "max_completion_tokens",
+        "models",
+        "moderation",
+        "n",
+        "prompt_cache_key",
+        "service_tier",
+        "stream_options",
+        "web_search_options",
+    }
+)
+"""What is acted on beside the model, messages, `max_tokens` and `stream`."""
 _CLIENT_TOOLS = frozenset({"function", "custom"})
 _SEARCH_TOOLS = ("web_search", "builtin_function")
 """Zhipu's and OpenAI's names, and Moonshot's (`$web_search`)."""
@@ -73,13 +90,23 @@ def parse_request(body: bytes) -> ParsedRequest:
     model = model_name(envelope)
     messages = _read_messages(envelope)
     check_kinds(envelope, CHAT)
+    if _FURTHER_MEMBERS.isdisjoint(envelope):
+        return ParsedRequest(
+            operation=Operation.CHAT,
+            envelope=envelope,
+            model=model,
+            stream=flag(envelope, "stream"),
+            prompt=_size(messages, len(envelope["messages"])),
+            affinity=_opening(messages),
+            output_limit=count(envelope, "max_tokens"),
+        )
     searches, tool_models = _read_tools(envelope)
     return ParsedRequest(
         operation=Operation.CHAT,
         envelope=envelope,
         model=model,
         stream=flag(envelope, "stream"),
-        prompt=_size(envelope, messages),
+        prompt=_size(messages, _text_bytes(envelope)),
         affinity=cache_key(envelope) or _opening(messages),
         choices=count(envelope, "n", highest=COUNT_LIMIT) or 1,
         output_limit=_output_limit(envelope),
@@ -161,13 +188,14 @@ def _asks_for_search(envelope: Envelope) -> bool:
     return flag(envelope, "enable_search")
 
 
-def _size(envelope: Envelope, messages: list[_Message]) -> PromptSize:
+def _text_bytes(envelope: Envelope) -> int:
+    """Measure the members that a model reads."""
+    return sum(len(envelope[name]) for name in _TEXT_MEMBERS if name in envelope)
+
+
+def _size(messages: list[_Message], text_bytes: int) -> PromptSize:
     """Measure the prompt; media count as parts, not as bytes."""
-    text_bytes = images = audio_parts = files = 0
-    for name in _TEXT_MEMBERS:
-        value = envelope.get(name)
-        if value is not None:
-            text_bytes += len(value)
+    images = audio_parts = files = 0
     for message in messages:
         if not isinstance(message.content, list):
             continue
@@ -193,7 +221,8 @@ def _opening(messages: list[_Message]) -> bytes:
     opening: list[str] = []
     length = 0
     for message in messages:
-        text = _message_text(message)
+        content = message.content
+        text = content if isinstance(content, str) else _joined(content or ())
         opening.append(text[:AFFINITY_LIMIT])
         length += len(text)
         if message.role == "user" or length > AFFINITY_LIMIT:
@@ -201,10 +230,7 @@ def _opening(messages: list[_Message]) -> bytes:
     return "\n".join(opening).encode(errors="replace")[:AFFINITY_LIMIT]
 
 
-def _message_text(message: _Message) -> str:
-    if isinstance(message.content, str):
-        return message.content
-    parts = message.content or ()
+def _joined(parts: Sequence[_Part]) -> str:
     return "\n".join(part.text for part in parts if part.text is not None)
 
 

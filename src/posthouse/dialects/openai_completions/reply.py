@@ -9,8 +9,6 @@ from posthouse.dialects.openai.replies import (
     array_of,
     objects_in,
     parse_reply_head,
-    reported_usage,
-    tier_of,
     with_model,
 )
 
@@ -19,11 +17,10 @@ def parse_reply(body: bytes, public_model: str | None) -> ParsedReply:
     """Read a whole reply; raises UpstreamFault."""
     head = parse_reply_head(body)
     choices = array_of(head.choices, body)
-    usage = reported_usage(head.usage)
     return ParsedReply(
         body=body if public_model is None else with_model(body, public_model),
-        usage=usage,
-        service_tier=tier_of(head.service_tier),
+        usage=head.usage,
+        service_tier=head.service_tier,
         output_text=partial(_output_text, choices),
     )
 

@@ -15,7 +15,6 @@ from posthouse.dialects.base import ParsedReply
 from posthouse.dialects.openai.replies import (
     array_of,
     parse_reply_head,
-    reported_usage,
     with_model,
 )
 from posthouse.errors import UpstreamBadResponse
@@ -39,7 +38,7 @@ def parse_reply(
         raise UpstreamBadResponse from None
     return ParsedReply(
         body=converted if public_model is None else with_model(converted, public_model),
-        usage=reported_usage(head.usage),
+        usage=head.usage,
         service_tier=None,
         output_text=str,
     )

@@ -4,7 +4,6 @@ from posthouse.dialects.base import ParsedReply
 from posthouse.dialects.openai.replies import (
     array_of,
     parse_reply_head,
-    reported_usage,
     with_model,
 )
 
@@ -15,7 +14,7 @@ def parse_reply(body: bytes, public_model: str | None) -> ParsedReply:
     array_of(head.results, body)
     return ParsedReply(
         body=body if public_model is None else with_model(body, public_model),
-        usage=reported_usage(head.usage),
+        usage=head.usage,
         service_tier=None,
         output_text=str,
     )
