@@ -219,7 +219,7 @@ class Application:
         )
         for attempt in record.attempts:
             self.metrics.attempt(attempt.channel, attempt.outcome, attempt.error_code)
-            if _needs_operator(attempt):
+            if attempt.upstream_status >= 300 and _needs_operator(attempt):
                 log.warning(
                     "a provider refused a channel",
                     channel=attempt.channel,

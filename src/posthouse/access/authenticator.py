@@ -1,15 +1,18 @@
 """Who is calling: from the key that a request presents to its principal.
 
 Rules: every kind of bad key (absent, malformed, unknown, revoked, disabled,
-expired) ends in the same error after the same work. Only digests are
-remembered, never keys. Everything remembered is bounded: principals, unknown
-digests, addresses, look-ups under way. A look-up that began before `forget`
-is not remembered after it, so a revoked key cannot come back.
+expired) ends in the same error after the same work. Keys are never remembered,
+only marks of them: digests under a secret of the process's own, which cost a
+third of those in the store. Everything remembered is bounded: principals,
+unknown marks, addresses, look-ups under way. A look-up that began before
+`forget` is not remembered after it, so a revoked key cannot come back.
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any
 
 from msgspec import Struct
@@ -21,6 +24,7 @@ from posthouse.access.ports import KeyStore
 from posthouse.access.principal import Principal
 from posthouse.errors import AuthenticationFailed, Overloaded, PermissionDenied
 
+MARK_BYTES = 32
 UNKNOWN_SECONDS = 60.0
 """For which an unknown key is not looked up again."""
 
@@ -63,6 +67,7 @@ class Authenticator:
         """
         self._store = store
         self._pepper = pepper
+        self._secret = secrets.token_bytes(32)
         self._bounds = bounds
         self._wall_clock = wall_clock
         self._clock = clock
@@ -86,19 +91,31 @@ class Authenticator:
 
         None decides nothing: `authenticate` does, and knows the error.
         """
-        if len(presented) > keys.MAX_LENGTH or not presented.isascii():
-            return None
-        digest = keys.digest(self._pepper, presented)
-        principal = self._young.get(digest)
+        principal = self.recall(presented)
         if principal is None:
-            principal = self._old.pop(digest, None)
-            if principal is None:
-                return None
-            self._remember(digest, principal)
-        expires_at = principal.expires_at
-        if expires_at is not None and self._wall_clock() >= expires_at:
             return None
         if principal.networks and not inside(address, principal.networks):
+            return None
+        return principal
+
+    def recall(self, presented: str) -> Principal | None:
+        """Give the principal if it is remembered and has not expired.
+
+        From where it may call is for the caller to check.
+        """
+        if len(presented) > keys.MAX_LENGTH or not presented.isascii():
+            return None
+        mark = blake2b(
+            presented.encode(), digest_size=MARK_BYTES, key=self._secret
+        ).digest()
+        principal = self._young.get(mark)
+        if principal is None:
+            principal = self._old.pop(mark, None)
+            if principal is None:
+                return None
+            self._remember(mark, principal)
+        expires_at = principal.expires_at
+        if expires_at is not None and self._wall_clock() >= expires_at:
             return None
         return principal
 
@@ -137,12 +154,12 @@ class Authenticator:
         gone = frozenset(key_ids)
         for principals in (self._young, self._old):
             stale = [
-                digest
-                for digest, principal in principals.items()
+                mark
+                for mark, principal in principals.items()
                 if principal.key_id in gone
             ]
-            for digest in stale:
-                del principals[digest]
+            for mark in stale:
+                del principals[mark]
 
     def clear(self) -> None:
         """Drop everything that is remembered of keys."""
@@ -164,52 +181,55 @@ class Authenticator:
         """Find a key in memory or in the store, once for all who ask."""
         if len(presented) > keys.MAX_LENGTH or not presented.isascii():
             return None
-        digest = keys.digest(self._pepper, presented)
-        known = self._young.get(digest) or self._old.get(digest)
+        mark = blake2b(
+            presented.encode(), digest_size=MARK_BYTES, key=self._secret
+        ).digest()
+        known = self._young.get(mark) or self._old.get(mark)
         if known is not None:
             return known
-        until = self._unknown.get(digest)
+        until = self._unknown.get(mark)
         if until is not None and self._clock() < until:
             return None
-        task = self._under_way.get(digest)
+        task = self._under_way.get(mark)
         if task is None:
             if len(self._under_way) >= self._bounds.look_ups:
                 raise Overloaded(retry_after=1)
-            task = asyncio.create_task(self._look_up(digest))
-            self._under_way[digest] = task
+            digest = keys.digest(self._pepper, presented)
+            task = asyncio.create_task(self._look_up(mark, digest))
+            self._under_way[mark] = task
             task.add_done_callback(_retrieve)
         # A caller that goes away must not take the others' look-up with it.
         return await asyncio.shield(task)
 
-    async def _look_up(self, digest: bytes) -> Principal | None:
+    async def _look_up(self, mark: bytes, digest: bytes) -> Principal | None:
         """Ask the store, and remember its answer unless it may be outdated."""
         generation = self._generation
         try:
             principal = await self._store.find(digest)
         finally:
-            if self._under_way.get(digest) is asyncio.current_task():
-                del self._under_way[digest]
+            if self._under_way.get(mark) is asyncio.current_task():
+                del self._under_way[mark]
         if generation == self._generation:
             if principal is not None:
-                self._remember(digest, principal)
+                self._remember(mark, principal)
             else:
-                self._remember_unknown(digest)
+                self._remember_unknown(mark)
         return principal
 
-    def _remember(self, digest: bytes, principal: Principal) -> None:
+    def _remember(self, mark: bytes, principal: Principal) -> None:
         young = self._young
-        young[digest] = principal
+        young[mark] = principal
         if len(young) >= max(self._bounds.principals // 2, 1):
             self._old = young
             self._young = {}
 
-    def _remember_unknown(self, digest: bytes) -> None:
+    def _remember_unknown(self, mark: bytes) -> None:
         unknown = self._unknown
         if len(unknown) >= self._bounds.unknown:
             # The oldest stands first, and is the first to lapse anyway.
             del unknown[next(iter(unknown))]
-        unknown.pop(digest, None)
-        unknown[digest] = self._clock() + UNKNOWN_SECONDS
+        unknown.pop(mark, None)
+        unknown[mark] = self._clock() + UNKNOWN_SECONDS
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

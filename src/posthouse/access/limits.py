@@ -25,7 +25,7 @@ from posthouse.settings.file import ChannelLimits
 
 REMEMBERED_RATES = 1024
 
-UNLIMITED = Permit(None, Rates(), None, 0, clock=time.monotonic)
+UNLIMITED = Permit(None, Rates(), None, 0, time.monotonic)
 """The permit of everyone who has no limits."""
 
 

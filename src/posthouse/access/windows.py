@@ -130,27 +130,18 @@ class Subject(Struct, gc=False):
         return WINDOW
 
 
-class Permit:
-    """One admitted call; release it when the call ends, however it ends."""
+class Permit(Struct, gc=False):
+    """One admitted call; release it when the call ends, however it ends.
 
-    __slots__ = ("_bucket", "_clock", "_rates", "_released", "_subject", "_tokens")
+    Without a subject there is nothing to do.
+    """
 
-    def __init__(
-        self,
-        subject: Subject | None,
-        rates: Rates,
-        bucket: Bucket | None,
-        tokens: int,
-        *,
-        clock: Callable[[], float],
-    ) -> None:
-        """Keep what release will need; without a subject there is nothing to do."""
-        self._subject = subject
-        self._rates = rates
-        self._bucket = bucket
-        self._tokens = tokens
-        self._clock = clock
-        self._released = subject is None
+    _subject: Subject | None
+    _rates: Rates
+    _bucket: Bucket | None
+    _tokens: int
+    _clock: Callable[[], float]
+    _released: bool = False
 
     def release(self, tokens_used: int | None = None) -> None:
         """End the call: free its place and count its tokens as they were.
@@ -222,7 +213,7 @@ class WindowTable:
             bucket = subject.add(now, tokens)
         elif rates.requests is not None:
             subject.add(now, 0)
-        return Permit(subject, rates, bucket, tokens, clock=self._clock)
+        return Permit(subject, rates, bucket, tokens, self._clock)
 
     def headers(self, name: str, rates: Rates) -> list[Header]:
         """The `x-ratelimit-*` headers of a subject, also after a refusal."""

@@ -20,6 +20,7 @@ from posthouse.relay.call import Incoming
 from posthouse.relay.service import Relay
 from posthouse.relay.snapshot import find_dialect
 from posthouse.server.context import Reply
+from posthouse.server.credentials import presented_key
 from posthouse.server.heads import render_fields
 from posthouse.server.request import Request
 from posthouse.server.routes import Handler, Route
@@ -76,16 +77,9 @@ class OpenAIRoutes:
             Route(("GET",), "/v1/models/", self.get_model, prefix=True),
         ]
 
-    def _remembered(self, request: Request) -> Principal | None:
-        """Who calls, if the key is remembered and good, as it mostly is."""
-        presented = request.presented_key()
-        if presented is None:
-            return None
-        return self._authenticator.cached(presented, request.client_address)
-
     async def _principal(self, request: Request) -> Principal:
         """Who calls; raises what the authenticator does."""
-        return self._remembered(request) or await self._authenticator.authenticate(
+        return await self._authenticator.authenticate(
             request.presented_key(), request.client_address
         )
 
@@ -94,8 +88,16 @@ class OpenAIRoutes:
         dialect = find_dialect(name)
 
         async def handle(request: Request) -> None:
-            principal = self._remembered(request) or await self._principal(request)
-            body = await request.body(self._max_body_bytes)
+            head = request.client.head
+            fields = head.fields
+            presented = presented_key(fields, head.query)
+            principal = self._authenticator.recall(presented) if presented else None
+            if principal is None or principal.networks:
+                # It is not remembered, or where it comes from counts.
+                principal = await self._principal(request)
+            body = request.arrived_body(self._max_body_bytes)
+            if body is None:
+                body = await request.body(self._max_body_bytes)
             incoming = Incoming(
                 id=request.request_id,
                 principal=principal,
@@ -105,8 +107,8 @@ class OpenAIRoutes:
                     if len(body) < _LARGE_BODY
                     else await self._parsed_aside(dialect, body)
                 ),
-                session=request.header(b"x-session-id"),
-                forwarded=_forwarded(request.client.head.fields),
+                session=fields.get(b"x-session-id"),
+                forwarded=() if FORWARDED.isdisjoint(fields) else _forwarded(fields),
             )
             try:
                 await self._relay.serve(incoming, request.client)
@@ -153,9 +155,7 @@ class OpenAIRoutes:
 
 
 def _forwarded(fields: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
-    """Pick the headers that go to the provider, mostly none; raises InvalidRequest."""
-    if FORWARDED.isdisjoint(fields):
-        return ()
+    """Pick the headers that go to the provider; raises InvalidRequest."""
     found = tuple((name, fields[name]) for name in sorted(FORWARDED) if name in fields)
     for name, value in found:
         if not _WORDS.fullmatch(value):

@@ -89,7 +89,7 @@ def _small_chat(snapshot: Snapshot, model: str | None) -> _Trial:
     target = Plan((routes,), (b"", b""), HealthTable()).next(0.0)
     if target is None:
         raise ConfigurationError("channel", None, "the channel has no target")
-    prepared = snapshot.prepared(target, "chat")
+    prepared = snapshot.prepared(target.member, "chat")
     body = json.encode(
         {"model": asked, "messages": [{"role": "user", "content": "Say hello."}]}
     )

@@ -1,6 +1,7 @@
 """A histogram that costs a bisection per value."""
 
 from bisect import bisect_left
+from operator import add
 
 
 class Histogram:
@@ -18,6 +19,16 @@ class Histogram:
         """Count one value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything was counted."""
+        return any(self.counts)
+
+    def merge(self, other: "Histogram") -> None:
+        """Add what another of the same bounds has counted."""
+        self.counts = list(map(add, self.counts, other.counts))
+        self.total += other.total
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Give (upper bound, count up to it), ending with "+Inf"."""

@@ -7,6 +7,7 @@ a key, a user, an address or a model as the client named it. A family that
 outgrows `_SERIES` counts what is new under "other".
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
@@ -63,31 +64,18 @@ class Counts:
         return family
 
 
-class Times:
-    """One histogram family, by operation."""
+class CallSeries:
+    """What is counted of the calls of one operation that ended in one way."""
 
-    __slots__ = ("bounds", "help", "name", "values")
+    __slots__ = ("first_token", "number", "tokens", "total")
 
-    def __init__(self, name: str, help_text: str, bounds: tuple[float, ...]) -> None:
-        """Name the family; bounds in seconds."""
-        self.name = name
-        self.help = help_text
-        self.bounds = bounds
-        self.values: dict[str, Histogram] = {}
-
-    def add(self, operation: str, seconds: float) -> None:
-        """Count one time."""
-        histogram = self.values.get(operation)
-        if histogram is None:
-            histogram = self.values[operation] = Histogram(self.bounds)
-        histogram.add(seconds)
-
-    def family(self) -> Metric:
-        """Give it as a scrape wants it."""
-        family = HistogramMetricFamily(self.name, self.help, labels=("operation",))
-        for operation, histogram in self.values.items():
-            family.add_metric((operation,), histogram.cumulative(), histogram.total)
-        return family
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.number = 0
+        self.total = Histogram(_TOTAL)
+        self.first_token = Histogram(_FIRST_TOKEN)
+        self.tokens: dict[str, int] = {}
+        """Billed units by usage bucket."""
 
 
 class Metrics(Collector):
@@ -95,33 +83,17 @@ class Metrics(Collector):
 
     def __init__(self) -> None:
         """Start at zero, with the process's own figures beside."""
-        self._calls = Counts(
-            "posthouse_calls",
-            "Calls by how they ended and the class of the status sent.",
-            ("operation", "outcome", "status"),
-        )
+        self._calls: dict[tuple[str, str, int], CallSeries] = {}
+        """By operation, outcome and the class of the status."""
         self._attempts = Counts(
             "posthouse_attempts",
             "Tries of calls on channels.",
             ("channel", "outcome"),
         )
-        self._tokens = Counts(
-            "posthouse_tokens",
-            "Billed units by usage bucket.",
-            ("operation", "bucket"),
-        )
         self._upstream_errors = Counts(
             "posthouse_upstream_errors",
             "Failed attempts by error code.",
             ("channel", "code"),
-        )
-        self._first_token = Times(
-            "posthouse_first_token_seconds",
-            "From a streamed call's arrival to its first content.",
-            _FIRST_TOKEN,
-        )
-        self._total = Times(
-            "posthouse_call_seconds", "From a call's arrival to its end.", _TOTAL
         )
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self._registry = CollectorRegistry(auto_describe=False)
@@ -148,14 +120,17 @@ class Metrics(Collector):
             total_ms: from its arrival to its end.
             first_token_ms: from its arrival to the first content; 0 is none.
         """
-        operation, outcome = labels
-        self._calls.add((operation, outcome, f"{status // 100}xx"))
-        self._total.add(operation, total_ms / 1000)
+        key = (*labels, status // 100)
+        series = self._calls.get(key)
+        if series is None:
+            series = self._calls[key] = CallSeries()
+        series.number += 1
+        series.total.add(total_ms / 1000)
         if first_token_ms:
-            self._first_token.add(operation, first_token_ms / 1000)
+            series.first_token.add(first_token_ms / 1000)
+        tokens = series.tokens
         for bucket, amount in usage.items():
-            if amount:
-                self._tokens.add((operation, bucket), amount)
+            tokens[bucket] = tokens.get(bucket, 0) + amount
 
     def attempt(self, channel: str, outcome: str, code: str = "") -> None:
         """Count a try; `code` names our error if it failed."""
@@ -170,19 +145,57 @@ class Metrics(Collector):
     @override
     def collect(self) -> Iterator[Metric]:
         """Give every family; prometheus_client calls it."""
-        for counts in (
-            self._calls,
-            self._attempts,
-            self._tokens,
-            self._upstream_errors,
-        ):
-            yield counts.family()
-        yield self._first_token.family()
-        yield self._total.family()
+        yield from self._call_families()
+        yield self._attempts.family()
+        yield self._upstream_errors.family()
         for name, (help_text, read) in self._gauges.items():
             yield GaugeMetricFamily(name, help_text, value=read())
+
+    def _call_families(self) -> Iterator[Metric]:
+        """Sum what is counted of calls, by the labels of each family."""
+        calls = CounterMetricFamily(
+            "posthouse_calls",
+            "Calls by how they ended and the class of the status sent.",
+            labels=("operation", "outcome", "status"),
+        )
+        tokens: Counter[tuple[str, str]] = Counter()
+        totals: dict[str, Histogram] = {}
+        firsts: dict[str, Histogram] = {}
+        for (operation, outcome, status), series in self._calls.items():
+            calls.add_metric((operation, outcome, f"{status}xx"), series.number)
+            for bucket, amount in series.tokens.items():
+                tokens[operation, bucket] += amount
+            totals.setdefault(operation, Histogram(_TOTAL)).merge(series.total)
+            if series.first_token.is_used:
+                first = firsts.setdefault(operation, Histogram(_FIRST_TOKEN))
+                first.merge(series.first_token)
+        yield calls
+        billed = CounterMetricFamily(
+            "posthouse_tokens",
+            "Billed units by usage bucket.",
+            labels=("operation", "bucket"),
+        )
+        for labels, amount in tokens.items():
+            if amount:
+                billed.add_metric(labels, amount)
+        yield billed
+        yield _times(
+            "posthouse_first_token_seconds",
+            "From a streamed call's arrival to its first content.",
+            firsts,
+        )
+        yield _times(
+            "posthouse_call_seconds", "From a call's arrival to its end.", totals
+        )
 
     def exposition(self, accept: str = "") -> tuple[bytes, bytes]:
         """Give content type and body of a scrape's answer."""
         encode, content_type = choose_encoder(accept)
         return content_type.encode("latin-1"), encode(self._registry)
+
+
+def _times(name: str, help_text: str, by_operation: dict[str, Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, help_text, labels=("operation",))
+    for operation, histogram in by_operation.items():
+        family.add_metric((operation,), histogram.cumulative(), histogram.total)
+    return family

@@ -11,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from msgspec import Struct
+
 from posthouse.billing.killpoints import reach
 from posthouse.errors import (
     NoChannel,
@@ -75,21 +77,19 @@ class RetryBudget:
             del self._retries[group]
 
 
-class AttemptLog:
+class AttemptLog(Struct):
     """The attempts of one call."""
 
-    __slots__ = ("_clock", "_resent_at", "_started", "records", "target", "tries")
-
-    def __init__(self, clock: Callable[[], float], started: float) -> None:
-        """Log attempts by `clock`, relative to `started`, in seconds."""
-        self._clock = clock
-        self._started = started
-        self.records: list[AttemptRecord] = []
-        self.target: Target | None = None
-        """The last one tried."""
-        self.tries = 0
-        """Attempts of the loop's; a request that was sent twice is one."""
-        self._resent_at = 0.0
+    clock: Callable[[], float]
+    """Monotonic seconds."""
+    started: float
+    """When the call began, by that clock."""
+    records: list[AttemptRecord] = []
+    target: Target | None = None
+    """The last one tried."""
+    tries: int = 0
+    """Attempts of the loop's; a request that was sent twice is one."""
+    _resent_at: float = 0.0
 
     def resending(self) -> None:
         """Note that the present attempt's request is sent once more.
@@ -97,7 +97,7 @@ class AttemptLog:
         The provider had closed the connection that was kept for it. Nobody
         knows whether it has read the request, and what it asks for that.
         """
-        self._resent_at = self._clock()
+        self._resent_at = self.clock()
 
     def add(
         self,
@@ -109,6 +109,7 @@ class AttemptLog:
         """Record an attempt that is over, with what ended it before its end."""
         self.target = target
         self.tries += 1
+        now = self.clock()
         member = target.member
         if self._resent_at:
             self._add_lost(member, began)
@@ -118,8 +119,8 @@ class AttemptLog:
                 member.channel.name,
                 member.credential,
                 member.upstream_model,
-                int((began - self._started) * 1000),
-                int((self._clock() - began) * 1000),
+                int((began - self.started) * 1000),
+                int((now - began) * 1000),
                 outcome,
                 ended.error.code if isinstance(ended, AttemptFailed) else "",
                 ended.status if ended is not None else 200,
@@ -134,7 +135,7 @@ class AttemptLog:
                 member.channel.name,
                 member.credential,
                 member.upstream_model,
-                int((began - self._started) * 1000),
+                int((began - self.started) * 1000),
                 int((self._resent_at - began) * 1000),
                 Outcome.FAILED,
                 UpstreamUnavailable.code,

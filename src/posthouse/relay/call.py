@@ -11,7 +11,7 @@ from posthouse.model.catalog import Price
 from posthouse.model.exchange import UpstreamRequest
 from posthouse.relay.attempt import AttemptLog
 from posthouse.relay.ports import Client
-from posthouse.relay.snapshot import Menu, Offer, Prepared, Snapshot
+from posthouse.relay.snapshot import Menu, Offer, Snapshot
 from posthouse.relay.watch import ClientWatch
 from posthouse.routing.plan import Target
 
@@ -84,14 +84,10 @@ class Call:
         """What the model that a target serves costs."""
         return self.menu.offers[target.routes.model]
 
-    def prepared(self, target: Target) -> Prepared:
-        """What every call of this operation to a target has in common."""
-        return self.snapshot.prepared(target, self.incoming.request.operation)
-
     def render(self, target: Target, seconds: float) -> UpstreamRequest:
         """Write the request for a target, to be over within so many seconds."""
         request = self.incoming.request
-        prepared = self.prepared(target)
+        prepared = self.snapshot.prepared(target.member, request.operation)
         stream = request.stream
         timeouts = prepared.stream_timeouts if stream else prepared.timeouts
         if self.attempts.records:

@@ -1,5 +1,6 @@
 """What the relay asks of the client's connection. `server` implements it."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,6 +12,8 @@ class Client(Protocol):
 
     gone: bool
     """Whether the caller has closed its connection."""
+    task: "asyncio.Task[None] | None"
+    """What serves the call."""
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """Call `callback` once when the caller goes away (at once if it has)."""

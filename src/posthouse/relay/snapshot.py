@@ -18,7 +18,6 @@ from posthouse.errors import InvalidRequest, PriceMissing
 from posthouse.model.call import Operation
 from posthouse.model.catalog import AuthScheme, ModelRow, Price
 from posthouse.model.exchange import Timeouts
-from posthouse.routing.plan import Target
 from posthouse.routing.table import (
     REMEMBERED_NAMES,
     Channel,
@@ -175,9 +174,8 @@ class Snapshot:
                 found.append(name)
         return found
 
-    def prepared(self, target: Target, operation: str) -> Prepared:
-        """What is the same in every request of an operation to a target."""
-        member = target.member
+    def prepared(self, member: Member, operation: str) -> Prepared:
+        """What is the same in every request of an operation to a member."""
         channel = member.channel
         key = (channel.name, member.credential, operation, member.upstream_model)
         found = self._prepared.get(key)

@@ -1,5 +1,7 @@
 """Calls answered in one piece: read the whole reply, settle, then hand it over."""
 
+from msgspec import Struct
+
 from posthouse.errors import UpstreamFault
 from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
 from posthouse.relay.call import Call
@@ -17,28 +19,24 @@ ERROR_LIMIT = 64 * 1024
 """Bytes of an error reply that are read before the connection is closed."""
 
 
-class UnaryExchange:
+class UnaryExchange(Struct):
     """Makes one call's attempts at a whole reply."""
 
-    __slots__ = ("_call", "_sender", "body")
-
-    def __init__(self, call: Call, sender: Sender) -> None:
-        """Serve `call` over `sender`."""
-        self._call = call
-        self._sender = sender
-        self.body = b""
-        """The reply for the client, once an attempt has served the call."""
+    call: Call
+    sender: Sender
+    body: bytes = b""
+    """The reply for the client, once an attempt has served the call."""
 
     async def attempt(self, target: Target, seconds: float) -> Served:
         """Make one attempt; raises AttemptFailed or ClientGone."""
-        call = self._call
+        call = self.call
         call.watch.drain = target.member.channel.spec.on_disconnect == "drain"
         request = _request(call, target, seconds)
         response = None
         body = None
         try:
             with call.watch:
-                response = await self._sender.send(request, call.attempts.resending)
+                response = await self.sender.send(request, call.attempts.resending)
                 if response.status == 200:
                     body = await response.read_all(REPLY_LIMIT)
         except ExchangeFailure as failure:

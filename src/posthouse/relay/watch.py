@@ -33,9 +33,9 @@ class ClientWatch:
     __slots__ = ("_ended", "_task", "_waiting", "client", "drain")
 
     def __init__(self, client: Client) -> None:
-        """Watch `client` for the current task."""
+        """Watch `client` for the task that serves it."""
         self.client = client
-        self._task = asyncio.current_task()
+        self._task = client.task
         self._waiting = False
         self._ended = False
         self.drain = False

@@ -80,15 +80,16 @@ class ServerContext:
         self._clock = clock
         self._unix_clock = unix_clock
         self._second = 0
-        self._prefixes: dict[int, bytes] = {}
+        self.prefixes: dict[int, bytes] = {}
+        """By status, of the present second."""
         self._timer: asyncio.TimerHandle | None = None
 
     def prefix(self, status: int) -> bytes:
         """Give a reply's status line and Date."""
-        prefix = self._prefixes.get(status)
+        prefix = self.prefixes.get(status)
         if prefix is None:
             prefix = status_prefix(status, self._unix_clock())
-            self._prefixes[status] = prefix
+            self.prefixes[status] = prefix
         return prefix
 
     def start(self) -> None:
@@ -107,7 +108,7 @@ class ServerContext:
         second = int(self._unix_clock())
         if second != self._second:
             self._second = second
-            self._prefixes = {}
+            self.prefixes = {}
         self._check(list(self.connections), loop)
 
     def _check(self, connections: list[Swept], loop: asyncio.AbstractEventLoop) -> None:

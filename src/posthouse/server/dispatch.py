@@ -23,7 +23,7 @@ from posthouse.server.context import Reply
 from posthouse.server.cors import CORS
 from posthouse.server.exchange import Exchange
 from posthouse.server.heads import Headers, render_fields
-from posthouse.server.request import ID_FIELD, Request
+from posthouse.server.request import Request
 from posthouse.server.routes import Handler, Route, RouteTable
 
 RenderError = Callable[[PosthouseError, Request | None], Reply]
@@ -54,8 +54,7 @@ class Dispatcher:
         self._cors = cors or CORS()
         self._proxies = proxies or TrustedProxies()
         # Unique over restarts and processes; no secret.
-        prefix = b"req_" + secrets.token_hex(8).encode()
-        self._id_line = ID_FIELD + prefix + b"%08x\r\n"
+        self._id = f"req_{secrets.token_hex(8)}%08x"
         self._numbers = count(1)
         self._log = logger("posthouse.server")
 
@@ -70,9 +69,9 @@ class Dispatcher:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one exchange and close it; raises nothing."""
-        id_line = self._id_line % next(self._numbers)
-        exchange.extra = id_line
-        request = Request(exchange, self._proxies, id_line)
+        request_id = self._id % next(self._numbers)
+        exchange.extra = b"x-request-id: %b\r\n" % request_id.encode()
+        request = Request(exchange, self._proxies, request_id)
         try:
             await self._handler(request)(request)
             if not (exchange.complete or exchange.gone):
@@ -88,7 +87,8 @@ class Dispatcher:
             )
             await self._fail(request, InternalFault())
         finally:
-            request.release()
+            if request.held:
+                request.release()
             exchange.close()
 
     def _handler(self, request: Request) -> Handler:

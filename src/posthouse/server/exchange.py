@@ -253,7 +253,8 @@ class Exchange:
         if self.started:
             raise RuntimeError("the reply has been started before")
         context = self.context
-        head = context.prefix(status) + render_fields(headers) + self.extra
+        prefix = context.prefixes.get(status) or context.prefix(status)
+        head = prefix + render_fields(headers) + self.extra
         self.started = True
         if status in _BODYLESS or self.head.method == "HEAD":
             self._bodyless = True

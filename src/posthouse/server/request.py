@@ -1,41 +1,27 @@
 """A request as handlers see it: what was asked, by whom, and how to answer."""
 
+from msgspec import Struct
+
 from posthouse.server.address import TrustedProxies
 from posthouse.server.bodies import read_body, too_large
 from posthouse.server.credentials import presented_key
 from posthouse.server.exchange import Exchange
 
-ID_FIELD = b"x-request-id: "
 
-
-class Request:
+class Request(Struct):
     """One request; `client` is the way to answer it."""
 
-    __slots__ = ("_held", "_id_line", "_proxies", "client", "route", "tail")
-
-    def __init__(
-        self, client: Exchange, proxies: TrustedProxies, id_line: bytes
-    ) -> None:
-        """Wrap an exchange; the dispatcher sets `route` and `tail`.
-
-        Args:
-            client: the exchange.
-            proxies: whose X-Forwarded-For is believed.
-            id_line: the reply's line that tells the request's id.
-        """
-        self.client = client
-        self.route = ""
-        """The matched route's path; empty while none has matched."""
-        self.tail = ""
-        """What follows a prefix route, unescaped; may hold slashes."""
-        self._proxies = proxies
-        self._id_line = id_line
-        self._held = 0
-
-    @property
-    def request_id(self) -> str:
-        """Unique over processes and restarts; the reply's `x-request-id`."""
-        return self._id_line[len(ID_FIELD) : -2].decode("ascii")
+    client: Exchange
+    proxies: TrustedProxies
+    """Whose X-Forwarded-For is believed."""
+    request_id: str
+    """Unique over processes and restarts; the reply's `x-request-id`."""
+    route: str = ""
+    """The matched route's path; empty while none has matched."""
+    tail: str = ""
+    """What follows a prefix route, unescaped; may hold slashes."""
+    held: int = 0
+    """Bytes of memory that are counted for it."""
 
     @property
     def path(self) -> str:
@@ -55,7 +41,7 @@ class Request:
     @property
     def client_address(self) -> str:
         """The caller's IP address, behind proxies that are trusted."""
-        return self._proxies.caller(
+        return self.proxies.caller(
             self.client.peer, self.client.head.fields.get(b"x-forwarded-for")
         )
 
@@ -66,6 +52,23 @@ class Request:
     def presented_key(self) -> str | None:
         """Give the key that the request carries; None for none or a malformed one."""
         return presented_key(self.client.head.fields, self.client.head.query)
+
+    def arrived_body(self, limit: int) -> bytes | None:
+        """Give the body if it came at once and plain, as small ones do.
+
+        None: `body` reads it. Raises PayloadTooLarge and Overloaded.
+        """
+        client = self.client
+        if b"content-encoding" in client.head.fields:
+            return None
+        data = client.take_whole()
+        if data is not None:
+            size = len(data)
+            if size > limit:
+                raise too_large(limit)
+            client.context.budget.take(size)
+            self.held += size
+        return data
 
     async def body(self, limit: int) -> bytes:
         """Read the whole body, decompressed; once.
@@ -79,23 +82,15 @@ class Request:
             PayloadTooLarge, InvalidRequest, UnsupportedMediaType,
             RequestTimeout, Overloaded: as their names say.
         """
-        client = self.client
-        if b"content-encoding" not in client.head.fields:
-            data = client.take_whole()
-            if data is not None:
-                if len(data) > limit:
-                    raise too_large(limit)
-                self.hold(len(data))
-                return data
-        return await read_body(client, limit, self)
+        data = self.arrived_body(limit)
+        return await read_body(self.client, limit, self) if data is None else data
 
     def hold(self, size: int) -> None:
         """Count `size` bytes of memory for this request; raises Overloaded."""
         self.client.context.budget.take(size)
-        self._held += size
+        self.held += size
 
     def release(self) -> None:
         """Give back the body's share of memory; the dispatcher does it."""
-        if self._held:
-            self.client.context.budget.give_back(self._held)
-            self._held = 0
+        self.client.context.budget.give_back(self.held)
+        self.held = 0

@@ -68,6 +68,7 @@ class _OddReply(Struct, gc=False):
     service_tier: Any = None
 
 
+_BRACKET = ord("[")
 _usual_reply = json.decoder(_UsualReply)
 _odd_reply = json.decoder(_OddReply)
 
@@ -110,7 +111,7 @@ def _odd_reply_head(body: bytes) -> ReplyHead:
 
 def array_of(value: Raw | UnsetType, body: bytes) -> Raw:
     """Give the array that a reply consists of; raises UpstreamFault without one."""
-    if isinstance(value, Raw) and json.opens_with(value, b"["):
+    if isinstance(value, Raw) and memoryview(value)[0] == _BRACKET:
         return value
     raise _unlike(body)
 

@@ -8,7 +8,6 @@ from typing_extensions import override
 
 from posthouse.dialects.base import (
     Dialect,
-    Edits,
     ParsedReply,
     ParsedRequest,
     StreamTap,
@@ -18,21 +17,16 @@ from posthouse.dialects.openai.stream import OpenAIStreamTap
 from posthouse.dialects.openai_chat.reply import parse_reply
 from posthouse.dialects.openai_chat.request import parse_request, prompt_text
 from posthouse.dialects.openai_chat.stream import CHUNK
-from posthouse.errors import UpstreamFault
 
 
 class OpenAIChat(Dialect):
     """The dialect's object; see `Dialect` for what each method promises."""
 
     name = "openai_chat"
-
-    @override
-    def parse_request(self, body: bytes) -> ParsedRequest:
-        return parse_request(body)
-
-    @override
-    def render_request(self, request: ParsedRequest, edits: Edits) -> bytes:
-        return splice.render_request(request, edits)
+    parse_request = staticmethod(parse_request)
+    render_request = staticmethod(splice.render_request)
+    parse_error = staticmethod(errors.parse_error)
+    prompt_text = staticmethod(prompt_text)
 
     @override
     def parse_reply(
@@ -45,14 +39,6 @@ class OpenAIChat(Dialect):
         self, request: ParsedRequest, public_model: str | None
     ) -> StreamTap | None:
         return OpenAIStreamTap(CHUNK, "chat.completion.chunk", request, public_model)
-
-    @override
-    def parse_error(self, status: int, body: bytes) -> UpstreamFault:
-        return errors.parse_error(status, body)
-
-    @override
-    def prompt_text(self, request: ParsedRequest) -> str:
-        return prompt_text(request)
 
 
 DIALECT = OpenAIChat()

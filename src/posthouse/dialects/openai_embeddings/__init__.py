@@ -8,7 +8,6 @@ from typing_extensions import override
 
 from posthouse.dialects.base import (
     Dialect,
-    Edits,
     ParsedReply,
     ParsedRequest,
     StreamTap,
@@ -16,21 +15,16 @@ from posthouse.dialects.base import (
 from posthouse.dialects.openai import errors, splice
 from posthouse.dialects.openai_embeddings.reply import parse_reply
 from posthouse.dialects.openai_embeddings.request import parse_request, prompt_text
-from posthouse.errors import UpstreamFault
 
 
 class OpenAIEmbeddings(Dialect):
     """The dialect's object; see `Dialect` for what each method promises."""
 
     name = "openai_embeddings"
-
-    @override
-    def parse_request(self, body: bytes) -> ParsedRequest:
-        return parse_request(body)
-
-    @override
-    def render_request(self, request: ParsedRequest, edits: Edits) -> bytes:
-        return splice.render_request(request, edits)
+    parse_request = staticmethod(parse_request)
+    render_request = staticmethod(splice.render_request)
+    parse_error = staticmethod(errors.parse_error)
+    prompt_text = staticmethod(prompt_text)
 
     @override
     def parse_reply(
@@ -43,14 +37,6 @@ class OpenAIEmbeddings(Dialect):
         self, request: ParsedRequest, public_model: str | None
     ) -> StreamTap | None:
         return None
-
-    @override
-    def parse_error(self, status: int, body: bytes) -> UpstreamFault:
-        return errors.parse_error(status, body)
-
-    @override
-    def prompt_text(self, request: ParsedRequest) -> str:
-        return prompt_text(request)
 
 
 DIALECT = OpenAIEmbeddings()
