@@ -215,7 +215,7 @@ class Application:
             record.status,
             usage=record.usage,
             total_ms=record.total_ms,
-            first_token_ms=record.first_token_ms,
+            first_token_ms=record.first_token_ms if record.streamed else 0,
         )
         for attempt in record.attempts:
             self.metrics.attempt(attempt.channel, attempt.outcome, attempt.error_code)

@@ -66,13 +66,25 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
         return None
     if usage.output is None and call.incoming.request.operation not in _WITHOUT_OUTPUT:
         return None
-    found = _normalised(call, served, TokenEstimate(call.prompt_tokens, 0))
+    model = call.offer(served.target).model
+    found = normalise(
+        usage,
+        estimate=TokenEstimate(call.prompt_tokens, 0),
+        context=model.context if model else 0,
+        choices=call.incoming.request.choices,
+    )
     return None if found.suspicious else found
 
 
 async def counted_usage(call: Call, served: Served) -> NormalisedUsage:
     """The usage with what is missing or impossible in the report counted here."""
-    return _normalised(call, served, await _count(call, served))
+    model = call.offer(served.target).model
+    return normalise(
+        served.usage,
+        estimate=await _count(call, served),
+        context=model.context if model else 0,
+        choices=call.incoming.request.choices,
+    )
 
 
 def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
@@ -104,16 +116,6 @@ def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
         if dearer > amount:
             amount, version = dearer, other.version
     return Charged(usage, amount, list_price, cost, version, found.suspicious)
-
-
-def _normalised(call: Call, served: Served, estimate: TokenEstimate) -> NormalisedUsage:
-    model = call.offer(served.target).model
-    return normalise(
-        served.usage,
-        estimate=estimate,
-        context=model.context if model else 0,
-        choices=call.incoming.request.choices,
-    )
 
 
 async def _count(call: Call, served: Served) -> TokenEstimate:

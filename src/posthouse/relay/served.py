@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from posthouse.dialects.base import ParsedReply, StreamTap
+from posthouse.dialects.base import StreamTap
 from posthouse.model.usage import ReportedUsage
 from posthouse.routing.plan import Target
 
@@ -32,17 +32,6 @@ class Served(Struct, frozen=True, gc=False):
     service_tier: str | None
     text: Callable[[], str]
     """Reads what was produced, where it must be counted."""
-
-
-def served_whole(target: Target, reply: ParsedReply) -> Served:
-    """A whole reply, read to its end."""
-    return Served(
-        target,
-        Completion.WHOLE,
-        reply.usage,
-        reply.service_tier,
-        reply.output_text,
-    )
 
 
 def served_stream(target: Target, completion: Completion, tap: StreamTap) -> Served:

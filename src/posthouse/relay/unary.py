@@ -7,7 +7,7 @@ from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
 from posthouse.relay.call import Call
 from posthouse.relay.faults import AttemptFailed, exchange_failed, status_failed
 from posthouse.relay.secrecy import body_without_secrets
-from posthouse.relay.served import Served, served_whole
+from posthouse.relay.served import Completion, Served
 from posthouse.relay.snapshot import find_dialect
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
@@ -59,7 +59,13 @@ class UnaryExchange(Struct):
         except UpstreamFault as error:
             raise AttemptFailed(error, status=200) from None
         self.body = reply.body
-        return served_whole(target, reply)
+        return Served(
+            target,
+            Completion.WHOLE,
+            reply.usage,
+            reply.service_tier,
+            reply.output_text,
+        )
 
 
 async def send(

@@ -119,9 +119,12 @@ class Plan:
     def _choose(self, routes: ModelRoutes, tier: Tier, now: float) -> Target | None:
         if len(tier.members) == 1:
             # There is nothing to choose, and no share to exceed.
-            if not self._is_usable(tier.members[0], now):
+            member = tier.members[0]
+            if not self._is_usable(member, now):
                 return None
-            return Target(routes, tier, 0, routes.member(tier, 0))
+            if not member.upstream_model:
+                member = routes.member(tier, 0)
+            return Target(routes, tier, 0, member)
         if self._point is None:
             self._point = hash_point(*self._affinity)
         overloaded: int | None = None

@@ -8,7 +8,7 @@ for limits of seconds and costs nothing to read.
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from posthouse.errors import Overloaded, PosthouseError
 from posthouse.server.heads import Headers, status_prefix
@@ -33,20 +33,14 @@ class BodyBudget:
     """The bytes of request bodies that the process holds at one time."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self.held = 0
 
-    def take(self, size: int) -> None:
-        """Count `size` bytes more; raises Overloaded if that is too much."""
-        if self.held + size > self._limit:
-            raise Overloaded(
-                "The service holds as many request bodies as it can.", retry_after=1
-            )
-        self.held += size
-
-    def give_back(self, size: int) -> None:
-        """Count `size` bytes less."""
-        self.held -= size
+    def refuse(self) -> NoReturn:
+        """Say that there is no room for more; raises Overloaded."""
+        raise Overloaded(
+            "The service holds as many request bodies as it can.", retry_after=1
+        )
 
 
 class ServerContext:

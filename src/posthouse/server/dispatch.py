@@ -87,8 +87,7 @@ class Dispatcher:
             )
             await self._fail(request, InternalFault())
         finally:
-            if request.held:
-                request.release()
+            exchange.context.budget.held -= request.held
             exchange.close()
 
     def _handler(self, request: Request) -> Handler:

@@ -232,7 +232,11 @@ class Exchange:
             await flow.drain()
         head = self._head(status, headers)
         if self.keep_alive and not self._bodyless:
-            self._write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+            data = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+            if not self.gone:
+                link = self._link
+                link.written += len(data)
+                link.transport.write(data)
         elif self._bodyless:
             if self.head.method == "HEAD" and status not in _BODYLESS:
                 head += b"content-length: %d\r\n" % len(body)

@@ -66,7 +66,10 @@ class Request(Struct):
             size = len(data)
             if size > limit:
                 raise too_large(limit)
-            client.context.budget.take(size)
+            budget = client.context.budget
+            if budget.held + size > budget.limit:
+                budget.refuse()
+            budget.held += size
             self.held += size
         return data
 
@@ -87,10 +90,8 @@ class Request(Struct):
 
     def hold(self, size: int) -> None:
         """Count `size` bytes of memory for this request; raises Overloaded."""
-        self.client.context.budget.take(size)
+        budget = self.client.context.budget
+        if budget.held + size > budget.limit:
+            budget.refuse()
+        budget.held += size
         self.held += size
-
-    def release(self) -> None:
-        """Give back the body's share of memory; the dispatcher does it."""
-        self.client.context.budget.give_back(self.held)
-        self.held = 0

@@ -122,8 +122,9 @@ class Site:
 
     def take(self) -> Connection | None:
         """Give the idle connection that was used last, if there is one."""
-        while self.idle:
-            connection, _ = self.idle.popitem()
+        idle = self.idle
+        while idle:
+            connection, _ = idle.popitem()
             if connection.usable:
                 return connection
         return None

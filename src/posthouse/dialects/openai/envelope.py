@@ -155,24 +155,26 @@ _number = json.decoder(int | None)
 def model_name(envelope: Envelope, default: str | None = None) -> str:
     """Read the model's name; raises InvalidRequest."""
     value = envelope.get("model")
-    if value is not None and len(value) <= MODEL_NAME_LIMIT:
-        name = _model_of(bytes(value))
-    else:
-        name = None if value is None else judged(value, "model", _optional_text)
-    if name is None:
-        name = default
-    if name is None:
-        raise InvalidRequest(
-            "You must provide a model parameter", param="model", code="missing_model"
-        )
-    return checked_model_name(name)
+    name = None
+    if value is not None:
+        small = len(value) <= MODEL_NAME_LIMIT
+        name = _known_model(bytes(value)) if small else _model_in(value)
+    if name is not None:
+        return name
+    if default is not None:
+        return checked_model_name(default)
+    raise InvalidRequest(
+        "You must provide a model parameter", param="model", code="missing_model"
+    )
 
 
-@lru_cache(maxsize=1024)
-def _model_of(value: bytes) -> str | None:
-    """Decode a name once for all that ask for it; raises InvalidRequest."""
+def _model_in(value: bytes | Raw) -> str | None:
+    """Decode a name; raises InvalidRequest for what can be none."""
     name: str | None = judged(Raw(value), "model", _optional_text)
-    return name
+    return None if name is None else checked_model_name(name)
+
+
+_known_model = lru_cache(maxsize=1024)(_model_in)
 
 
 def checked_model_name(name: str) -> str:
