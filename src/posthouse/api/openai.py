@@ -77,6 +77,13 @@ class OpenAIRoutes:
             Route(("GET",), "/v1/models/", self.get_model, prefix=True),
         ]
 
+    def _recalled(self, request: Request) -> Principal | None:
+        """Who calls, if the key is remembered and good wherever it is used."""
+        head = request.client.head
+        presented = presented_key(head.fields, head.query)
+        principal = self._authenticator.recall(presented) if presented else None
+        return None if principal is None or principal.networks else principal
+
     async def _principal(self, request: Request) -> Principal:
         """Who calls; raises what the authenticator does."""
         return await self._authenticator.authenticate(
@@ -88,16 +95,11 @@ class OpenAIRoutes:
         dialect = find_dialect(name)
 
         async def handle(request: Request) -> None:
-            head = request.client.head
-            fields = head.fields
-            presented = presented_key(fields, head.query)
-            principal = self._authenticator.recall(presented) if presented else None
-            if principal is None or principal.networks:
-                # It is not remembered, or where it comes from counts.
-                principal = await self._principal(request)
+            principal = self._recalled(request) or await self._principal(request)
             body = request.arrived_body(self._max_body_bytes)
             if body is None:
                 body = await request.body(self._max_body_bytes)
+            fields = request.client.head.fields
             incoming = Incoming(
                 id=request.request_id,
                 principal=principal,

@@ -40,8 +40,8 @@ class ParsedRequest(Struct, frozen=True):
     model: str
     stream: bool
     prompt: PromptSize
-    affinity: bytes
-    """What calls of one conversation have in common, at most 4 KiB."""
+    affinity: bytes | tuple[str, ...]
+    """What calls of one conversation have in common, at most 4 KiB of it."""
     choices: int = 1
     """How many answers are asked for; each is billed."""
     output_limit: int | None = None

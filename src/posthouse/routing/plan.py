@@ -59,7 +59,7 @@ class Plan:
     def __init__(
         self,
         routes: tuple[ModelRoutes, ...],
-        affinity: tuple[bytes, bytes],
+        affinity: tuple[bytes | tuple[str, ...], bytes],
         health: HealthTable,
         *,
         stream: bool = False,
@@ -126,7 +126,7 @@ class Plan:
                 member = routes.member(tier, 0)
             return Target(routes, tier, 0, member)
         if self._point is None:
-            self._point = hash_point(*self._affinity)
+            self._point = self._find_point()
         overloaded: int | None = None
         for index in tier.ring.walk(self._point):
             if not self._is_usable(tier.members[index], now):
@@ -139,6 +139,13 @@ class Plan:
         if overloaded is None:
             return None
         return Target(routes, tier, overloaded, routes.member(tier, overloaded))
+
+    def _find_point(self) -> int:
+        """Hash what the call has in common; only where there is a choice."""
+        common, salt = self._affinity
+        if isinstance(common, tuple):
+            common = "\n".join(common).encode(errors="replace")
+        return hash_point(common, salt)
 
     def _is_usable(self, member: Member, now: float) -> bool:
         """Whether a member can be tried; notes why where its health forbids it."""

@@ -81,9 +81,11 @@ _IDENTIFIERS = frozenset({"user", "safety_identifier", "prompt_cache_key", "meta
 
 def check_kinds(envelope: Envelope, expected: Kinds) -> None:
     """Refuse known members of another type; raises InvalidRequest."""
-    for name in envelope.keys() & expected.keys():
-        value = envelope[name]
-        first, words = expected[name]
+    for name, value in envelope.items():
+        kind = expected.get(name)
+        if kind is None:
+            continue
+        first, words = kind
         if memoryview(value)[0] not in first:
             raise InvalidRequest(
                 f"Invalid value for '{name}': expected {words}",

@@ -216,18 +216,18 @@ def _payload(value: Raw) -> int:
     return max(0, len(value) - MEDIA_ALLOWANCE)
 
 
-def _opening(messages: list[_Message]) -> bytes:
+def _opening(messages: list[_Message]) -> tuple[str, ...]:
     """What a conversation starts with, up to its first user message."""
     opening: list[str] = []
     length = 0
     for message in messages:
         content = message.content
         text = content if isinstance(content, str) else _joined(content or ())
-        opening.append(text[:AFFINITY_LIMIT])
+        opening.append(text[: AFFINITY_LIMIT - length])
         length += len(text)
-        if message.role == "user" or length > AFFINITY_LIMIT:
+        if message.role == "user" or length >= AFFINITY_LIMIT:
             break
-    return "\n".join(opening).encode(errors="replace")[:AFFINITY_LIMIT]
+    return tuple(opening)
 
 
 def _joined(parts: Sequence[_Part]) -> str:
