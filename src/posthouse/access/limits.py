@@ -13,7 +13,6 @@ from typing_extensions import override
 from posthouse.access.ports import Limiter
 from posthouse.access.principal import Principal
 from posthouse.access.windows import (
-    Header,
     Limit,
     Permit,
     Rates,
@@ -67,10 +66,10 @@ class Limits(Limiter):
             )
         return result
 
-    def headers(self, principal: Principal) -> list[Header]:
-        """The `x-ratelimit-*` headers of a key, for a reply that refuses."""
+    def header_lines(self, principal: Principal) -> bytes:
+        """Write the `x-ratelimit-*` headers of a key, for a reply that refuses."""
         rates = _rates(principal.rpm, principal.tpm, principal.concurrency)
-        return self._keys.headers(principal.key_id, rates)
+        return self._keys.header_lines(principal.key_id, rates)
 
     def admit_channel(self, name: str, limits: ChannelLimits) -> Permit | Refusal:
         """Count an attempt on a channel, or say why it must be passed over."""

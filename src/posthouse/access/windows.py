@@ -22,8 +22,6 @@ GRAIN = 1.0
 SWEPT_PER_NEWCOMER = 2
 """Subjects looked at, and dropped when idle, for each one that is added."""
 
-Header = tuple[bytes, bytes]
-
 
 class Rates(Struct, frozen=True):
     """What one subject is allowed; None is no limit."""
@@ -164,12 +162,11 @@ class Permit(Struct, gc=False):
             if change:
                 subject.correct(self._bucket, change)
 
-    @property
-    def headers(self) -> list[Header]:
-        """The `x-ratelimit-*` headers of this moment; none without limits."""
+    def header_lines(self) -> bytes:
+        """Write the `x-ratelimit-*` headers of this moment; none without limits."""
         if self._subject is None:
-            return []
-        return render_headers(self._subject, self._rates, self._clock())
+            return b""
+        return render_lines(self._subject, self._rates, self._clock())
 
 
 class WindowTable:
@@ -218,11 +215,11 @@ class WindowTable:
             subject.add(now, 0)
         return Permit(subject, rates, bucket, tokens, self._clock)
 
-    def headers(self, name: str, rates: Rates) -> list[Header]:
-        """The `x-ratelimit-*` headers of a subject, also after a refusal."""
+    def header_lines(self, name: str, rates: Rates) -> bytes:
+        """Write the `x-ratelimit-*` headers of a subject, also after a refusal."""
         now = self._clock()
         subject = self._subjects.get(name) or Subject([])
-        return render_headers(subject, rates, now)
+        return render_lines(subject, rates, now)
 
     def _enter(self, name: str, now: float) -> Subject:
         """Add a subject, and look whether the oldest may go."""
@@ -258,26 +255,26 @@ def whole_seconds(wait: float) -> int:
     return min(max(math.ceil(wait), 1), int(WINDOW))
 
 
-def render_headers(subject: Subject, rates: Rates, now: float) -> list[Header]:
-    """Write limit, remaining and reset for requests and tokens."""
+def render_lines(subject: Subject, rates: Rates, now: float) -> bytes:
+    """Write limit, remaining and reset for requests and tokens, as header lines."""
     buckets = subject.buckets
     if buckets and now - buckets[0].last >= WINDOW:
         subject.expire(now)
-    empty = buckets[-1].last + WINDOW - now if buckets else 0.0
-    reset = b"%ds" % math.ceil(empty)
-    headers: list[Header] = []
+    empty = math.ceil(buckets[-1].last + WINDOW - now) if buckets else 0
+    lines = b""
     if rates.requests is not None:
-        left = max(rates.requests - subject.requests, 0)
-        headers += (
-            (b"x-ratelimit-limit-requests", b"%d" % rates.requests),
-            (b"x-ratelimit-remaining-requests", b"%d" % left),
-            (b"x-ratelimit-reset-requests", reset),
-        )
+        left = rates.requests - subject.requests
+        lines = _REQUEST_LINES % (rates.requests, max(0, left), empty)
     if rates.tokens is not None:
         left = max(rates.tokens - subject.tokens, 0)
-        headers += (
-            (b"x-ratelimit-limit-tokens", b"%d" % rates.tokens),
-            (b"x-ratelimit-remaining-tokens", b"%d" % left),
-            (b"x-ratelimit-reset-tokens", reset),
-        )
-    return headers
+        lines += _TOKEN_LINES % (rates.tokens, left, empty)
+    return lines
+
+
+_LINES = (
+    b"x-ratelimit-limit-%b: %%d\r\n"
+    b"x-ratelimit-remaining-%b: %%d\r\n"
+    b"x-ratelimit-reset-%b: %%ds\r\n"
+)
+_REQUEST_LINES = _LINES % ((b"requests",) * 3)
+_TOKEN_LINES = _LINES % ((b"tokens",) * 3)

@@ -21,7 +21,6 @@ from posthouse.relay.service import Relay
 from posthouse.relay.snapshot import find_dialect
 from posthouse.server.context import Reply
 from posthouse.server.credentials import presented_key
-from posthouse.server.heads import render_fields
 from posthouse.server.request import Request
 from posthouse.server.routes import Handler, Route
 from posthouse.wire import json
@@ -115,7 +114,7 @@ class OpenAIRoutes:
             try:
                 await self._relay.serve(incoming, request.client)
             except RateLimited:
-                request.client.extra += render_fields(self._limits.headers(principal))
+                request.client.extra += self._limits.header_lines(principal)
                 raise
 
         return handle

@@ -55,7 +55,6 @@ class Admission:
         except BaseException:
             permit.release(0)
             raise
-        call.reply_headers += permit.headers
         return Admitted(menu.routes, permit, hold)
 
     def _menu(self, call: Call) -> Menu:

@@ -45,7 +45,6 @@ class Call:
         "menu",
         "other_prices",
         "prompt_tokens",
-        "reply_headers",
         "snapshot",
         "started",
         "watch",
@@ -74,7 +73,6 @@ class Call:
         """Of the further models that the body names."""
         self.prompt_tokens = 0
         """The estimate made of byte lengths."""
-        self.reply_headers: list[tuple[bytes, bytes]] = []
 
     def elapsed_ms(self) -> int:
         """Milliseconds since the call began."""
@@ -103,11 +101,9 @@ class Call:
             proxy=prepared.proxy,
         )
 
-    def headers(self, target: Target) -> list[tuple[bytes, bytes]]:
+    def headers(self, target: Target) -> Headers:
         """What a reply tells beside itself."""
-        if target.member.channel.sandbox:
-            return [*self.reply_headers, SANDBOX_HEADER]
-        return self.reply_headers
+        return (SANDBOX_HEADER,) if target.member.channel.sandbox else ()
 
     def public_model(self, target: Target) -> str | None:
         """The name that a reply must carry; None leaves it as it comes."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-Headers = list[tuple[bytes, bytes]]
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Client(Protocol):
@@ -14,6 +14,9 @@ class Client(Protocol):
     """Whether the caller has closed its connection."""
     task: "asyncio.Task[None] | None"
     """What serves the call."""
+
+    extra: bytes
+    """Header lines that the reply gets beside those it is given."""
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """Call `callback` once when the caller goes away (at once if it has)."""

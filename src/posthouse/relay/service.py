@@ -44,7 +44,7 @@ from posthouse.routing.health import HealthTable
 from posthouse.routing.plan import Plan, Target
 from posthouse.upstream.ports import Sender
 
-JSON_HEADERS = [(b"content-type", b"application/json")]
+JSON_HEADERS = ((b"content-type", b"application/json"),)
 BYTES_PER_TOKEN = 3
 """Delivered text is taken for at most one token in so many bytes, for holds."""
 LONG_TOKEN = 16
@@ -76,6 +76,7 @@ class Relay:
         """Serve one call; raises PosthouseError while no reply has begun."""
         call = Call(incoming, client, self.snapshot)
         admitted = await self._ports.admission.admit(call)
+        client.extra += admitted.permit.header_lines()
         tokens = 0
         try:
             if incoming.request.stream:

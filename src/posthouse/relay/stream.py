@@ -49,11 +49,11 @@ class StreamTimes(Struct, frozen=True):
     comment_after: float = 15.0
 
 
-STREAM_HEADERS = [
+STREAM_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
-]
+)
 _KEEP_ALIVE = comment(b"keep-alive")
 STREAM_TOO_LONG = "The answer was longer than a stream may be."
 
@@ -256,9 +256,9 @@ class StreamExchange:
 
     def _headers(self, target: Target | None) -> Headers:
         """The reply's head; before any target answered it tells less."""
-        call = self._call
-        more = call.reply_headers if target is None else call.headers(target)
-        return STREAM_HEADERS + more
+        if target is None:
+            return STREAM_HEADERS
+        return STREAM_HEADERS + self._call.headers(target)
 
     async def _write(self, data: bytes) -> None:
         if self._background is not None:

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 
 from posthouse.errors import InvalidRequest, PosthouseError
 from posthouse.server.context import ServerContext
-from posthouse.server.heads import Headers, RequestHead, render_fields
+from posthouse.server.heads import Headers, RequestHead, render_constant, render_fields
 
 _BODYLESS = frozenset({204, 304})
 """Statuses whose replies have no body."""
@@ -258,7 +258,9 @@ class Exchange:
             raise RuntimeError("the reply has been started before")
         context = self.context
         prefix = context.prefixes.get(status) or context.prefix(status)
-        head = prefix + render_fields(headers) + self.extra
+        constant = isinstance(headers, tuple)
+        fields = render_constant(headers) if constant else render_fields(headers)
+        head = prefix + fields + self.extra
         self.started = True
         if status in _BODYLESS or self.head.method == "HEAD":
             self._bodyless = True

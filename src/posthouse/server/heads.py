@@ -9,6 +9,7 @@ A reply's framing fields belong to the server: a caller's own are left out.
 """
 
 import re
+from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -18,7 +19,7 @@ from msgspec import Struct
 
 from posthouse.errors import InvalidRequest
 
-Headers = list[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case, in the order of the wire."""
 
 _SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding"})
@@ -157,3 +158,7 @@ def render_fields(headers: Headers) -> bytes:
     if len(block.splitlines()) << 2 != len(parts) or block.find(b"\0") >= 0:
         raise ValueError("a reply's header holds a line break or NUL")
     return block
+
+
+render_constant = lru_cache(maxsize=64)(render_fields)
+"""The same for tuples, of which there are few."""
