@@ -192,6 +192,10 @@ class Direct(Gateway):
     def start(self) -> None:
         self.port = self.upstream.port
 
+    @override
+    def cpu(self) -> float:
+        return 0.0
+
 
 NGINX_CONFIGURATION = """\
 worker_processes 1;

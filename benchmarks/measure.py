@@ -46,6 +46,8 @@ class Latency:
 
     rate: int
     rounds: list[list[float]] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
+    """CPU µs per call of each round."""
 
     def quantile(self, share: float) -> float:
         """The median over the rounds of their quantiles."""
@@ -136,11 +138,14 @@ async def latency_rounds(
             calls = int(gateway.call_rate * LATENCY_SECONDS)
             instants = load.arrivals(calls, gateway.call_rate, seed=number)
             loop = load.OpenLoop(gateway.port, gateway.requests(), instants)
+            before = gateway.cpu()
             tally = await loop.run()
             gateway.made += tally.calls
             tally.check(gateway.name)
             await gateway.settle()
-            found[gateway.name].rounds.append(sorted(tally.latencies))
+            latency = found[gateway.name]
+            latency.rounds.append(sorted(tally.latencies))
+            latency.costs.append((gateway.cpu() - before) / calls * 1e6)
     return found
 
 

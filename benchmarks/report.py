@@ -140,11 +140,20 @@ def cpu_table(rows: Rows) -> list[str]:
     return lines
 
 
+def paced_cost(row: Row, floor: Row) -> str:
+    """What a call costs at the fixed rate, and the ratio at the same rate."""
+    ours, least = row.latency, floor.latency
+    assert ours is not None
+    assert least is not None
+    cost = median(ours.costs)
+    ratio = f"{cost / median(least.costs):.2f}" if ours.rate == least.rate else "-"
+    return f"{cost:,.0f} | {ratio}"
+
+
 def latency_table(rows: Rows) -> list[str]:
-    lines = [
-        "| gateway | calls/s | added p50, ms | added p95, ms | added p99, ms |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    names = ("gateway", "calls/s", *(f"added p{s * 100:g}, ms" for s in SHARES))
+    more = ("µs of CPU per call", "x nginx")
+    lines = [f"| {' | '.join([*names, *more])} |", "|---|" + "---:|" * 6]
     direct = rows["direct"].latency
     assert direct is not None
     floor = {share: direct.quantile(share) * 1e3 for share in SHARES}
@@ -154,7 +163,10 @@ def latency_table(rows: Rows) -> list[str]:
                 f"{row.latency.quantile(share) * 1e3 - floor[share]:.2f}"
                 for share in SHARES
             ]
-            lines.append(f"| {row.label} | {row.latency.rate} | {' | '.join(added)} |")
+            lines.append(
+                f"| {row.label} | {row.latency.rate} | {' | '.join(added)}"
+                f" | {paced_cost(row, rows['nginx'])} |"
+            )
     values = " / ".join(f"{value:.2f}" for value in floor.values())
     return [*lines, "", f"Direct to the upstream: {values} ms."]
 
