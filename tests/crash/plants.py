@@ -51,7 +51,7 @@ _STREAM_LATE = """        if failure is not None:
             call, hold, served, exchange.content_ms, failure=failure
         )
 """
-_UNARY = """        record = await self._settle(call, hold, served, call.elapsed_ms())
+_UNARY = """        record = await self._settle(call, hold, served, None)
         if not client.gone:
             if ARMED:
                 reach("before_terminal")
@@ -66,7 +66,7 @@ _UNARY_LATE = """        if not client.gone:
             headers = JSON_HEADERS + call.headers(served.target)
             await client.respond(200, headers, exchange.body)
         await asyncio.sleep(0)
-        return await self._settle(call, hold, served, call.elapsed_ms())
+        return await self._settle(call, hold, served, None)
 """
 _REPLAY = """    journal_id = directory.name
     follower = Follower(directory, ledger.register(journal_id), alive=False)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from tests.crash import points
 from tests.crash.campaign import Campaign
+from tests.crash.plants import PLANTS
 
 from posthouse.billing.killpoints import POINTS
 
@@ -67,3 +68,12 @@ def test_kills_at_random_instants(_round, campaign):
         campaign.kill_somewhere()
     campaign.restart()
     assert campaign.report.faults[faults:] == []
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_what_is_planted_fits_the_source(name: str) -> None:
+    """Each planted fault still replaces one place of the program."""
+    plant = PLANTS[name]
+    text = (points.SOURCE / plant.file).read_text()
+    assert text.count(plant.old) == 1
+    assert plant.new not in text

@@ -15,7 +15,11 @@ from tests.unit.dialects.requests import (
 )
 
 from posthouse.dialects.base import Dialect, ParsedReply
-from posthouse.dialects.openai.replies import merged_usage, reported_usage
+from posthouse.dialects.openai.replies import (
+    merged_usage,
+    parse_reply_head,
+    reported_usage,
+)
 from posthouse.errors import (
     UpstreamBadResponse,
     UpstreamCredential,
@@ -237,3 +241,39 @@ def test_no_usage_object_is_too_strange(value: Any) -> None:
     assert report is not None
     assert report.input is None or isinstance(value, int)
     assert reported_usage(value) is None
+
+
+_COUNTS = st.none() | st.integers(-5, 10**12)
+_DETAILS = st.none() | st.dictionaries(
+    st.sampled_from(
+        [
+            "audio_tokens",
+            "cache_creation_input_tokens",
+            "cache_write_tokens",
+            "cached_tokens",
+            "image_tokens",
+            "reasoning_tokens",
+        ]
+    ),
+    _COUNTS,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "prompt_tokens": _COUNTS,
+            "completion_tokens": _COUNTS | st.just(2.5),
+            "total_tokens": _COUNTS,
+            "prompt_cache_hit_tokens": _COUNTS,
+            "cached_tokens": _COUNTS,
+            "prompt_tokens_details": _DETAILS,
+            "completion_tokens_details": _DETAILS | st.just([]),
+        },
+    )
+)
+def test_usual_usage_is_read_like_any_other(usage: dict[str, Any]) -> None:
+    """Typed or not, a usage says the same."""
+    head = parse_reply_head(json.dumps({"choices": [], "usage": usage}).encode())
+    assert head.usage == reported_usage(usage)
