@@ -36,6 +36,8 @@ from posthouse.upstream.response import Response
 
 HIGH_WATER = 256 * 1024
 """Unread bytes of a reply at which the socket is paused."""
+SENT_TOGETHER = 64 * 1024
+"""Bytes of a request up to which it may wait for the end of the loop's turn."""
 HEAD_BYTES = 64 * 1024
 HEAD_FIELDS = 128
 INTERIM_REPLIES = 8
@@ -230,9 +232,10 @@ class Connection(asyncio.Protocol):
         """Keep the transport."""
         # uvloop's transports are not subclasses of asyncio's.
         self._transport = transport  # type: ignore[assignment]
-        # A buffer that is not empty is a request that is not sent. One, not zero:
-        # TLS transports take "at least high" for full.
-        transport.set_write_buffer_limits(high=1, low=0)  # type: ignore[attr-defined]
+        # What is larger is sent at once, and told when it waits. The usual request
+        # leaves at the end of the loop's turn, with those of other calls: one that
+        # is sent alone wakes a provider's process, or a card, for itself.
+        transport.set_write_buffer_limits(high=SENT_TOGETHER, low=0)  # type: ignore[attr-defined]
 
     @override
     def pause_writing(self) -> None:
@@ -381,8 +384,13 @@ class Connection(asyncio.Protocol):
         self._response = None
         response.source = None
         response.complete = True
+        transport = self._transport
         clean = self._keep_alive and not (
-            self._surplus or self._broken or self._writing or response.paused
+            self._surplus
+            or self._broken
+            or response.paused
+            or transport is None
+            or transport.get_write_buffer_size()
         )
         if clean:
             self.idle_since = self.clock()
