@@ -87,6 +87,8 @@ class AttemptLog(Struct):
     records: list[AttemptRecord] = []
     target: Target | None = None
     """The last one tried."""
+    trial: int = 0
+    """The number of the present attempt among its channel's trials; 0: it is none."""
     tries: int = 0
     """Attempts of the loop's; a request that was sent twice is one."""
     _resent_at: float = 0.0
@@ -226,7 +228,7 @@ class AttemptLoop:
         """Make one attempt and tell health, load and log what came of it."""
         channel = target.member.channel
         health = self._health
-        trial = health.begin(channel.name)
+        trial = log.trial = health.begin(channel.name)
         target.begin()
         began = self._clock()
         verdict = Verdict.NEUTRAL

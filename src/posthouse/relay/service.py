@@ -139,7 +139,7 @@ class Relay:
             reach("before_first_content")
             channel = target.member.channel.name
             hold.answering(channel)
-            self._ports.health.answering(channel)
+            self._ports.health.answering(channel, call.attempts.trial)
 
         async def progress(target: Target, delivered: int) -> bool:
             reach("mid_stream")

@@ -132,14 +132,15 @@ class HealthTable:
         entry.trial = entry.trials
         return entry.trial
 
-    def answering(self, channel: str) -> None:
+    def answering(self, channel: str, trial: int) -> None:
         """An attempt's content has begun to flow, though its end may be far off.
 
-        That is as much as a trial has to show, so the breaker closes.
+        That is as much as a trial has to show, so the breaker closes. `trial` is
+        what `begin` gave.
         """
         entry = self._channels.get(channel)
-        if entry is not None and entry.trial:
-            _close(entry)
+        if entry is not None and trial and trial == entry.trial:
+            entry.consecutive = entry.ejections = entry.trial = 0
 
     def end(
         self,
@@ -202,12 +203,6 @@ class HealthTable:
         pause = min(self._seconds * entry.ejections, LONGEST_EJECTION)
         entry.open_until = now + pause
         entry.window_started = -inf
-
-
-def _close(entry: ChannelHealth) -> None:
-    entry.consecutive = 0
-    entry.ejections = 0
-    entry.trial = 0
 
 
 def _succeed(

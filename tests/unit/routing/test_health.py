@@ -168,13 +168,17 @@ def test_late_results_do_not_move_an_open_breaker(late: Verdict) -> None:
 def test_a_trials_first_content_closes_the_breaker() -> None:
     """A stream may last for minutes; the others need not wait for its end."""
     channel = Channel()
-    channel.table.answering("a")
+    old = channel.table.begin("a")
+    channel.table.answering("a", old)
     channel.open()
-    channel.table.answering("a")
+    channel.table.answering("a", old)
     assert channel.wait() == 30
     channel.now += 30
     trial = channel.table.begin("a")
-    channel.table.answering("a")
+    # What began before the breaker opened tells nothing of how things are now.
+    channel.table.answering("a", old)
+    assert channel.wait() == OVERLOAD_RETRY_AFTER
+    channel.table.answering("a", trial)
     assert channel.wait() == 0
     channel.open()
     channel.now += 30
@@ -376,10 +380,12 @@ class Machine(RuleBasedStateMachine):
         for failed in failures:
             self.end(self.begin(0), FAIL if failed else OK, None)
 
-    @rule()
-    def answer(self) -> None:
-        self.table.answering("a")
-        if self.simple.trial is not None:
+    @rule(attempt=attempts)
+    def answer(self, attempt: Attempt) -> None:
+        if attempt.number < 0:
+            return
+        self.table.answering("a", attempt.trial)
+        if self.simple.trial is attempt:
             self.simple.trial = None
             self.simple.ejections = 0
             self.simple.told.clear()
