@@ -76,7 +76,7 @@ class CallRecord(Struct, frozen=True, array_like=True, gc=False):
     """What the customer is charged, nano-dollars."""
     price_version: str
     status: int
-    """HTTP status given to the client; 499 when it left before one was sent."""
+    """HTTP status given to the client; 499 when it left before its reply's end."""
     outcome: str
     error_code: str
     first_token_ms: int
