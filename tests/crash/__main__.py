@@ -30,11 +30,15 @@ def main() -> None:
     ):
         for name in given.points.split(","):
             campaign.kill_at(name)
-        random_kills = 0
+        random_kills = told = 0
         while random_kills < given.kills or campaign.calls < given.calls:
             campaign.aim(given.calls, given.kills - random_kills)
             campaign.kill_somewhere()
             random_kills += 1
+            # At once: a fault is looked into best while the books are young.
+            for fault in campaign.report.faults[told:]:
+                print(f"FAULT at kill {random_kills}: {fault[:2000]}", flush=True)
+            told = len(campaign.report.faults)
             if random_kills % SHOWN_EVERY == 0:
                 minutes = (time.monotonic() - began) / 60
                 print(
