@@ -12,6 +12,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -67,7 +68,9 @@ class Authenticator:
         """
         self._store = store
         self._pepper = pepper
-        self._secret = secrets.token_bytes(32)
+        self._mark = partial(
+            blake2b, digest_size=MARK_BYTES, key=secrets.token_bytes(32)
+        )
         self._bounds = bounds
         self._wall_clock = wall_clock
         self._clock = clock
@@ -105,9 +108,7 @@ class Authenticator:
         """
         if len(presented) > keys.MAX_LENGTH or not presented.isascii():
             return None
-        mark = blake2b(
-            presented.encode(), digest_size=MARK_BYTES, key=self._secret
-        ).digest()
+        mark = self._mark(presented.encode()).digest()
         principal = self._young.get(mark)
         if principal is None:
             principal = self._old.pop(mark, None)
@@ -181,9 +182,7 @@ class Authenticator:
         """Find a key in memory or in the store, once for all who ask."""
         if len(presented) > keys.MAX_LENGTH or not presented.isascii():
             return None
-        mark = blake2b(
-            presented.encode(), digest_size=MARK_BYTES, key=self._secret
-        ).digest()
+        mark = self._mark(presented.encode()).digest()
         known = self._young.get(mark) or self._old.get(mark)
         if known is not None:
             return known

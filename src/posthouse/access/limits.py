@@ -82,12 +82,7 @@ class Limits(Limiter):
 @lru_cache(maxsize=REMEMBERED_RATES)
 def _rates(rpm: int | None, tpm: int | None, concurrency: int | None) -> Rates:
     """Share one value among all that have the same limits."""
-    return Rates(
-        rpm,
-        tpm,
-        concurrency,
-        rpm is not None and tpm is None and concurrency is None,
-    )
+    return Rates(rpm, tpm, concurrency)
 
 
 def _message(limit: Limit, rates: Rates, tokens: int) -> str:

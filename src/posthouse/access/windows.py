@@ -31,8 +31,6 @@ class Rates(Struct, frozen=True):
     tokens: int | None = None
     """Per minute."""
     concurrency: int | None = None
-    requests_only: bool = False
-    """Nothing but requests is limited, as for most keys."""
 
 
 class Limit(Enum):
@@ -200,10 +198,9 @@ class WindowTable:
         buckets = subject.buckets
         if buckets and now - buckets[0].last >= WINDOW:
             subject.expire(now)
-        if not rates.requests_only or subject.requests >= (rates.requests or 0):
-            refusal = _judge(subject, rates, tokens, now)
-            if refusal is not None:
-                return refusal
+        refusal = _judge(subject, rates, tokens, now)
+        if refusal is not None:
+            return refusal
         if rates.concurrency is not None:
             subject.at_work += 1
         bucket = None

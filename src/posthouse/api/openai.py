@@ -20,7 +20,6 @@ from posthouse.relay.call import Incoming
 from posthouse.relay.service import Relay
 from posthouse.relay.snapshot import find_dialect
 from posthouse.server.context import Reply
-from posthouse.server.credentials import presented_key
 from posthouse.server.request import Request
 from posthouse.server.routes import Handler, Route
 from posthouse.wire import json
@@ -78,8 +77,7 @@ class OpenAIRoutes:
 
     def _recalled(self, request: Request) -> Principal | None:
         """Who calls, if the key is remembered and good wherever it is used."""
-        head = request.client.head
-        presented = presented_key(head.fields, head.query)
+        presented = request.presented_key()
         principal = self._authenticator.recall(presented) if presented else None
         return None if principal is None or principal.networks else principal
 

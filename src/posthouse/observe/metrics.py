@@ -134,12 +134,7 @@ class Metrics(Collector):
 
     def attempt(self, channel: str, outcome: str, code: str = "") -> None:
         """Count a try; `code` names our error if it failed."""
-        label = (channel, outcome)
-        numbers = self._attempts.values
-        if label in numbers:
-            numbers[label] += 1
-        else:
-            self._attempts.add(label)
+        self._attempts.add((channel, outcome))
         if code:
             self._upstream_errors.add((channel, code))
 

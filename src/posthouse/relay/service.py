@@ -76,9 +76,9 @@ class Relay:
         """Serve one call; raises PosthouseError while no reply has begun."""
         call = Call(incoming, client, self.snapshot)
         admitted = await self._ports.admission.admit(call)
-        client.extra += admitted.permit.header_lines()
         tokens = 0
         try:
+            client.extra += admitted.permit.header_lines()
             if incoming.request.stream:
                 record = await self._stream(call, admitted, client)
             else:

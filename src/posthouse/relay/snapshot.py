@@ -6,6 +6,7 @@ call ever sees two configurations.
 
 from functools import cache
 from importlib import import_module
+from typing import TypeVar
 
 from msgspec import Struct, structs
 
@@ -26,6 +27,8 @@ from posthouse.routing.table import (
     RoutingTable,
 )
 
+K = TypeVar("K")
+V = TypeVar("V")
 Headers = tuple[tuple[bytes, bytes], ...]
 
 USER_AGENT = f"posthouse/{__version__}".encode()
@@ -104,9 +107,7 @@ class Snapshot:
             return menu
         menu = self._make_menu(model, operation, sandbox=sandbox)
         if menu is not None:
-            if len(self._menus) >= REMEMBERED_NAMES:
-                self._menus.clear()
-            self._menus[key] = menu
+            _keep(self._menus, key, menu)
         return menu
 
     def _make_menu(
@@ -148,9 +149,7 @@ class Snapshot:
             return self._offers[key]
         except KeyError:
             offer = self._make_offer(routes, first)
-        if len(self._offers) >= REMEMBERED_NAMES:
-            self._offers.clear()
-        self._offers[key] = offer
+        _keep(self._offers, key, offer)
         return offer
 
     def _make_offer(self, routes: ModelRoutes, first: Member) -> Offer | None:
@@ -187,10 +186,15 @@ class Snapshot:
                     channel.name, channel.provider.name, member.upstream_model
                 ),
             )
-            if len(self._prepared) >= REMEMBERED_NAMES:
-                self._prepared.clear()
-            self._prepared[key] = found
+            _keep(self._prepared, key, found)
         return found
+
+
+def _keep(found: dict[K, V], key: K, value: V) -> None:
+    """Remember what was found, of as many names as we choose to."""
+    if len(found) >= REMEMBERED_NAMES:
+        found.clear()
+    found[key] = value
 
 
 def _check_operation(offer: Offer, operation: Operation) -> None:

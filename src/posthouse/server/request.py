@@ -63,14 +63,9 @@ class Request(Struct):
             return None
         data = client.take_whole()
         if data is not None:
-            size = len(data)
-            if size > limit:
+            if len(data) > limit:
                 raise too_large(limit)
-            budget = client.context.budget
-            if budget.held + size > budget.limit:
-                budget.refuse()
-            budget.held += size
-            self.held += size
+            self.hold(len(data))
         return data
 
     async def body(self, limit: int) -> bytes:

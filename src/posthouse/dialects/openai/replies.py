@@ -68,7 +68,6 @@ class _OddReply(Struct, gc=False):
     service_tier: Any = None
 
 
-_BRACKET = ord("[")
 _usual_reply = json.decoder(_UsualReply)
 _odd_reply = json.decoder(_OddReply)
 
@@ -111,7 +110,7 @@ def _odd_reply_head(body: bytes) -> ReplyHead:
 
 def array_of(value: Raw | UnsetType, body: bytes) -> Raw:
     """Give the array that a reply consists of; raises UpstreamFault without one."""
-    if isinstance(value, Raw) and memoryview(value)[0] == _BRACKET:
+    if isinstance(value, Raw) and json.opens_with(value, b"["):
         return value
     raise _unlike(body)
 
