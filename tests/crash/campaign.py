@@ -239,8 +239,9 @@ class Campaign:
         if done <= 0 or kills <= 0:
             return
         wanted = max(0, calls - self.calls) / kills
-        longer = 1.2 if wanted > done else 1 / 1.2
-        self._longest_run = min(max(self._longest_run * longer, 0.1), 5.0)
+        # One run tells little of the next: its length is chance.
+        longer = min(max(wanted / done, 0.5), 2.0)
+        self._longest_run = min(max(self._longest_run * longer, 0.02), 5.0)
 
     def kill_at(self, point: str) -> None:
         """Let the gateway die at a named point."""
