@@ -34,6 +34,8 @@ SHORTEST_RUN = 0.05
 USUAL_RUN = 0.5
 STARTING_SHARE = 0.1
 """How many of the random kills hit a gateway that is still starting."""
+AUDIT_PART = 10
+"""The ledger is audited again when it has grown by this part."""
 
 RICH = 2
 POOR = 6
@@ -159,6 +161,7 @@ class Campaign:
         self._longest_run = USUAL_RUN
         """Seconds for which a gateway serves before a random kill, at most."""
         self._aimed_at = 0
+        self._audit_at = 0
 
     # --- beginning and end --------------------------------------------------------
 
@@ -363,12 +366,22 @@ class Campaign:
         for name in view.outside:
             self._fault(f"{name}: within its hold, and not paid by its lease")
         self._judge_balances(view)
+        if len(self._rows) >= self._audit_at or not self._gateway.running:
+            self._audit()
+        if self._gateway.running and len(self._books.journals()) != 1:
+            self._fault(f"journals of the dead are left: {self._books.journals()}")
+
+    def _audit(self) -> None:
+        """Audit the whole ledger; again when it has grown by a part of itself.
+
+        What is posted stays, so a later audit finds what an earlier one would
+        have; audits of all books after each death would take most of the time.
+        """
+        self._audit_at = len(self._rows) + len(self._rows) // AUDIT_PART
         report = self._books.audit(self._served_ids)
         for check in report.checks:
             if not check.passed:
                 self._fault(f"{check.name}: {check.title}: {check.examples}")
-        if self._gateway.running and len(self._books.journals()) != 1:
-            self._fault(f"journals of the dead are left: {self._books.journals()}")
 
     def _judge_call(self, told: Told) -> None:
         self.report.judged[told.how] += 1
