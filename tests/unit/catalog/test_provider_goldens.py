@@ -1,0 +1,260 @@
+"""What every provider of the catalogue is sent, and what its replies become.
+
+Rules: `tests/golden/providers/<name>/golden.toml` is written by somebody who
+has read the provider's documentation, never by the program. Every row of the
+catalogue has one, without exception, and in it a call for each operation that
+the row has, a stream with its usage wherever there are streams, and an error.
+
+    source = "https://…"               # where the shapes were read, or "unverified"
+    headers = { authorization = "Bearer secret" }   # beside those of every request
+
+    [channel]                          # what the operator must set, if anything
+    base_url = "https://…"
+
+    [[calls]]
+    operation = "chat"
+    request = '''{…}'''                # what the client sends
+    url = "https://…"                  # where it goes
+    sent = '''{…}'''                   # what the provider gets
+    reply = '''{…}'''                  # what it answers with status 200,
+    stream = '''data: …'''             # or, of a stream, its bytes
+    text = "…"                         # what was produced, thoughts included
+    usage = { input = 9, output = 2 }  # what was reported; none if absent
+    hidden = [4]                       # the stream's frames that the client does
+                                       # not get, counted from 0
+    client = '''…'''                   # what the client gets where it is neither
+                                       # the reply nor the stream less `hidden`
+    fault = "UpstreamRejected"         # what the answer is, where it is an error
+
+    [[errors]]
+    status = 400
+    body = '''{…}'''
+    fault = "UpstreamRejected"         # or another class of posthouse.errors
+    message = "…"                      # what the client is told, if checked
+    code = "…"
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Struct, structs
+
+from posthouse.billing.prices import PriceBook
+from posthouse.catalog.load import load_catalog
+from posthouse.dialects.base import ParsedRequest
+from posthouse.dialects.openai.errors import error_code
+from posthouse.errors import UpstreamFault
+from posthouse.model.catalog import StreamUsage
+from posthouse.model.usage import ReportedUsage
+from posthouse.relay.snapshot import Prepared, Snapshot, find_dialect
+from posthouse.routing.table import (
+    ChannelDefaults,
+    Member,
+    RoutingTable,
+    make_channel,
+)
+from posthouse.settings.file import ChannelSpec
+from posthouse.wire.sse import SSEDecoder
+
+FOLDER = Path(__file__).parents[2] / "golden" / "providers"
+CATALOG = load_catalog()
+SECRET = "secret"
+OF_EVERY_REQUEST = {b"content-type", b"accept", b"accept-encoding", b"user-agent"}
+STREAMING = {"chat", "completion"}
+
+
+class Call(Struct, frozen=True, forbid_unknown_fields=True):
+    operation: str
+    request: str
+    url: str
+    sent: str
+    reply: str | None = None
+    stream: str | None = None
+    text: str | None = None
+    usage: dict[str, int] | None = None
+    hidden: tuple[int, ...] = ()
+    client: str | None = None
+    fault: str | None = None
+
+
+class Error(Struct, frozen=True, forbid_unknown_fields=True):
+    status: int
+    body: str
+    fault: str
+    operation: str = "chat"
+    message: str | None = None
+    code: str | None = None
+
+
+class Golden(Struct, frozen=True, forbid_unknown_fields=True):
+    source: str
+    calls: tuple[Call, ...]
+    errors: tuple[Error, ...]
+    headers: dict[str, str] = {}
+    channel: dict[str, Any] = {}
+
+
+def read(name: str) -> Golden:
+    text = (FOLDER / name / "golden.toml").read_text(encoding="utf-8")
+    return msgspec.convert(tomllib.loads(text), Golden)
+
+
+GOLDENS = {path.parent.name: read(path.parent.name) for path in FOLDER.glob("*/*.toml")}
+
+
+def cases(kind: str) -> list[Any]:
+    return [
+        pytest.param(name, case, id=f"{name}-{index}")
+        for name, golden in sorted(GOLDENS.items())
+        for index, case in enumerate(getattr(golden, kind))
+    ]
+
+
+def prepared_for(name: str, operation: str, model: str) -> Prepared:
+    """What the relay prepares for a channel with nothing set but what it must."""
+    golden = GOLDENS[name]
+    spec = ChannelSpec(name="channel", provider=name, **golden.channel)
+    secrets = (SECRET,) if golden.headers else ()
+    channel = make_channel(spec, CATALOG[name], secrets, ChannelDefaults())
+    snapshot = Snapshot(RoutingTable([channel], {}), PriceBook(CATALOG))
+    return snapshot.prepared(Member(channel, 0, model), operation)
+
+
+def parsed(name: str, call: Call) -> tuple[Prepared, ParsedRequest]:
+    dialect = find_dialect(CATALOG[name].operations[call.operation].dialect)
+    request = dialect.parse_request(call.request.encode())
+    return prepared_for(name, call.operation, request.model), request
+
+
+def exact(text: str | bytes) -> Any:
+    """JSON with its members in order and its numbers as they are written."""
+    return json.loads(
+        text,
+        object_pairs_hook=lambda pairs: pairs,
+        parse_int=lambda digits: ("number", digits),
+        parse_float=lambda digits: ("number", digits),
+    )
+
+
+def counts(usage: ReportedUsage | None) -> dict[str, int] | None:
+    """The counts that say something."""
+    if usage is None:
+        return None
+    return {name: count for name, count in structs.asdict(usage).items() if count}
+
+
+# --- the catalogue ----------------------------------------------------------------
+
+
+def test_every_provider_has_a_golden() -> None:
+    """Of each row somebody wrote down what goes out and what comes back."""
+    assert CATALOG.keys() == GOLDENS.keys()
+
+
+@pytest.mark.parametrize("name", sorted(GOLDENS))
+def test_a_golden_covers_its_row(name: str) -> None:
+    """Every operation is called, streams tell their usage, an error is judged."""
+    golden, row = GOLDENS[name], CATALOG[name]
+    good = [call for call in golden.calls if call.fault is None]
+    assert {call.operation for call in good if call.reply} == row.operations.keys()
+    for operation in STREAMING & row.operations.keys():
+        told = row.operations[operation].quirks.stream_usage is not StreamUsage.NONE
+        streams = [c for c in good if c.stream and c.operation == operation]
+        assert any(call.usage is not None for call in streams) == told, operation
+        assert streams, operation
+    assert golden.errors
+
+
+# --- requests ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "call"), cases("calls"))
+def test_a_request_as_the_provider_gets_it(name: str, call: Call) -> None:
+    """Its address, its credential and, to the letter, its body."""
+    prepared, request = parsed(name, call)
+    assert prepared.origin + prepared.target == call.url
+    headers = {
+        key.decode(): value.decode()
+        for key, value in prepared.headers
+        if key not in OF_EVERY_REQUEST
+    }
+    assert headers == GOLDENS[name].headers
+    sent = prepared.dialect.render_request(request, prepared.edits)
+    assert exact(sent) == exact(call.sent)
+
+
+# --- replies ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "call"), [case for case in cases("calls") if case.values[1].reply]
+)
+def test_a_reply(name: str, call: Call) -> None:
+    """The client gets it as it came, and its usage and text are read."""
+    prepared, request = parsed(name, call)
+    body = (call.reply or "").encode()
+    if call.fault is not None:
+        with pytest.raises(UpstreamFault) as caught:
+            prepared.dialect.parse_reply(request, body, None)
+        assert type(caught.value).__name__ == call.fault
+        return
+    reply = prepared.dialect.parse_reply(request, body, None)
+    assert reply.body.decode() == (call.client or call.reply)
+    assert counts(reply.usage) == call.usage
+    if call.text is not None:
+        assert reply.output_text() == call.text
+
+
+def cuts(stream: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    yield "whole", [stream]
+    yield "per line", stream.splitlines(keepends=True)
+    yield "per byte", [stream[i : i + 1] for i in range(len(stream))]
+
+
+@pytest.mark.parametrize(
+    ("name", "call"), [case for case in cases("calls") if case.values[1].stream]
+)
+def test_a_stream(name: str, call: Call) -> None:
+    """The same for the client and for the meter, however it is cut."""
+    stream = (call.stream or "").encode()
+    for how, pieces in cuts(stream):
+        prepared, request = parsed(name, call)
+        tap = prepared.dialect.tap_stream(request, None)
+        assert tap is not None
+        decoder = SSEDecoder()
+        frames = [frame for piece in pieces for frame in decoder.feed(piece)]
+        frames += decoder.close()
+        wanted = [raw for i, (raw, _) in enumerate(frames) if i not in call.hidden]
+        got, fault = [], None
+        for raw, data in frames:
+            try:
+                got.append(tap.feed(raw, data))
+            except UpstreamFault as error:
+                fault = type(error).__name__
+                break
+        assert fault == call.fault, how
+        passed = b"".join(frame.raw for frame in got)
+        if fault is None:
+            assert passed.decode() == (call.client or b"".join(wanted).decode()), how
+            assert tap.finished, how
+            assert got[-1].terminal, how
+        assert counts(tap.usage) == call.usage, how
+        if call.text is not None:
+            assert tap.output_text() == call.text, how
+
+
+@pytest.mark.parametrize(("name", "error"), cases("errors"))
+def test_an_error(name: str, error: Error) -> None:
+    """It is judged, and the client is told no more than it may know."""
+    prepared = prepared_for(name, error.operation, "m")
+    fault = prepared.dialect.parse_error(error.status, error.body.encode())
+    assert type(fault).__name__ == error.fault
+    if error.message is not None:
+        assert fault.message == error.message
+    if error.code is not None:
+        assert error_code(fault) == error.code
