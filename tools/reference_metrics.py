@@ -10,6 +10,7 @@ import markdown
 from posthouse.app import Application
 from posthouse.cli.installation import open_installation
 from posthouse.settings.environment import load_settings
+from posthouse.settings.loader import load_file
 
 INTRODUCTION = """\
 # Metrics
@@ -25,7 +26,10 @@ async def families() -> list[Metric]:
     """Start an application in a folder of its own and give what it exports."""
     with tempfile.TemporaryDirectory() as folder:
         settings = load_settings(data=Path(folder))
+        file = Path(folder) / "posthouse.toml"
+        file.write_text('[[channels]]\nname = "channel"\nprovider = "sandbox"\n')
         async with open_installation(settings) as installation:
+            await installation.apply(load_file(file))
             application = Application(
                 settings,
                 installation.database,
@@ -42,6 +46,8 @@ async def families() -> list[Metric]:
                     total_ms=1,
                     first_token_ms=1,
                 )
+                metrics.call_error("chat", "upstream_timeout")
+                metrics.error_reply("invalid_api_key")
                 metrics.attempt("channel", "failed", "upstream_timeout")
                 return list(metrics.collect())
             finally:

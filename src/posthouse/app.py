@@ -18,7 +18,8 @@ and swaps the snapshot; calls under way keep the one they began with.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 
 from msgspec import structs
@@ -32,7 +33,7 @@ from posthouse.billing.prices import PriceBook
 from posthouse.billing.token_process import TokenProcess
 from posthouse.billing.tokenizer import counting_elsewhere
 from posthouse.catalog.load import load_catalog
-from posthouse.errors import UpstreamCredential
+from posthouse.errors import PosthouseError, UpstreamCredential
 from posthouse.model.call import AttemptRecord, CallRecord
 from posthouse.model.catalog import ProviderRow
 from posthouse.model.exchange import Timeouts
@@ -42,18 +43,21 @@ from posthouse.observe.metrics import Metrics
 from posthouse.providers import registry
 from posthouse.relay.admission import Admission
 from posthouse.relay.attempt import AttemptLoop
+from posthouse.relay.call import Call
 from posthouse.relay.keepalive import KeepAlive
 from posthouse.relay.service import Ports, Relay
 from posthouse.relay.snapshot import Snapshot
 from posthouse.relay.stream import StreamTimes
-from posthouse.routing.health import HealthTable
+from posthouse.routing.health import BreakerState, HealthTable
 from posthouse.routing.plan import Target
 from posthouse.routing.table import ChannelDefaults, RoutingTable, make_channel
 from posthouse.server.address import TrustedProxies
+from posthouse.server.context import Reply
 from posthouse.server.cors import CORS
 from posthouse.server.dispatch import Dispatcher
 from posthouse.server.limits import ServerLimits
 from posthouse.server.operations import operational_routes
+from posthouse.server.request import Request
 from posthouse.server.run import DrainTimes, RunOptions, Server
 from posthouse.settings.environment import Settings
 from posthouse.storage import changes
@@ -64,9 +68,18 @@ from posthouse.storage.ledger import SqliteLedger
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.prices import keep_versions
 from posthouse.storage.secrets import SecretBox
+from posthouse.upstream.egress import Egress
+from posthouse.upstream.egress_addresses import make_policy
 from posthouse.upstream.sender import Upstream
 
 log = logger("posthouse")
+
+_BREAKER_NUMBERS = {
+    BreakerState.CLOSED: 0,
+    BreakerState.HALF_OPEN: 1,
+    BreakerState.OPEN: 2,
+}
+"""How a breaker stands in the metrics."""
 
 
 class Application:
@@ -91,6 +104,14 @@ class Application:
         self._health = HealthTable(settings.breaker_failures, settings.breaker_seconds)
         self._limits = Limits()
         self._upstream = Upstream(play=registry.play)
+        self.egress = Egress(
+            make_policy(
+                allow=settings.egress_allow,
+                deny=settings.egress_deny,
+                ports=settings.egress_ports,
+            )
+        )
+        """What URLs that callers give are fetched with."""
         self._keys = StoredKeys(database)
         self._authenticator = Authenticator(
             self._keys,
@@ -148,6 +169,7 @@ class Application:
             with suppress(asyncio.CancelledError):
                 await self._watcher
         await self._upstream.close()
+        await self.egress.close()
         await self.holds.close()
         self._counting.close()
         await asyncio.to_thread(self._tokens.close)
@@ -209,16 +231,29 @@ class Application:
         permit = self._limits.admit_channel(channel.name, channel.spec.limits)
         return None if isinstance(permit, Refusal) else permit.release
 
-    def _call_ended(self, record: CallRecord, suspicious: tuple[str, ...]) -> None:
-        self.metrics.call(
+    def _call_ended(
+        self, call: Call, record: CallRecord, suspicious: tuple[str, ...]
+    ) -> None:
+        elapsed = call.elapsed()
+        upstream = call.attempts.upstream_seconds()
+        metrics = self.metrics
+        metrics.call(
             (record.operation, record.outcome),
             record.status,
             usage=record.usage,
             total_ms=record.total_ms,
             first_token_ms=record.first_token_ms if record.streamed else 0,
-        )
+        ).spent(elapsed, upstream, record.price)
+        if record.error_code:
+            metrics.call_error(record.operation, record.error_code)
         for attempt in record.attempts:
-            self.metrics.attempt(attempt.channel, attempt.outcome, attempt.error_code)
+            metrics.attempt(
+                attempt.channel,
+                attempt.outcome,
+                attempt.error_code,
+                duration_ms=attempt.duration_ms,
+                cost=attempt.cost,
+            )
             if attempt.upstream_status >= 300 and _needs_operator(attempt):
                 log.warning(
                     "a provider refused a channel",
@@ -239,14 +274,46 @@ class Application:
         gauge = self.metrics.gauge
         gauge("posthouse_loop_lag_max_seconds", "Longest loop lag since.", worst)
         gauge("posthouse_loop_lag_p999_seconds", "99.9th percentile of it.", high)
+        gauge("posthouse_ready", "Whether calls can be served.", lambda: self.is_ready)
         gauge("posthouse_holds_open", "Holds not ended.", lambda: self.holds.open_holds)
+        gauge(
+            "posthouse_journal_backlog_segments",
+            "Files of the journal by which the ledger is behind.",
+            lambda: self.holds.backlog_segments,
+        )
         gauge(
             "posthouse_upstream_connections",
             "Open connections to providers.",
             lambda: self._upstream.open_connections,
         )
+        self.metrics.states(
+            "posthouse_breaker_state",
+            "A channel's breaker: 0 closed, 1 half open, 2 open.",
+            "channel",
+            self._breakers,
+        )
+        self.metrics.states(
+            "posthouse_credentials_resting",
+            "Credentials of a channel that are not used for a while.",
+            "channel",
+            self._resting,
+        )
+
+    def _breakers(self) -> Iterator[tuple[str, float]]:
+        now = time.monotonic()
+        for name in self.relay.snapshot.table.channels:
+            yield name, _BREAKER_NUMBERS[self._health.breaker(name, now)]
+
+    def _resting(self) -> Iterator[tuple[str, float]]:
+        now = time.monotonic()
+        for name in self.relay.snapshot.table.channels:
+            yield name, self._health.resting(name, now)
 
     # --- HTTP ---------------------------------------------------------------
+
+    def _render_error(self, error: PosthouseError, request: Request | None) -> Reply:
+        self.metrics.error_reply(type(error).code)
+        return render(error, request)
 
     def dispatcher(self) -> Dispatcher:
         """The application behind every connection."""
@@ -262,7 +329,7 @@ class Application:
                 *openai.routes(),
                 *operational_routes(lambda: self.is_ready, self.metrics.exposition),
             ],
-            render,
+            self._render_error,
             cors=CORS(settings.cors_origins),
             proxies=TrustedProxies(settings.trusted_proxies),
         )

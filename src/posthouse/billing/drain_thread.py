@@ -79,6 +79,11 @@ class LedgerThread:
         self._abandoned = False
         self._finished = False
 
+    @property
+    def drained(self) -> int:
+        """Where in our own journal the ledger has come to; 0 before it has begun."""
+        return self._drained
+
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin; callbacks go to `loop`."""
         self._loop = loop

@@ -306,6 +306,11 @@ class HoldManager:
         )
 
     @property
+    def backlog_segments(self) -> int:
+        """By how many segments of the journal the ledger is behind."""
+        return self.journal.number - max(1, self._thread.drained >> 32)
+
+    @property
     def _refusing(self) -> bool:
         return self._closing or self._thread.failing or self.journal.failed
 

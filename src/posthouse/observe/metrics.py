@@ -8,7 +8,7 @@ outgrows `_SERIES` counts what is new under "other".
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -16,6 +16,7 @@ from prometheus_client.core import (
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
+    SummaryMetricFamily,
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.gc_collector import GCCollector
@@ -28,8 +29,13 @@ from posthouse.observe.histogram import Histogram
 
 _SERIES = 20_000
 _OTHER = "other"
+_NANO = 1_000_000_000
 
 _FIRST_TOKEN = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
+_OWN = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0),
+)
 _TOTAL = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 Labels = tuple[str, ...]
@@ -67,15 +73,48 @@ class Counts:
 class CallSeries:
     """What is counted of the calls of one operation that ended in one way."""
 
-    __slots__ = ("first_token", "number", "tokens", "total")
+    __slots__ = (
+        "charged",
+        "first_token",
+        "number",
+        "own",
+        "tokens",
+        "total",
+        "upstream",
+    )
 
     def __init__(self) -> None:
         """Start at zero."""
         self.number = 0
         self.total = Histogram(_TOTAL)
         self.first_token = Histogram(_FIRST_TOKEN)
+        self.own = Histogram(_OWN)
+        """Time of the calls in which no attempt was under way."""
+        self.upstream = Histogram(_TOTAL)
+        """Time in which one was."""
+        self.charged = 0
+        """Nano-dollars."""
         self.tokens: dict[str, int] = {}
         """Billed units by usage bucket."""
+
+    def spent(self, elapsed: float, upstream: float, price: int) -> None:
+        """Count what one of the calls took: seconds in all and at providers, money."""
+        self.upstream.add(upstream)
+        self.own.add(elapsed - upstream)
+        self.charged += price
+
+
+class ChannelSeries:
+    """What the attempts on one channel took."""
+
+    __slots__ = ("cost", "duration_ms", "number")
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.number = 0
+        self.duration_ms = 0
+        self.cost = 0
+        """Nano-dollars, as far as they are known."""
 
 
 class Metrics(Collector):
@@ -95,7 +134,22 @@ class Metrics(Collector):
             "Failed attempts by error code.",
             ("channel", "code"),
         )
+        self._channels: dict[str, ChannelSeries] = {}
+        self._call_errors = Counts(
+            "posthouse_call_errors",
+            "Calls that ended with an error, by its code.",
+            ("operation", "code"),
+        )
+        self._error_replies = Counts(
+            "posthouse_error_replies",
+            "Requests of any kind that were answered with an error, by its code.",
+            ("code",),
+        )
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._counters: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._states: list[
+            tuple[str, str, str, Callable[[], Iterable[tuple[str, float]]]]
+        ] = []
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -110,8 +164,8 @@ class Metrics(Collector):
         usage: Mapping[str, int],
         total_ms: int,
         first_token_ms: int = 0,
-    ) -> None:
-        """Count a call that has ended.
+    ) -> CallSeries:
+        """Count a call that has ended; give what else is counted of its kind.
 
         Args:
             labels: operation and outcome.
@@ -131,16 +185,64 @@ class Metrics(Collector):
         tokens = series.tokens
         for bucket, amount in usage.items():
             tokens[bucket] = tokens.get(bucket, 0) + amount
+        return series
 
-    def attempt(self, channel: str, outcome: str, code: str = "") -> None:
-        """Count a try; `code` names our error if it failed."""
+    def call_error(self, operation: str, code: str) -> None:
+        """Count a call that ended with one of our errors."""
+        self._call_errors.add((operation, code))
+
+    def error_reply(self, code: str) -> None:
+        """Count a request, a call or not, that was answered with an error."""
+        self._error_replies.add((code,))
+
+    def attempt(
+        self,
+        channel: str,
+        outcome: str,
+        code: str = "",
+        *,
+        duration_ms: int = 0,
+        cost: int | None = None,
+    ) -> None:
+        """Count a try.
+
+        Args:
+            channel: its name.
+            outcome: how it ended.
+            code: names our error if it failed.
+            duration_ms: from its begin to its end.
+            cost: supplier cost in nano-dollars, where it is known.
+        """
         self._attempts.add((channel, outcome))
         if code:
             self._upstream_errors.add((channel, code))
+        series = self._channels.get(channel)
+        if series is None:
+            if len(self._channels) >= _SERIES:
+                channel = _OTHER
+            series = self._channels.setdefault(channel, ChannelSeries())
+        series.number += 1
+        series.duration_ms += duration_ms
+        if cost:
+            series.cost += cost
 
     def gauge(self, name: str, help_text: str, read: Callable[[], float]) -> None:
         """Export what `read` gives at each scrape, e.g. holds open."""
         self._gauges[name] = (help_text, read)
+
+    def counter(self, name: str, help_text: str, read: Callable[[], float]) -> None:
+        """Export a number that only grows, counted elsewhere; name without _total."""
+        self._counters[name] = (help_text, read)
+
+    def states(
+        self,
+        name: str,
+        help_text: str,
+        label: str,
+        read: Callable[[], Iterable[tuple[str, float]]],
+    ) -> None:
+        """Export a gauge with one label: `read` gives its values and numbers."""
+        self._states.append((name, help_text, label, read))
 
     @override
     def collect(self) -> Iterator[Metric]:
@@ -148,8 +250,37 @@ class Metrics(Collector):
         yield from self._call_families()
         yield self._attempts.family()
         yield self._upstream_errors.family()
+        yield from self._channel_families()
+        yield self._call_errors.family()
+        yield self._error_replies.family()
+        for name, (help_text, read) in self._counters.items():
+            yield CounterMetricFamily(name, help_text, value=read())
         for name, (help_text, read) in self._gauges.items():
             yield GaugeMetricFamily(name, help_text, value=read())
+        for name, help_text, label, read_all in self._states:
+            family = GaugeMetricFamily(name, help_text, labels=(label,))
+            for value, number in read_all():
+                family.add_metric((value,), number)
+            yield family
+
+    def _channel_families(self) -> Iterator[Metric]:
+        """Give what attempts took by channel: sums, for channels may be many."""
+        seconds = SummaryMetricFamily(
+            "posthouse_attempt_seconds",
+            "What tries on a channel took.",
+            labels=("channel",),
+        )
+        cost = CounterMetricFamily(
+            "posthouse_supplier_cost_usd",
+            "What a channel's provider charges us, where that is known.",
+            labels=("channel",),
+        )
+        for channel, series in self._channels.items():
+            total = series.duration_ms / 1000
+            seconds.add_metric((channel,), series.number, total)
+            cost.add_metric((channel,), series.cost / _NANO)
+        yield seconds
+        yield cost
 
     def _call_families(self) -> Iterator[Metric]:
         """Sum what is counted of calls, by the labels of each family."""
@@ -159,13 +290,19 @@ class Metrics(Collector):
             labels=("operation", "outcome", "status"),
         )
         tokens: Counter[tuple[str, str]] = Counter()
+        charged: Counter[str] = Counter()
         totals: dict[str, Histogram] = {}
         firsts: dict[str, Histogram] = {}
+        own: dict[str, Histogram] = {}
+        upstream: dict[str, Histogram] = {}
         for (operation, outcome, status), series in self._calls.items():
             calls.add_metric((operation, outcome, f"{status}xx"), series.number)
             for bucket, amount in series.tokens.items():
                 tokens[operation, bucket] += amount
+            charged[operation] += series.charged
             totals.setdefault(operation, Histogram(_TOTAL)).merge(series.total)
+            own.setdefault(operation, Histogram(_OWN)).merge(series.own)
+            upstream.setdefault(operation, Histogram(_TOTAL)).merge(series.upstream)
             if series.first_token.is_used:
                 first = firsts.setdefault(operation, Histogram(_FIRST_TOKEN))
                 first.merge(series.first_token)
@@ -179,6 +316,14 @@ class Metrics(Collector):
             if amount:
                 billed.add_metric(labels, amount)
         yield billed
+        money = CounterMetricFamily(
+            "posthouse_charged_usd",
+            "What callers were charged.",
+            labels=("operation",),
+        )
+        for operation, amount in charged.items():
+            money.add_metric((operation,), amount / _NANO)
+        yield money
         yield _times(
             "posthouse_first_token_seconds",
             "From a streamed call's arrival to its first content.",
@@ -186,6 +331,16 @@ class Metrics(Collector):
         )
         yield _times(
             "posthouse_call_seconds", "From a call's arrival to its end.", totals
+        )
+        yield _times(
+            "posthouse_upstream_seconds",
+            "The part of it in which an attempt was under way.",
+            upstream,
+        )
+        yield _times(
+            "posthouse_overhead_seconds",
+            "The part of it in which none was, settlement included: our own.",
+            own,
         )
 
     def exposition(self, accept: str = "") -> tuple[bytes, bytes]:

@@ -91,6 +91,8 @@ class AttemptLog(Struct):
     """The number of the present attempt among its channel's trials; 0: it is none."""
     tries: int = 0
     """Attempts of the loop's; a request that was sent twice is one."""
+    spans: list[tuple[float, float]] = []
+    """When each of them began and ended, by the clock."""
     _resent_at: float = 0.0
 
     def resending(self) -> None:
@@ -112,6 +114,7 @@ class AttemptLog(Struct):
         self.target = target
         self.tries += 1
         now = self.clock()
+        self.spans.append((began, now))
         member = target.member
         if self._resent_at:
             self._add_lost(member, began)
@@ -129,6 +132,17 @@ class AttemptLog(Struct):
                 0 if ended is not None and ended.free else None,
             )
         )
+
+    def upstream_seconds(self) -> float:
+        """For how long at least one attempt was under way."""
+        if len(self.spans) == 1:
+            began, ended = self.spans[0]
+            return ended - began
+        seconds = until = 0.0
+        for began, ended in sorted(self.spans):
+            seconds += max(0.0, ended - max(began, until))
+            until = max(until, ended)
+        return seconds
 
     def _add_lost(self, member: Member, began: float) -> None:
         """Record the request that was sent in vain, at a cost that is not known."""

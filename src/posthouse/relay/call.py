@@ -74,6 +74,10 @@ class Call:
         self.prompt_tokens = 0
         """The estimate made of byte lengths."""
 
+    def elapsed(self) -> float:
+        """Seconds since the call began."""
+        return self.clock() - self.started
+
     def elapsed_ms(self) -> int:
         """Milliseconds since the call began."""
         return int((self.clock() - self.started) * 1000)

@@ -60,8 +60,8 @@ class Ports(Struct, frozen=True):
     sender: Sender
     keep_alive: KeepAlive
     stream_times: StreamTimes
-    call_ended: Callable[[CallRecord, tuple[str, ...]], None]
-    """Told every record, and what was suspicious about its usage."""
+    call_ended: Callable[[Call, CallRecord, tuple[str, ...]], None]
+    """Told every call, its record, and what was suspicious about its usage."""
 
 
 class Relay:
@@ -225,7 +225,7 @@ class Relay:
         )
         record = record_call(call, served.target, charged, ending)
         await hold.settle(record)
-        self._ports.call_ended(record, charged.suspicious)
+        self._ports.call_ended(call, record, charged.suspicious)
         return record
 
     async def _abandoned(
@@ -255,7 +255,7 @@ class Relay:
             ending = structs.replace(ending, status=200)
         record = record_call(call, call.attempts.target, NOTHING_CHARGED, ending)
         await hold.void(record, reason)
-        self._ports.call_ended(record, ())
+        self._ports.call_ended(call, record, ())
         return record
 
 

@@ -123,6 +123,18 @@ class HealthTable:
             return Blocked(rest.reason, rest.until - now)
         return None
 
+    def breaker(self, channel: str, now: float) -> BreakerState:
+        """A channel's breaker at `now`, in monotonic seconds."""
+        entry = self._channels.get(channel)
+        return BreakerState.CLOSED if entry is None else entry.state(now)
+
+    def resting(self, channel: str, now: float) -> int:
+        """How many of a channel's credentials are not used at `now`."""
+        entry = self._channels.get(channel)
+        if entry is None:
+            return 0
+        return sum(now < rest.until for rest in entry.resting.values())
+
     def begin(self, channel: str) -> int:
         """An attempt starts; give its number if it is a trial, else 0."""
         entry = self._channels.get(channel)
