@@ -13,6 +13,7 @@ from typing import NoReturn, Protocol
 from posthouse.errors import Overloaded, PosthouseError
 from posthouse.server.heads import Headers, status_prefix
 from posthouse.server.limits import ServerLimits
+from posthouse.server.shapes import KnownHeads
 
 Reply = tuple[int, Headers, bytes]
 """Status, headers, body."""
@@ -65,6 +66,7 @@ class ServerContext:
         self.render_refusal = render_refusal
         self.limits = limits
         self.budget = BodyBudget(limits.buffered_bodies)
+        self.heads = KnownHeads()
         self.connections: set[Swept] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         """The handlers that run."""
