@@ -224,6 +224,8 @@ class UpstreamFault(PosthouseError):
     status = 502
     code = "upstream_error"
     retry = Retry.CHANNEL
+    stands_for: int = 0
+    """The HTTP status that an error told with status 200 stands for; 0: none."""
 
 
 class UpstreamRejected(UpstreamFault):

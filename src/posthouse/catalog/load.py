@@ -19,11 +19,19 @@ its models:
     source = "https://…"
     date = "2026-01-31"
 
+    [errors]                             # only where its codes say more than status
+    code = "base_resp.status_code"       # also looked for in replies of status 200,
+    message = "base_resp.status_msg"     # with what it means;
+    success = ["0"]                      # codes that are no errors;
+    rate_limited = ["1002"]              # the other codes and types, by what they
+    content_filter = ["Sensitive*"]      # mean: see `ErrorKind`
+
     [operations.chat]
     path = "/chat/completions"
     dialect = "openai_chat"
     verified = "docs:https://… 2026-01-31"    # or "sdk", or "unverified"
     quirks = { rename = { old = "new" }, stream_usage = "automatic" }
+    replies = { finish_reasons = { sensitive = "content_filter" } }   # see `Replies`
 
     [[models]]
     id = "m"
@@ -57,13 +65,18 @@ from msgspec.structs import replace
 from posthouse.catalog.price import INPUT_UNITS, Rates, make_price, parse_rate
 from posthouse.model.call import Operation
 from posthouse.model.catalog import (
+    FAILED,
+    FINISH_REASONS,
     AuthScheme,
     Currency,
+    ErrorCodes,
+    ErrorKind,
     ModelRow,
     OperationRow,
     Price,
     ProviderRow,
     Quirks,
+    Replies,
     StreamUsage,
     TierRates,
 )
@@ -78,6 +91,8 @@ DEAREST_TOKEN_RATE = 10_000 * NANO_PER_USD
 _PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _DIALECT = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+_PATH = re.compile(r"[A-Za-z_]\w{0,40}(\.[A-Za-z_]\w{0,40}){0,3}")
+_CODE = re.compile(r"[\w.-]{1,100}\*?")
 _URL = re.compile(r"(https?|sandbox)://[^\s/][^\s]*[^\s/]")
 _DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _VERIFIED = re.compile(rf"sdk|unverified|docs:https://\S+ {_DATE.pattern}")
@@ -103,6 +118,22 @@ class _Operation(Struct, frozen=True, forbid_unknown_fields=True):
     dialect: str
     verified: str
     quirks: _Quirks = _Quirks()
+    replies: Replies = Replies()
+
+
+class _Errors(Struct, frozen=True, forbid_unknown_fields=True):
+    code: str = ""
+    message: str = ""
+    success: tuple[str, ...] = ("0",)
+    bad_request: tuple[str, ...] = ()
+    content_filter: tuple[str, ...] = ()
+    context_length: tuple[str, ...] = ()
+    not_found: tuple[str, ...] = ()
+    credential: tuple[str, ...] = ()
+    balance: tuple[str, ...] = ()
+    rate_limited: tuple[str, ...] = ()
+    overloaded: tuple[str, ...] = ()
+    timeout: tuple[str, ...] = ()
 
 
 class _Model(Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +162,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
     price_source: str = ""
     price_date: str = ""
     currency: Currency | None = None
+    errors: _Errors | None = None
     models: tuple[_Model, ...] = ()
 
 
@@ -205,7 +237,21 @@ def _provider(name: str, file: _File) -> ProviderRow:
         documentation=file.documentation,
         free=file.free,
         currency=file.currency,
+        errors=None if file.errors is None else _errors(file.errors),
     )
+
+
+def _errors(row: _Errors) -> ErrorCodes:
+    for path in filter(None, (row.code, row.message)):
+        _check(_PATH, path, "errors: the path")
+    kinds: dict[str, ErrorKind] = {}
+    for kind in ErrorKind:
+        for code in getattr(row, kind.value):
+            _check(_CODE, code, "errors: the code")
+            _require(code.lower() not in kinds, f"errors: {code!r} stands there twice")
+            _require(code not in row.success, f"errors: {code!r} is a success")
+            kinds[code.lower()] = kind
+    return ErrorCodes(row.code, row.message, row.success, kinds)
 
 
 def _divisor(currency: Currency) -> Fraction:
@@ -228,6 +274,9 @@ def _operation(operation: Operation, row: _Operation) -> OperationRow:
         _require(low <= high, f"{what}: the bounds of {field!r} are the wrong way")
     for old, new in row.quirks.rename.items():
         _require(old != new, f"{what}: {old!r} is renamed to itself")
+    for reason in row.replies.finish_reasons.values():
+        known = reason in FINISH_REASONS or reason == FAILED
+        _require(known, f"{what}: nobody knows the finish reason {reason!r}")
     return OperationRow(
         path=row.path,
         dialect=row.dialect,
@@ -239,6 +288,7 @@ def _operation(operation: Operation, row: _Operation) -> OperationRow:
             clamp=row.quirks.clamp,
             stream_usage=row.quirks.stream_usage,
         ),
+        replies=None if row.replies == Replies() else row.replies,
     )
 
 

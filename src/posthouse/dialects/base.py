@@ -1,8 +1,9 @@
 """What every dialect gives: the envelope of a request, taps on replies.
 
-A dialect's package offers a `DIALECT` object of the `Dialect` protocol. When
-client and upstream speak the same dialect, the request's envelope is spliced
-and the reply's bytes pass; the taps only read along.
+A dialect's package offers a `DIALECT` object of the `Dialect` protocol, and
+`corrected` (see `Corrected`) if providers' rows may declare replies of their own
+that it mends. When client and upstream speak the same dialect, the request's
+envelope is spliced and the reply's bytes pass; the taps only read along.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from msgspec import Struct
 
 from posthouse.errors import PosthouseError, UpstreamFault
 from posthouse.model.call import Operation
-from posthouse.model.catalog import Quirks
+from posthouse.model.catalog import ErrorCodes, Quirks, Replies
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire.json import Envelope
 
@@ -159,3 +160,17 @@ class Dialect(Protocol):
 
     def prompt_text(self, request: ParsedRequest) -> str:
         """The prompt's text, for counting where no usage was given."""
+
+
+class Corrected(Protocol):
+    """Makes a dialect as one provider's row says that it speaks it."""
+
+    def __call__(
+        self,
+        replies: Replies | None,
+        errors: ErrorCodes | None,
+        *,
+        model: str,
+        clock: Callable[[], float],
+    ) -> Dialect:
+        """Give the dialect of one target, whose model has this name."""

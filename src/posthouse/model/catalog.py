@@ -37,6 +37,59 @@ class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
     stream_usage: StreamUsage = StreamUsage.REQUEST
 
 
+class ErrorKind(StrEnum):
+    """What a provider's error code means for a call, whatever status it came with."""
+
+    BAD_REQUEST = "bad_request"
+    CONTENT_FILTER = "content_filter"
+    CONTEXT_LENGTH = "context_length"
+    NOT_FOUND = "not_found"
+    CREDENTIAL = "credential"
+    """Our key is refused."""
+    BALANCE = "balance"
+    """Our account is in arrears or out of quota."""
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    TIMEOUT = "timeout"
+
+
+class ErrorCodes(Struct, frozen=True):
+    """How a provider tells of errors, beside OpenAI's `error` object and status."""
+
+    code: str = ""
+    """Where replies carry a code, also those with status 200: members joined by
+    dots; "" is nowhere."""
+    message: str = ""
+    """Where they carry what it means."""
+    success: tuple[str, ...] = ("0",)
+    """Codes there that are no errors."""
+    kinds: dict[str, ErrorKind] = {}
+    """By code or type, in lower case; a last `*` stands for whatever follows."""
+
+
+FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
+"""What the SDKs of OpenAI's language know."""
+FAILED = "error"
+"""Stands for a finish reason that is none: the provider broke off."""
+
+
+class Replies(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is mended in replies; what is not named passes untouched."""
+
+    finish_reasons: dict[str, str] = {}
+    """A provider's own reason to one of FINISH_REASONS, or to FAILED."""
+    fill: bool = False
+    """`id`, `object`, `created` and `model` are given where they are absent."""
+    id_member: str = ""
+    """The member that holds the identifier where `id` is absent."""
+    tool_calls_object: bool = False
+    """A single tool call may come without the list around it."""
+    whole_last_chunk: bool = False
+    """A stream's last chunk repeats the whole message, which is left out."""
+    reasoning_beside: bool = False
+    """`completion_tokens` lack the reasoning, which only `total_tokens` tell."""
+
+
 class OperationRow(Struct, frozen=True, forbid_unknown_fields=True):
     """How a provider takes one operation."""
 
@@ -47,6 +100,8 @@ class OperationRow(Struct, frozen=True, forbid_unknown_fields=True):
     verified: str
     """`sdk`, `docs:<url> <date>` or `unverified`."""
     quirks: Quirks = Quirks()
+    replies: Replies | None = None
+    """None: they pass as they come."""
 
 
 class TierRates(Struct, frozen=True):
@@ -119,3 +174,5 @@ class ProviderRow(Struct, frozen=True):
     """Models without a price cost nothing (software the operator runs)."""
     currency: Currency | None = None
     """None: US dollars."""
+    errors: ErrorCodes | None = None
+    """None: errors have a status, and OpenAI's shape or one that is common."""

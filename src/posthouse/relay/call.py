@@ -11,7 +11,7 @@ from posthouse.model.catalog import Price
 from posthouse.model.exchange import UpstreamRequest
 from posthouse.relay.attempt import AttemptLog
 from posthouse.relay.ports import Client
-from posthouse.relay.snapshot import Menu, Offer, Snapshot
+from posthouse.relay.snapshot import Menu, Offer, Prepared, Snapshot
 from posthouse.relay.watch import ClientWatch
 from posthouse.routing.plan import Target
 
@@ -86,10 +86,13 @@ class Call:
         """What the model that a target serves costs."""
         return self.menu.offers[target.routes.model]
 
-    def render(self, target: Target, seconds: float) -> UpstreamRequest:
+    def prepared(self, target: Target) -> Prepared:
+        """What every request of the call's operation to a target has in common."""
+        return self.snapshot.prepared(target.member, self.incoming.request.operation)
+
+    def render(self, prepared: Prepared, seconds: float) -> UpstreamRequest:
         """Write the request for a target, to be over within so many seconds."""
         request = self.incoming.request
-        prepared = self.snapshot.prepared(target.member, request.operation)
         stream = request.stream
         timeouts = prepared.stream_timeouts if stream else prepared.timeouts
         if self.attempts.records:

@@ -50,7 +50,8 @@ class AttemptFailed(Exception):
 
         Args:
             error: what the client sees if nothing better comes.
-            status: the provider's HTTP status, 0 when none arrived.
+            status: the provider's HTTP status, 0 when none arrived; of an error
+                that its row declares for status 200, the one that it stands for.
             delivered: content had reached the client; no other attempt may.
             sent: the provider may have received the request.
             rest: seconds that the provider asked us to wait.
@@ -103,14 +104,17 @@ def exchange_failed(
 
 
 def status_failed(
-    error: PosthouseError, status: int, headers: list[tuple[bytes, bytes]]
+    error: PosthouseError,
+    status: int,
+    headers: list[tuple[bytes, bytes]],
+    delivered: bool = False,
 ) -> AttemptFailed:
-    """Judge an error reply."""
+    """Judge an error reply, or an error inside one that began well."""
     rest = retry_after(headers, time.time)
     if isinstance(error, UpstreamRateLimited | UpstreamOverloaded):
         low, high = SHOWN_RETRY_AFTER
         error.retry_after = min(max(rest or DEFAULT_RETRY_AFTER, low), high)
-    return AttemptFailed(error, status=status, rest=rest)
+    return AttemptFailed(error, status=status, delivered=delivered, rest=rest)
 
 
 def retry_after(

@@ -4,6 +4,8 @@ A call takes the snapshot once, at its start, and keeps it to its end, so no
 call ever sees two configurations.
 """
 
+import time
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from typing import TypeVar
@@ -14,10 +16,16 @@ from posthouse import __version__
 from posthouse.billing.estimate import PlainRates, plain_rates
 from posthouse.billing.prices import PriceBook
 from posthouse.catalog.price import FREE
-from posthouse.dialects.base import Dialect, Edits, make_edits
+from posthouse.dialects.base import Corrected, Dialect, Edits, make_edits
 from posthouse.errors import InvalidRequest, PriceMissing
 from posthouse.model.call import Operation
-from posthouse.model.catalog import AuthScheme, ModelRow, Price
+from posthouse.model.catalog import (
+    AuthScheme,
+    ModelRow,
+    OperationRow,
+    Price,
+    ProviderRow,
+)
 from posthouse.model.exchange import Timeouts
 from posthouse.routing.table import (
     REMEMBERED_NAMES,
@@ -44,10 +52,25 @@ def find_dialect(name: str) -> Dialect:
     return found
 
 
+def _dialect_of(
+    provider: ProviderRow,
+    row: OperationRow,
+    *,
+    model: str,
+    clock: Callable[[], float],
+) -> Dialect:
+    """The dialect as a provider speaks it, chosen once for all calls."""
+    if row.replies is None and provider.errors is None:
+        return find_dialect(row.dialect)
+    make: Corrected = import_module(f"posthouse.dialects.{row.dialect}").corrected
+    return make(row.replies, provider.errors, model=model, clock=clock)
+
+
 class Prepared(Struct, frozen=True):
     """What every request of one operation to one target has in common."""
 
     dialect: Dialect
+    """The operation's, as this provider speaks it."""
     origin: str
     target: str
     headers: Headers
@@ -87,10 +110,17 @@ class Menu(Struct, frozen=True):
 class Snapshot:
     """One configuration, ready to serve."""
 
-    def __init__(self, table: RoutingTable, prices: PriceBook) -> None:
+    def __init__(
+        self,
+        table: RoutingTable,
+        prices: PriceBook,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         """Join the routes with the prices."""
         self.table = table
         self.prices = prices
+        self._wall_clock = wall_clock
         self._offers: dict[tuple[str, str, str], Offer | None] = {}
         self._menus: dict[tuple[str, Operation, bool], Menu] = {}
         self._prepared: dict[tuple[str, int, str, str], Prepared] = {}
@@ -185,6 +215,7 @@ class Snapshot:
                 self.prices.cost(
                     channel.name, channel.provider.name, member.upstream_model
                 ),
+                self._wall_clock,
             )
             _keep(self._prepared, key, found)
         return found
@@ -207,7 +238,9 @@ def _check_operation(offer: Offer, operation: Operation) -> None:
         )
 
 
-def _prepare(member: Member, operation: str, cost: Price | None) -> Prepared:
+def _prepare(
+    member: Member, operation: str, cost: Price | None, clock: Callable[[], float]
+) -> Prepared:
     channel = member.channel
     row = channel.provider.operations[operation]
     headers = [
@@ -222,7 +255,9 @@ def _prepare(member: Member, operation: str, cost: Price | None) -> Prepared:
         ),
     ]
     return Prepared(
-        dialect=find_dialect(row.dialect),
+        dialect=_dialect_of(
+            channel.provider, row, model=member.upstream_model, clock=clock
+        ),
         origin=channel.origin,
         target=channel.base_path + row.path,
         headers=tuple(headers),

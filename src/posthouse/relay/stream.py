@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from posthouse.dialects.base import StreamTap
+from posthouse.dialects.base import Dialect, StreamTap
 from posthouse.errors import (
     InsufficientQuota,
     PosthouseError,
@@ -24,7 +24,7 @@ from posthouse.errors import (
 )
 from posthouse.model.exchange import ExchangeFailure, FailureKind
 from posthouse.relay.call import Call
-from posthouse.relay.faults import AttemptFailed, exchange_failed
+from posthouse.relay.faults import AttemptFailed, exchange_failed, status_failed
 from posthouse.relay.ports import Client, Headers
 from posthouse.relay.served import Completion, Served, served_stream
 from posthouse.relay.unary import send
@@ -99,7 +99,7 @@ class StreamExchange:
         """What was delivered by a stream that did not come to its end."""
         self.terminal = b""
         """The frame that ends the stream, for after the settlement."""
-        self.tap = self._new_tap(None)
+        self.tap = self._new_tap(call.incoming.dialect, None)
 
     # --- attempts ---------------------------------------------------------------
 
@@ -108,8 +108,9 @@ class StreamExchange:
         call = self._call
         drain = target.member.channel.spec.on_disconnect == "drain"
         call.watch.drain = drain
-        response = await send(call, self._sender, target, seconds)
-        self.tap = tap = self._new_tap(target)
+        prepared = call.prepared(target)
+        response = await send(call, self._sender, target, prepared, seconds=seconds)
+        self.tap = tap = self._new_tap(prepared.dialect, call.public_model(target))
         self._decoder = SSEDecoder()
         self._held_back.clear()
         try:
@@ -129,21 +130,20 @@ class StreamExchange:
             raise self._failed(target, failed) from None
         except UpstreamFault as fault:
             response.abort()
-            raise self._failed(
-                target, AttemptFailed(fault, status=200, delivered=self._delivered)
-            ) from None
+            failed = status_failed(
+                fault, fault.stands_for or 200, response.headers, self._delivered
+            )
+            raise self._failed(target, failed) from None
         return served_stream(target, completion, tap)
 
     @property
     def _delivered(self) -> bool:
         return self.content_ms > 0
 
-    def _new_tap(self, target: Target | None) -> StreamTap:
-        incoming = self._call.incoming
-        public = None if target is None else self._call.public_model(target)
-        tap = incoming.dialect.tap_stream(incoming.request, public)
+    def _new_tap(self, dialect: Dialect, public_model: str | None) -> StreamTap:
+        tap = dialect.tap_stream(self._call.incoming.request, public_model)
         if tap is None:
-            raise ValueError(f"{incoming.dialect.name} has no streams")
+            raise ValueError(f"{dialect.name} has no streams")
         return tap
 
     def _failed(self, target: Target, failed: AttemptFailed) -> AttemptFailed:

@@ -8,7 +8,7 @@ from posthouse.relay.call import Call
 from posthouse.relay.faults import AttemptFailed, exchange_failed, status_failed
 from posthouse.relay.secrecy import body_without_secrets
 from posthouse.relay.served import Completion, Served
-from posthouse.relay.snapshot import find_dialect
+from posthouse.relay.snapshot import Prepared
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
 from posthouse.upstream.ports import Sender, UpstreamResponse
@@ -31,7 +31,8 @@ class UnaryExchange(Struct):
         """Make one attempt; raises AttemptFailed or ClientGone."""
         call = self.call
         call.watch.drain = target.member.channel.spec.on_disconnect == "drain"
-        request = _request(call, target, seconds)
+        prepared = call.prepared(target)
+        request = _request(call, prepared, seconds)
         response = None
         body = None
         try:
@@ -50,14 +51,15 @@ class UnaryExchange(Struct):
                 gone.status = 200
             raise
         if body is None:
-            raise await _refusal(call, target, response)
-        incoming = call.incoming
+            raise await _refusal(call, target, prepared, response)
         try:
-            reply = incoming.dialect.parse_reply(
-                incoming.request, body, call.public_model(target)
+            reply = prepared.dialect.parse_reply(
+                call.incoming.request, body, call.public_model(target)
             )
         except UpstreamFault as error:
-            raise AttemptFailed(error, status=200) from None
+            raise status_failed(
+                error, error.stands_for or 200, response.headers
+            ) from None
         self.body = reply.body
         return Served(
             target,
@@ -69,13 +71,18 @@ class UnaryExchange(Struct):
 
 
 async def send(
-    call: Call, sender: Sender, target: Target, seconds: float
+    call: Call,
+    sender: Sender,
+    target: Target,
+    prepared: Prepared,
+    *,
+    seconds: float,
 ) -> UpstreamResponse:
     """Send a call's request; give the reply's head if its status is 200.
 
     Raises AttemptFailed or ClientGone.
     """
-    request = _request(call, target, seconds)
+    request = _request(call, prepared, seconds)
     try:
         with call.watch:
             response = await sender.send(request, call.attempts.resending)
@@ -83,19 +90,19 @@ async def send(
         raise exchange_failed(failure) from None
     if response.status == 200:
         return response
-    raise await _refusal(call, target, response)
+    raise await _refusal(call, target, prepared, response)
 
 
-def _request(call: Call, target: Target, seconds: float) -> UpstreamRequest:
+def _request(call: Call, prepared: Prepared, seconds: float) -> UpstreamRequest:
     """Write the request, unless nobody would wait for the reply."""
     watch = call.watch
     if watch.client.gone and not watch.drain:
         raise ClientGone(sent=False)
-    return call.render(target, seconds)
+    return call.render(prepared, seconds)
 
 
 async def _refusal(
-    call: Call, target: Target, response: UpstreamResponse
+    call: Call, target: Target, prepared: Prepared, response: UpstreamResponse
 ) -> AttemptFailed:
     """Read and judge a reply whose status is not 200."""
     try:
@@ -108,9 +115,6 @@ async def _refusal(
     except ClientGone:
         response.abort()
         raise
-    operation = call.incoming.request.operation
-    channel = target.member.channel
-    row = channel.provider.operations[operation]
-    body = body_without_secrets(body, channel)
-    error = find_dialect(row.dialect).parse_error(response.status, body)
+    body = body_without_secrets(body, target.member.channel)
+    error = prepared.dialect.parse_error(response.status, body)
     return status_failed(error, response.status, response.headers)

@@ -28,7 +28,7 @@ from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 
 
-class _ErrorObject(Struct):
+class ErrorObject(Struct):
     """An error's parts, wherever they stood."""
 
     message: Any = None
@@ -113,11 +113,15 @@ def parse_error(status: int, body: bytes) -> UpstreamFault:
         return UpstreamRedirected()
     if status < 400:
         return UpstreamBadResponse()
-    error = _read_error(body)
+    return judge_reply(status, _read_error(body))
+
+
+def judge_reply(status: int, error: ErrorObject) -> UpstreamFault:
+    """Judge an error reply by its status, and by its code where that says more."""
     kind = error.kind()
     if kind in (401, 403) or (kind in (429, 503) and status < 500):
         status = kind
-    return _judge(status, error)
+    return judge(status, error)
 
 
 def fault_in(value: Any, *, told: bool = False) -> UpstreamFault | None:
@@ -127,11 +131,11 @@ def fault_in(value: Any, *, told: bool = False) -> UpstreamFault | None:
     """
     if not isinstance(value, dict):
         return None
-    error = _find_error(value) or (_error_of(value) if told else None)
-    return None if error is None else _judge(_status_of(error), error)
+    error = find_error(value) or (_error_of(value) if told else None)
+    return None if error is None else judge(_status_of(error), error)
 
 
-def _status_of(error: _ErrorObject) -> int:
+def _status_of(error: ErrorObject) -> int:
     """The HTTP status that an error inside a reply stands for."""
     code = error.code
     if isinstance(code, str) and len(code) == 3 and code.isdecimal():
@@ -141,7 +145,7 @@ def _status_of(error: _ErrorObject) -> int:
     return error.kind() or 500
 
 
-def _judge(status: int, error: _ErrorObject) -> UpstreamFault:
+def judge(status: int, error: ErrorObject) -> UpstreamFault:
     """Decide what a provider's error means for the call."""
     if status >= 500:
         return UpstreamOverloaded()
@@ -157,23 +161,28 @@ def _judge(status: int, error: _ErrorObject) -> UpstreamFault:
     )
 
 
-def _read_error(body: bytes) -> _ErrorObject:
+def _read_error(body: bytes) -> ErrorObject:
     """Find an error's parts in the body of an error reply."""
     try:
         value = json.decode_leniently(body)
     except MalformedJSON:
         text = body.decode(errors="replace").strip()
-        return _ErrorObject(None if text.startswith("<") else text)
+        return ErrorObject(None if text.startswith("<") else text)
+    return read_error(value)
+
+
+def read_error(value: Any) -> ErrorObject:
+    """Find an error's parts in an error reply's value."""
     if isinstance(value, list) and value:
         value = value[0]
     if isinstance(value, str):
-        return _ErrorObject(value)
+        return ErrorObject(value)
     if not isinstance(value, dict):
-        return _ErrorObject()
-    return _find_error(value) or _error_of(value)
+        return ErrorObject()
+    return find_error(value) or _error_of(value)
 
 
-def _find_error(value: dict[str, Any]) -> _ErrorObject | None:
+def find_error(value: dict[str, Any]) -> ErrorObject | None:
     """Find the error in an object that may be one; None if it is not."""
     error = value.get("error")
     if isinstance(error, list) and error:
@@ -181,7 +190,7 @@ def _find_error(value: dict[str, Any]) -> _ErrorObject | None:
     if isinstance(error, dict) and error:
         return _error_of(error)
     if error:
-        return _ErrorObject(error, code=value.get("code"), type=value.get("type"))
+        return ErrorObject(error, code=value.get("code"), type=value.get("type"))
     code = value.get("code")
     coded = not value.get("choices") and ("message" in value or "msg" in value)
     if value.get("object") == "error" or (coded and code not in _NO_ERROR):
@@ -192,7 +201,7 @@ def _find_error(value: dict[str, Any]) -> _ErrorObject | None:
 _NO_ERROR = (None, 0, "0", "", 200, "200", "Success", "success", "ok")
 
 
-def _error_of(value: dict[str, Any]) -> _ErrorObject:
+def _error_of(value: dict[str, Any]) -> ErrorObject:
     message = value.get("message") or value.get("msg")
     param = value.get("param")
     detail = value.get("detail")
@@ -203,7 +212,7 @@ def _error_of(value: dict[str, Any]) -> _ErrorObject:
             param = ".".join(map(str, detail["loc"]))
     if message is None and isinstance(detail, dict):
         message = detail.get("msg") or detail.get("message")
-    return _ErrorObject(
+    return ErrorObject(
         message=message if message is not None else detail,
         type=value.get("type"),
         code=value.get("code"),

@@ -109,7 +109,7 @@ class OpenAIStreamTap(StreamTap):
     @override
     def feed(self, raw: bytes, data: bytes) -> TappedFrame:
         if not data:
-            return TappedFrame(raw)
+            return _without_data(raw)
         chunk: Chunk | None
         try:
             chunk = json.decode_with(self._decoder, data)
@@ -212,6 +212,13 @@ class OpenAIStreamTap(StreamTap):
             "posthouse": {"code": error_code(error), "message": error.message},
         }
         return data_frame(json.encode(chunk)), data_frame(b"[DONE]")
+
+
+def _without_data(raw: bytes) -> TappedFrame:
+    """Pass a comment; raises UpstreamFault for an error that is no event at all."""
+    if raw.lstrip()[:1] == b"{":
+        _refuse_error(raw, raw)
+    return TappedFrame(raw)
 
 
 def _refuse_error(raw: bytes, data: bytes) -> None:

@@ -4,6 +4,8 @@ Source: OpenAI's API description, schema `CreateChatCompletionRequest` and its
 replies (openapi, 2026-08).
 """
 
+from functools import partial
+
 from typing_extensions import override
 
 from posthouse.dialects.base import (
@@ -13,6 +15,7 @@ from posthouse.dialects.base import (
     StreamTap,
 )
 from posthouse.dialects.openai import errors, splice
+from posthouse.dialects.openai.corrected import CorrectedDialect
 from posthouse.dialects.openai.stream import OpenAIStreamTap
 from posthouse.dialects.openai_chat.reply import parse_reply
 from posthouse.dialects.openai_chat.request import parse_request, prompt_text
@@ -42,3 +45,4 @@ class OpenAIChat(Dialect):
 
 
 DIALECT = OpenAIChat()
+corrected = partial(CorrectedDialect, DIALECT)

@@ -4,6 +4,8 @@ Source: OpenAI's API description, schema `CreateEmbeddingRequest` and its
 replies (openapi, 2026-08).
 """
 
+from functools import partial
+
 from typing_extensions import override
 
 from posthouse.dialects.base import (
@@ -13,6 +15,7 @@ from posthouse.dialects.base import (
     StreamTap,
 )
 from posthouse.dialects.openai import errors, splice
+from posthouse.dialects.openai.corrected import CorrectedDialect
 from posthouse.dialects.openai_embeddings.reply import parse_reply
 from posthouse.dialects.openai_embeddings.request import parse_request, prompt_text
 
@@ -40,3 +43,4 @@ class OpenAIEmbeddings(Dialect):
 
 
 DIALECT = OpenAIEmbeddings()
+corrected = partial(CorrectedDialect, DIALECT)
