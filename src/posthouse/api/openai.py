@@ -6,7 +6,6 @@ goes wrong; the dispatcher renders it in OpenAI's shape.
 
 import asyncio
 import re
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from posthouse.access.authenticator import Authenticator
@@ -154,7 +153,7 @@ class OpenAIRoutes:
         await request.client.respond(200, [_JSON], body)
 
 
-def _forwarded(fields: Mapping[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
+def _forwarded(fields: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
     """Pick the headers that go to the provider; raises InvalidRequest."""
     found = tuple((name, fields[name]) for name in sorted(FORWARDED) if name in fields)
     for name, value in found:

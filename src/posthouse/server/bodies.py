@@ -42,7 +42,7 @@ async def read_body(exchange: Exchange, limit: int, hold: BodyHold) -> bytes:
         PayloadTooLarge, InvalidRequest, UnsupportedMediaType, RequestTimeout,
         Overloaded: as their names say.
     """
-    declared = exchange.declared
+    declared = exchange.head.content_length
     if declared is not None and declared > limit:
         raise too_large(limit)
     coding = exchange.head.fields.get(b"content-encoding")

@@ -13,7 +13,6 @@ from typing import NoReturn, Protocol
 from posthouse.errors import Overloaded, PosthouseError
 from posthouse.server.heads import Headers, status_prefix
 from posthouse.server.limits import ServerLimits
-from posthouse.server.shapes import KnownHeads
 
 Reply = tuple[int, Headers, bytes]
 """Status, headers, body."""
@@ -66,7 +65,6 @@ class ServerContext:
         self.render_refusal = render_refusal
         self.limits = limits
         self.budget = BodyBudget(limits.buffered_bodies)
-        self.heads = KnownHeads()
         self.connections: set[Swept] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         """The handlers that run."""

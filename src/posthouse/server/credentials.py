@@ -6,7 +6,6 @@ may have read the other. What is found is never logged.
 """
 
 import re
-from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 _BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([\x21-\x7e]{1,1024})")
@@ -14,7 +13,7 @@ _PLAIN = re.compile(rb"([\x21-\x7e]{1,1024})")
 _KEY_HEADERS = (b"x-api-key", b"api-key", b"x-goog-api-key")
 
 
-def presented_key(fields: Mapping[bytes, bytes], query: bytes) -> str | None:
+def presented_key(fields: dict[bytes, bytes], query: bytes) -> str | None:
     """Give the key that a request presents; None for none or a malformed one.
 
     Looks at `Authorization: Bearer`, `x-api-key`, `api-key`, `x-goog-api-key`

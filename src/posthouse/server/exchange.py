@@ -51,10 +51,6 @@ class Exchange:
     body_done = False
     received = 0
     """Bytes of the body that have arrived."""
-    declared: int | None = None
-    """Bytes of the body as the head tells them; None where it does not."""
-    bearer: str | None = None
-    """The key, where the head's fields are kept without it."""
     awaits_continue = False
     """Whether the client sends its body only after `100 Continue`."""
     websocket = False

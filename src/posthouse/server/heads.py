@@ -9,7 +9,7 @@ A reply's framing fields belong to the server: a caller's own are left out.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -35,8 +35,6 @@ _OWNED = frozenset(
     }
 )
 _HOST_BYTES = 300
-_LINE_OVERHEAD = 4
-"""Bytes of a field's line beside its name and value."""
 _HOST = re.compile(
     rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+(?::[0-9]{0,5})?"
     rb"|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?"
@@ -50,12 +48,15 @@ class RequestHead(Struct, frozen=True, gc=False):
     method: str
     path: str
     """Percent escapes decoded once."""
+    raw_path: bytes
     query: bytes
     """Without the question mark; escapes as they stood."""
     version: str
     """"1.1" or "1.0"."""
-    fields: Mapping[bytes, bytes]
+    fields: dict[bytes, bytes]
     """By name in lower case; repeated fields joined with a comma."""
+    content_length: int | None
+    chunked: bool
 
 
 def add_repeated(fields: dict[bytes, bytes], name: bytes, value: bytes) -> None:
@@ -63,22 +64,6 @@ def add_repeated(fields: dict[bytes, bytes], name: bytes, value: bytes) -> None:
     if name in _SINGLE:
         raise InvalidRequest(f"The {name.decode('ascii')} header is repeated.")
     fields[name] += b", " + value
-
-
-def measure(
-    fields: Mapping[bytes, bytes], repeated: Sequence[bytes]
-) -> tuple[int, int]:
-    """Give how many lines the fields of a head were, and how many bytes.
-
-    Args:
-        fields: repeated ones joined, as `add_repeated` does it.
-        repeated: the names of fields that came once more, each time they did.
-    """
-    count = len(fields) + len(repeated)
-    size = sum(len(name) + len(value) for name, value in fields.items())
-    # The value of a repeated field has been counted, with its ", ".
-    size += sum(len(name) - len(b", ") for name in repeated)
-    return count, size + _LINE_OVERHEAD * count
 
 
 def read_head(
@@ -107,8 +92,17 @@ def read_head(
     ):
         raise InvalidRequest("Transfer-Encoding may only be `chunked`, and alone.")
     split = _split if target.find(b"?") >= 0 else _split_cached
-    name, path, query = split(method, target)
-    return RequestHead(name, path, query, version, fields)
+    name, path, raw_path, query = split(method, target)
+    return RequestHead(
+        name,
+        path,
+        raw_path,
+        query,
+        version,
+        fields,
+        None if length is None else int(length),
+        coding is not None,
+    )
 
 
 @lru_cache(maxsize=256)
@@ -116,14 +110,14 @@ def _is_host(host: bytes) -> bool:
     return _HOST.fullmatch(host) is not None
 
 
-def _split(method: bytes, target: bytes) -> tuple[str, str, bytes]:
-    """Give method, path and query; an authority in the target is moot."""
+def _split(method: bytes, target: bytes) -> tuple[str, str, bytes, bytes]:
+    """Give method, path, raw path and query; an authority in the target is moot."""
     if b"#" in target:
         raise InvalidRequest("The request target holds a fragment.")
     raw_path, _, query = _origin_form(method, target).partition(b"?")
     path = raw_path.decode("ascii")
     path = unquote(path) if "%" in path else path
-    return method.decode("ascii"), path, query
+    return method.decode("ascii"), path, raw_path, query
 
 
 # Without a query there is no key in it, and few targets are asked for often.

@@ -15,6 +15,9 @@ Beside that a reply may be under way (`active`) and further requests wait
 """
 
 import asyncio
+import fcntl
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -36,15 +39,12 @@ from posthouse.errors import (
 )
 from posthouse.server.context import ServerContext
 from posthouse.server.exchange import Exchange
-from posthouse.server.heads import add_repeated, measure, read_head, render_fields
-from posthouse.server.shapes import Cut, cut
-from posthouse.server.sockets import unacknowledged
+from posthouse.server.heads import add_repeated, read_head, render_fields
 
 Application = Callable[[Exchange], Coroutine[Any, Any, None]]
 """Answers one exchange and closes it; must not raise."""
 
-_PATIENCE = 16
-"""After so many unknown heads a connection's are not looked for any more."""
+_LINE_OVERHEAD = 4
 _TASK = "exchange"
 
 
@@ -93,12 +93,6 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._data_bytes = 0
-        self._cut: Cut | None = None
-        """Of the head that is being parsed, if it may be learnt."""
-        self._unread = 0
-        """Bytes of a body that do not go through the parser."""
-        self._unknown = 0
-        """How many heads in a row were not known."""
         self._websocket = False
         self._served = False
         self._eof = False
@@ -151,12 +145,6 @@ class Connection(HttpToolsProtocol):
         """Bytes have arrived."""
         if self.deaf:
             return
-        if self._unread:
-            data = self._take_body(data)
-            if not data:
-                return
-        if self.incoming is None and not self._in_head and self._take_known(data):
-            return
         self._data_bytes = len(data)
         try:
             self.parser.feed_data(data)
@@ -172,46 +160,6 @@ class Connection(HttpToolsProtocol):
         else:
             if self._in_head or self.incoming is not None:
                 self._count(len(data))
-
-    # Past the parser: heads that are known.
-
-    def _take_known(self, data: bytes) -> bool:
-        """Begin the one request in `data` if its head is known."""
-        if self._unknown > _PATIENCE:
-            return False
-        found = cut(data)
-        if found is None:
-            return False
-        head = self.context.heads.find(found.shape)
-        end = found.end + found.length
-        if head is None or len(data) > end:
-            self._unknown += 1
-            self._cut = found
-            return False
-        self._unknown = 0
-        exchange = Exchange(self, head, keep_alive=True)
-        exchange.bearer = found.bearer
-        exchange.declared = found.length
-        self._unread = found.length
-        self._arrange(exchange)
-        self._take_body(data[found.end :])
-        return True
-
-    def _take_body(self, data: bytes) -> bytes:
-        """Feed a body that does not go through the parser; give what follows it."""
-        incoming = self.incoming
-        if incoming is None:
-            return b""
-        size = self._unread
-        if data:
-            incoming.feed(data if len(data) <= size else data[:size])
-        if len(data) < size:
-            self._unread = size - len(data)
-            return b""
-        self._unread = 0
-        self.incoming = None
-        incoming.end_body()
-        return data[size:]
 
     # The parser's side. What these raise ends the parsing.
 
@@ -248,7 +196,6 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole."""
         parser = self.parser
-        known, self._cut = self._cut, None
         if parser.should_upgrade():
             return
         fields, self.fields = self.fields, _NOWHERE
@@ -264,23 +211,15 @@ class Connection(HttpToolsProtocol):
         version = parser.get_http_version()
         head = read_head(parser.get_method(), self.url, version, fields)
         keep_alive = version == "1.1" and parser.should_keep_alive()
-        if known is not None:
-            context.heads.learn(known, head)
         exchange = Exchange(self, head, keep_alive=keep_alive)
-        if b"content-length" in fields:
-            exchange.declared = int(fields[b"content-length"])
         if b"expect" in fields:
             expectation = fields[b"expect"].lower()
             exchange.awaits_continue = expectation == b"100-continue"
         if self._websocket:
             exchange.websocket = True
             exchange.keep_alive = False
-        self._arrange(exchange)
-
-    def _arrange(self, exchange: Exchange) -> None:
-        """Let a request's body come, and its reply follow those before it."""
         self.incoming = exchange
-        self._since = self.context.now
+        self._since = context.now
         self._head_bytes = 0
         self._seen = 0
         self._mark = 0
@@ -306,7 +245,11 @@ class Connection(HttpToolsProtocol):
 
     def _check_size(self, fields: dict[bytes, bytes]) -> None:
         repeated, self._repeated = self._repeated, []
-        count, size = measure(fields, repeated)
+        size = sum(len(name) + len(value) for name, value in fields.items())
+        # The value of a repeated field has been counted, with its ", ".
+        size += sum(len(name) - len(b", ") for name in repeated)
+        count = len(fields) + len(repeated)
+        size += _LINE_OVERHEAD * count
         limits = self.context.limits
         if count > limits.head_fields or size > limits.head_bytes:
             raise HeadersTooLarge
@@ -458,13 +401,22 @@ class Connection(HttpToolsProtocol):
             return False
         # The kernel takes more only once a third of megabytes is free again;
         # a slow client's progress is what it has acknowledged.
-        connection = self.transport.get_extra_info("socket")
-        taken = self.written - waiting - unacknowledged(connection)
+        taken = self.written - waiting - self._unacknowledged()
         if taken != self._taken:
             self._taken = taken
             self._taken_at = now
             return False
         return now - self._taken_at > self.context.limits.stall_timeout
+
+    def _unacknowledged(self) -> int:
+        """Give the bytes that wait in the kernel; 0 where it does not tell."""
+        connection = self.transport.get_extra_info("socket")
+        answer = bytearray(4)
+        try:
+            fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, answer)
+        except (OSError, AttributeError):
+            return 0
+        return int.from_bytes(answer, sys.byteorder)
 
     def _check_body(self, incoming: Exchange, now: float) -> None:
         limits = self.context.limits

@@ -51,10 +51,7 @@ class Request(Struct):
 
     def presented_key(self) -> str | None:
         """Give the key that the request carries; None for none or a malformed one."""
-        client = self.client
-        if client.bearer is not None:
-            return client.bearer
-        return presented_key(client.head.fields, client.head.query)
+        return presented_key(self.client.head.fields, self.client.head.query)
 
     def arrived_body(self, limit: int) -> bytes | None:
         """Give the body if it came at once and plain, as small ones do.

@@ -1,10 +1,7 @@
 """Listening sockets, with errors that an operator can act on."""
 
 import errno
-import fcntl
 import socket
-import sys
-import termios
 from ipaddress import ip_address
 
 _BACKLOG = 2048
@@ -64,15 +61,3 @@ def _explain(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EACCES:
         return f"{place} may not be opened by this user; choose a port above 1023"
     return f"{place} cannot be opened: {error.strerror}"
-
-
-def unacknowledged(connection: socket.socket | None) -> int:
-    """Give the bytes that wait in the kernel for the peer; 0 if it does not tell."""
-    if connection is None:
-        return 0
-    answer = bytearray(4)
-    try:
-        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, answer)
-    except OSError:
-        return 0
-    return int.from_bytes(answer, sys.byteorder)
