@@ -3,10 +3,13 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-# The first of these that is new enough; `make PYTHON=…` names another.
+# The first of these that is new enough and can make an environment; `make
+# PYTHON=…` names another. A distribution's own comes first: it is built with
+# profile-guided and link-time optimisation, which most others here are not, and
+# a call costs a sixth less CPU on it.
 OLDEST := 3, 11
-PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
-	"$$name" -c 'import sys; sys.exit(sys.version_info < ($(OLDEST)))' 2>/dev/null \
+PYTHON ?= $(shell for name in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < ($(OLDEST)))' 2>/dev/null \
 	&& echo "$$name" && break; done)
 
 # Compiled modules make each start twice as quick.
@@ -27,9 +30,9 @@ help: ## list the targets
 setup: $(STAMP) ## install everything into .venv
 
 $(STAMP): uv.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; make PYTHON=… names one." >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "$(PYTHON) comes without venv or pip: apt install python3-venv (or python3-full)." >&2; exit 1; }
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "Python 3.11 or newer with venv is needed: apt install python3-venv (or" >&2; \
+		echo "python3-full); make PYTHON=… names another." >&2; exit 1; }
 	@test "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" && $(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 		echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; }
 	@echo "Installing the locked dependencies"
