@@ -27,7 +27,8 @@ its models:
     content_filter = ["Sensitive*"]      # mean: see `ErrorKind`
 
     [operations.chat]
-    path = "/chat/completions"
+    path = "/chat/completions"           # `{model}` in it is the model's name
+    query = { "api-version" = "1" }      # only where the path has one
     dialect = "openai_chat"
     verified = "docs:https://… 2026-01-31"    # or "sdk", or "unverified"
     quirks = { rename = { old = "new" }, stream_usage = "automatic" }
@@ -94,6 +95,8 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _PATH = re.compile(r"[A-Za-z_]\w{0,40}(\.[A-Za-z_]\w{0,40}){0,3}")
 _CODE = re.compile(r"[\w.-]{1,100}\*?")
 _URL = re.compile(r"(https?|sandbox)://[^\s/][^\s]*[^\s/]")
+_ROUTE = re.compile(r"(/([A-Za-z0-9._~:-]+|\{model\}))+")
+_QUERY = re.compile(r"[A-Za-z0-9._~-]{1,100}")
 _DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _VERIFIED = re.compile(rf"sdk|unverified|docs:https://\S+ {_DATE.pattern}")
 
@@ -119,6 +122,7 @@ class _Operation(Struct, frozen=True, forbid_unknown_fields=True):
     verified: str
     quirks: _Quirks = _Quirks()
     replies: Replies = Replies()
+    query: dict[str, str] = {}
 
 
 class _Errors(Struct, frozen=True, forbid_unknown_fields=True):
@@ -266,8 +270,9 @@ def _divisor(currency: Currency) -> Fraction:
 
 def _operation(operation: Operation, row: _Operation) -> OperationRow:
     what = f"operations.{operation}"
-    _require(row.path.startswith("/"), f"{what}: the path does not begin with '/'")
-    _require(row.path.isprintable() and " " not in row.path, f"{what}: bad path")
+    _check(_ROUTE, row.path, f"{what}: the path")
+    for text in (*row.query, *row.query.values()):
+        _check(_QUERY, text, f"{what}: the query")
     _check(_DIALECT, row.dialect, f"{what}: the dialect")
     _check(_VERIFIED, row.verified, f"{what}: verified")
     for field, (low, high) in row.quirks.clamp.items():
@@ -289,6 +294,7 @@ def _operation(operation: Operation, row: _Operation) -> OperationRow:
             stream_usage=row.quirks.stream_usage,
         ),
         replies=None if row.replies == Replies() else row.replies,
+        query=row.query,
     )
 
 

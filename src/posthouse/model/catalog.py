@@ -94,7 +94,7 @@ class OperationRow(Struct, frozen=True, forbid_unknown_fields=True):
     """How a provider takes one operation."""
 
     path: str
-    """Appended to the base URL."""
+    """Appended to the base URL; `{model}` in it is the model's name there."""
     dialect: str
     """A package in `dialects/`."""
     verified: str
@@ -102,6 +102,8 @@ class OperationRow(Struct, frozen=True, forbid_unknown_fields=True):
     quirks: Quirks = Quirks()
     replies: Replies | None = None
     """None: they pass as they come."""
+    query: dict[str, str] = {}
+    """What follows the path."""
 
 
 class TierRates(Struct, frozen=True):

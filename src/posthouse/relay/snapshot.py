@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from typing import TypeVar
+from urllib.parse import quote, urlencode
 
 from msgspec import Struct, structs
 
@@ -259,7 +260,7 @@ def _prepare(
             channel.provider, row, model=member.upstream_model, clock=clock
         ),
         origin=channel.origin,
-        target=channel.base_path + row.path,
+        target=channel.base_path + _path_of(row, member.upstream_model),
         headers=tuple(headers),
         timeouts=channel.timeouts,
         stream_timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
@@ -272,6 +273,12 @@ def _prepare(
         ),
         cost=cost,
     )
+
+
+def _path_of(row: OperationRow, model: str) -> str:
+    """Put path and query together, the model's name as one segment of the path."""
+    path = row.path.replace("{model}", quote(model, safe=""))
+    return f"{path}?{urlencode(row.query)}" if row.query else path
 
 
 def _credential_headers(channel: Channel, credential: int) -> Headers:

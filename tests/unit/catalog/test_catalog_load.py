@@ -52,6 +52,15 @@ def load(tmp_path):
     return load_text
 
 
+def test_a_path_may_name_the_model_and_have_a_query(load):
+    """As servers want it that have one address for each model."""
+    path = 'path = "/deployments/{model}/chat"\nquery = { "api-version" = "1" }'
+    row = load(ROW.replace('path = "/chat/completions"', path))
+    assert row.operations["chat"].path == "/deployments/{model}/chat"
+    assert row.operations["chat"].query == {"api-version": "1"}
+    assert row.operations["embedding"].query == {}
+
+
 def test_a_row_is_read_whole(load):
     """Every part of a file arrives."""
     row = load(ROW + MODEL)
@@ -164,6 +173,12 @@ REFUSED = {
     "bad address": (changed("https://api", "ftp://api"), "base_url"),
     "slash at the end": (changed(".com/v1", ".com/v1/"), "base_url"),
     "bad path": (changed('"/chat', '"chat'), "path"),
+    "path with a query": (changed("/completions", "/completions?a=b"), "path"),
+    "path with another place": (changed('"/chat', '"/{name}/chat'), "path"),
+    "bad query": (
+        changed('"/embeddings"', '"/embeddings"\nquery = { a = "b&c=d" }'),
+        "query",
+    ),
     "output above context": (
         changed("max_output = 500", "max_output = 5000"),
         "context",
