@@ -21,7 +21,7 @@ def default_of(setting: Setting) -> str:
     value = setting.default
     if value is None or value == ():
         return ""
-    return f"`{value}`"
+    return f"`{','.join(value) if isinstance(value, tuple) else value}`"
 
 
 def page() -> str:

@@ -13,6 +13,8 @@ PosthouseError
 │   ├── URITooLong           414 uri_too_long
 │   ├── UnsupportedMediaType 415 unsupported_media_type
 │   ├── UnprocessableRequest 422 unprocessable_request
+│   ├── URLNotAllowed        400 url_not_allowed (one message, whatever it led to)
+│   ├── URLNotFetched        400 url_not_fetched
 │   ├── UpgradeRequired      426 upgrade_required
 │   ├── HeadersTooLarge      431 headers_too_large
 │   ├── RateLimited          429 rate_limit_exceeded
@@ -180,6 +182,18 @@ class UnprocessableRequest(CallerError):
 
     status = 422
     code = "unprocessable_request"
+
+
+class URLNotAllowed(CallerError):
+    """This URL may not be fetched; it must lead to a public http or https address."""
+
+    code = "url_not_allowed"
+
+
+class URLNotFetched(CallerError):
+    """The URL could not be fetched."""
+
+    code = "url_not_fetched"
 
 
 class UpgradeRequired(CallerError):

@@ -151,6 +151,20 @@ def check_network(text: str) -> None:
     raise ValueError(f"{text!r} has host bits set; the block is {meant}")
 
 
+def check_place(text: str) -> None:
+    """Raise ValueError when this is no block of addresses and no host's name."""
+    if "/" in text or literal_address(text) is not None:
+        check_network(text)
+    elif not _HOST_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is neither a block of addresses nor a host")
+
+
+def check_port(text: str) -> None:
+    """Raise ValueError when this is not the number of a port."""
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", text) or int(text) > 65_535:
+        raise ValueError(f"{text!r} is not a port")
+
+
 def check_origin(text: str) -> None:
     """Raise ValueError when this is neither `*` nor an origin of the web."""
     if text == "*":

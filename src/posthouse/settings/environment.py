@@ -120,6 +120,28 @@ class Settings(Guarded, frozen=True, kw_only=True):
             item=addresses.check_network,
         ),
     ] = ()
+    egress_allow: Annotated[
+        tuple[str, ...],
+        Rule(
+            "Networks and hosts, private ones too, to which URLs that callers give "
+            "may lead, by commas.",
+            item=addresses.check_place,
+        ),
+    ] = ()
+    egress_deny: Annotated[
+        tuple[str, ...],
+        Rule(
+            "Networks and hosts to which URLs that callers give never lead, by commas.",
+            item=addresses.check_place,
+        ),
+    ] = ()
+    egress_ports: Annotated[
+        tuple[str, ...],
+        Rule(
+            "Ports to which URLs that callers give may lead, by commas.",
+            item=addresses.check_port,
+        ),
+    ] = ("80", "443")
     durability: Annotated[
         Choice, Rule("What a settlement survives: kill -9, or power loss.")
     ] = "process"

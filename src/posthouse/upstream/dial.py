@@ -21,6 +21,10 @@ T = TypeVar("T")
 
 ConnectionFactory = Callable[[], Connection]
 
+Judge = Callable[[Resolver, str], Awaitable[tuple[str, ...]]]
+"""Gives the addresses of a host that may be dialled, or raises: OSError if there
+are none, anything else to refuse."""
+
 ADDRESSES_TRIED = 4
 TLS_SHUTDOWN_SECONDS = 1.0
 
@@ -85,11 +89,15 @@ class Dialer:
     """Opens direct connections, and TLS on sockets that lead elsewhere."""
 
     def __init__(
-        self, resolver: Resolver, tls: Callable[[], ssl.SSLContext] = default_tls
+        self,
+        resolver: Resolver,
+        tls: Callable[[], ssl.SSLContext] = default_tls,
+        judge: Judge = allowed_addresses,
     ) -> None:
-        """Keep what resolves names and what makes the TLS context."""
+        """Keep what resolves names, makes the TLS context, and judges addresses."""
         self.resolver = resolver
         self.tls = tls
+        self._judge = judge
 
     async def connect(
         self, origin: Origin, factory: ConnectionFactory, limit: float
@@ -118,7 +126,7 @@ class Dialer:
 
         try:
             async with asyncio.timeout_at(until):
-                addresses = await allowed_addresses(self.resolver, origin.host)
+                addresses = await self._judge(self.resolver, origin.host)
                 return await first_that_opens(addresses, until, attempt)
         except (OSError, ValueError) as error:
             raise not_connected(origin.authority, error) from error
