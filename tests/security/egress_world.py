@@ -24,6 +24,7 @@ from posthouse.upstream.resolver import Resolver
 
 PUBLIC = "127.0.0.1"
 INTERNAL = "127.0.0.2"
+HERE = "http://public.com:{port}"
 ANSWER = b"what the public host has"
 SHORT = EgressLimits(total=3.0, connect=1.0, first_byte=0.5, idle=0.5)
 
