@@ -27,8 +27,8 @@ SIGHUP, wholly or not at all: a faulty file is refused with its line and reason,
 what served before goes on. Objects of the file belong to it: what is in it is made
 or changed, what is no longer in it is disabled (its ledger stays), and commands do
 not touch it. Objects made by commands are never touched by the file; one name in
-both is refused. `[server]` takes effect at once, but for `durability`, which waits
-for the next start.
+both is refused. `[server]` takes effect at once; its `durability`, and `[telemetry]`,
+wait for the next start.
 
 Unknown keys are refused. Amounts are decimal strings, durations seconds.
 """
@@ -39,6 +39,7 @@ SECTIONS = {
     "prices": "Prices that override the catalogue's, `[[prices]]`.",
     "fallbacks": "Models that stand in for others, `[[fallbacks]]`.",
     "server": "The server, `[server]`.",
+    "telemetry": "What is sent to an OpenTelemetry collector, `[telemetry]`.",
 }
 NOTES = {
     "channels.limits": "what it takes at most; past them, others are asked",
@@ -60,6 +61,10 @@ NOTES = {
     "server.cors_origins": "origins whose pages may call; `*` is any",
     "server.trusted_proxies": "networks whose X-Forwarded-For is believed",
     "server.durability": "what a settlement survives: kill -9, or power loss",
+    "telemetry.endpoint": "base URL of a collector; without one nothing is sent",
+    "telemetry.signals": "what is sent",
+    "telemetry.sample": "share of the calls that are traced where callers do not say",
+    "telemetry.propagate": "whether providers are sent `traceparent` and `tracestate`",
 }
 """What the example's comments leave to its reader."""
 KINDS = {
@@ -123,7 +128,9 @@ def default_of(field: FieldInfo) -> str:
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return f"`{value}`" if isinstance(value, int) else f'`"{value}"`'
+    if isinstance(value, tuple):
+        return ", ".join(f'`"{item}"`' for item in value)
+    return f"`{value}`" if isinstance(value, int | float) else f'`"{value}"`'
 
 
 def rows(section: str, kind: type[Struct]) -> Iterator[tuple[str, ...]]:

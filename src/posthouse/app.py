@@ -11,7 +11,7 @@ The layers of a request, outermost first, and what each adds:
  6. `relay.unary|stream`  one exchange over `upstream`, read along by the dialect
  7. `relay.charging`    usage and prices (`billing`), the call's record
  8. `billing.holds`     the settlement in the journal, before the last byte leaves
- 9. `observe.metrics`   the counters
+ 9. `observe.metrics`   the counters; `observe.telemetry`, where it is asked for
 
 An Application lives in one event loop. `reload` reads the configuration anew
 and swaps the snapshot; calls under way keep the one they began with.
@@ -40,10 +40,12 @@ from posthouse.model.exchange import Timeouts
 from posthouse.observe.logs import logger
 from posthouse.observe.loop_lag import LoopLag
 from posthouse.observe.metrics import Metrics
+from posthouse.observe.telemetry import Telemetry, TelemetryOptions
 from posthouse.providers import registry
 from posthouse.relay.admission import Admission
 from posthouse.relay.attempt import AttemptLoop
 from posthouse.relay.call import Call
+from posthouse.relay.facts import Ended, facts_of
 from posthouse.relay.keepalive import KeepAlive
 from posthouse.relay.service import Ports, Relay
 from posthouse.relay.snapshot import Snapshot
@@ -124,6 +126,7 @@ class Application:
         self._tokens = TokenProcess()
         self._counting = ExitStack()
         self._lag = LoopLag()
+        self._telemetry = Telemetry(telemetry_options(settings), facts_of, self.metrics)
         self._revision = 0
         self._watcher: asyncio.Task[None] | None = None
         self.holds: HoldManager
@@ -132,6 +135,7 @@ class Application:
     async def start(self) -> None:
         """Recover the journals, read the configuration, begin to watch it."""
         settings = self.settings
+        self._telemetry.start()
         database = settings.data / "posthouse.db"
         durable = settings.durability == "power"
         self.holds = await HoldManager.start(
@@ -173,6 +177,7 @@ class Application:
         await self.holds.close()
         self._counting.close()
         await asyncio.to_thread(self._tokens.close)
+        await asyncio.to_thread(self._telemetry.close)
         await self._keys.close()
         await self._database.close()
 
@@ -246,6 +251,16 @@ class Application:
         ).spent(elapsed, upstream, record.price)
         if record.error_code:
             metrics.call_error(record.operation, record.error_code)
+        if self._telemetry.reporters:
+            ended = Ended(
+                record,
+                call.incoming.trace,
+                elapsed,
+                upstream,
+                call.snapshot.table.channels,
+            )
+            for reporter in self._telemetry.reporters:
+                reporter.put(ended)
         for attempt in record.attempts:
             metrics.attempt(
                 attempt.channel,
@@ -323,6 +338,7 @@ class Application:
             self._limits,
             self.relay,
             max_body_bytes=settings.max_body_bytes,
+            tracing=self._telemetry.tracing,
         )
         return Dispatcher(
             [
@@ -370,6 +386,18 @@ def build_snapshot(
         channels, {fallback.model: fallback.to for fallback in stored.fallbacks}
     )
     return Snapshot(table, PriceBook(catalog, stored.prices))
+
+
+def telemetry_options(settings: Settings) -> TelemetryOptions:
+    """What the settings say of telemetry."""
+    return TelemetryOptions(
+        endpoint=settings.telemetry_endpoint,
+        signals=settings.telemetry_signals,
+        sample=settings.telemetry_sample,
+        propagate=settings.telemetry_propagate == "on",
+        call_log=settings.call_log == "on",
+        queue=settings.telemetry_queue,
+    )
 
 
 def _needs_operator(attempt: AttemptRecord) -> bool:

@@ -16,6 +16,7 @@ from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.dialects.openai.envelope import MODEL_NAME_LIMIT
 from posthouse.dialects.openai.errors import render_error
 from posthouse.errors import InvalidRequest, ModelNotFound, PosthouseError, RateLimited
+from posthouse.observe.trace_context import Tracing
 from posthouse.relay.call import Incoming
 from posthouse.relay.service import Relay
 from posthouse.relay.snapshot import find_dialect
@@ -55,12 +56,14 @@ class OpenAIRoutes:
         relay: Relay,
         *,
         max_body_bytes: int,
+        tracing: Tracing | None = None,
     ) -> None:
-        """Serve calls through `relay`."""
+        """Serve calls through `relay`; without `tracing` nothing is traced."""
         self._authenticator = authenticator
         self._limits = limits
         self._relay = relay
         self._max_body_bytes = max_body_bytes
+        self._begin = None if tracing is None else tracing.begin
         # One at a time: they would only wait for each other's interpreter lock.
         self._judge = ThreadPoolExecutor(1, "posthouse-judge")
 
@@ -108,6 +111,7 @@ class OpenAIRoutes:
                 ),
                 session=fields.get(b"x-session-id"),
                 forwarded=() if FORWARDED.isdisjoint(fields) else _forwarded(fields),
+                trace=self._begin and self._begin(request.request_id, fields),
             )
             try:
                 await self._relay.serve(incoming, request.client)

@@ -41,7 +41,7 @@ def serve(
     keep_what_is_there()
     settings = load_settings(config=config, host=host, port=port, data=data)
     file = None if settings.config is None else load_file(settings.config)
-    own = settings if file is None else settings.with_file(file.configuration.server)
+    own = settings if file is None else _with_file(settings, file)
     coloured = {"auto": None, "text": True, "json": False}[settings.log_format]
     logs.configure(settings.log_level, colours=coloured)
     service = _Service(settings, own, file)
@@ -52,6 +52,12 @@ def serve(
             runner.run(service.run())
         except StartupError as error:
             raise CommandFailed(str(error)) from None
+
+
+def _with_file(settings: Settings, file: LoadedFile) -> Settings:
+    """Take the file's settings where nobody has set them otherwise."""
+    configuration = file.configuration
+    return settings.with_file(configuration.server, configuration.telemetry)
 
 
 def _check_address(settings: Settings) -> None:
@@ -134,12 +140,18 @@ class _Service:
     async def _take(self, file: LoadedFile) -> None:
         """Apply a file to the database and its [server] to this process."""
         await self._apply(file)
-        new = self._given.with_file(file.configuration.server)
+        new = _with_file(self._given, file)
         self._dispatcher.trust(
             CORS(new.cors_origins), TrustedProxies(new.trusted_proxies)
         )
         if new.durability != self._own.durability:
             log.warning("durability changes with the next start")
+        if any(
+            getattr(new, name) != getattr(self._own, name)
+            for name in new.__struct_fields__
+            if name.startswith("telemetry_")
+        ):
+            log.warning("telemetry changes with the next start")
 
     async def _apply(self, file: LoadedFile) -> None:
         report = await self._installation.apply(file)

@@ -82,3 +82,33 @@ class CallRecord(Struct, frozen=True, array_like=True, gc=False):
     first_token_ms: int
     total_ms: int
     attempts: list[AttemptRecord]
+
+    @property
+    def upstream_ms(self) -> int:
+        """Milliseconds in which at least one attempt was under way."""
+        total = until = 0
+        for begin, end in sorted(
+            (attempt.started_ms, attempt.started_ms + attempt.duration_ms)
+            for attempt in self.attempts
+        ):
+            total += max(0, end - max(begin, until))
+            until = max(until, end)
+        return total
+
+    @property
+    def own_ms(self) -> int:
+        """The rest of `total_ms`: our own part, to about a millisecond."""
+        return max(0, self.total_ms - self.upstream_ms)
+
+    @property
+    def upstream_first_ms(self) -> int:
+        """The provider's part of a stream's `first_token_ms`; 0 when there is none.
+
+        From the begin of the attempt that brought the content.
+        """
+        if not (self.streamed and self.first_token_ms):
+            return 0
+        for attempt in reversed(self.attempts):
+            if attempt.channel == self.channel:
+                return max(0, self.first_token_ms - attempt.started_ms)
+        return 0

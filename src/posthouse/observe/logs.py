@@ -9,12 +9,14 @@ a request, only at debug level.
 import logging
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, TextIO
 
 import structlog
 from structlog.types import EventDict, Processor
+from typing_extensions import override
 
+from posthouse.observe.facts import LogEntry
 from posthouse.observe.redaction import redact
 
 _FRAMES = 30
@@ -77,6 +79,59 @@ def configure(
     root.setLevel(number)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+class ShippedLog(logging.Handler):
+    """Gives every entry to somebody who sends it away, as fields."""
+
+    def __init__(
+        self, put: Callable[[LogEntry], None], without: frozenset[str]
+    ) -> None:
+        """Give entries to `put`, but for those of some components."""
+        super().__init__()
+        self._put = put
+        self._without = without
+        self._kept: EventDict = {}
+        self._processing = structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_processors(with_messages=False),
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                redact,
+                self._keep,
+            ],
+        )
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one entry on; the handler's lock is held."""
+        component = record.name.partition(".")[0]
+        if record.name in self._without or component in self._without:
+            return
+        self._processing.format(record)
+        fields, self._kept = self._kept, {}
+        event = str(fields.pop("event", ""))
+        level = str(fields.pop("level", record.levelname.lower()))
+        name = str(fields.pop("component", record.name))
+        fields.pop("timestamp", None)
+        self._put(
+            LogEntry(
+                int(record.created * 1e9),
+                level,
+                name,
+                event,
+                {
+                    key: value
+                    if isinstance(value, str | int | float | bool)
+                    else str(value)
+                    for key, value in fields.items()
+                    if value is not None
+                },
+            )
+        )
+
+    def _keep(self, _logger: Any, _method: str, event: EventDict) -> str:
+        self._kept = event
+        return ""
 
 
 def _processors(*, with_messages: bool) -> list[Processor]:

@@ -9,6 +9,7 @@ from posthouse.access.principal import Principal
 from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.model.catalog import Price
 from posthouse.model.exchange import UpstreamRequest
+from posthouse.observe.trace_context import TraceContext
 from posthouse.relay.attempt import AttemptLog
 from posthouse.relay.ports import Client
 from posthouse.relay.snapshot import Menu, Offer, Prepared, Snapshot
@@ -32,6 +33,8 @@ class Incoming(Struct, frozen=True):
     """What the caller says its session is."""
     forwarded: Headers
     """Those of the caller's headers that go to providers."""
+    trace: TraceContext | None = None
+    """Its place in a trace; None: there are no traces."""
 
 
 class Call:
@@ -98,6 +101,10 @@ class Call:
         if self.attempts.records:
             timeouts = structs.replace(timeouts, total=min(timeouts.total, seconds))
         forwarded = self.incoming.forwarded
+        trace = self.incoming.trace
+        if trace is not None and trace.passed_on:
+            member = prepared.member
+            forwarded += trace.headers(member.channel.name, member.credential)
         return UpstreamRequest(
             method="POST",
             origin=prepared.origin,

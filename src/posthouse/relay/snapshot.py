@@ -70,6 +70,8 @@ def _dialect_of(
 class Prepared(Struct, frozen=True):
     """What every request of one operation to one target has in common."""
 
+    member: Member
+    """The target's."""
     dialect: Dialect
     """The operation's, as this provider speaks it."""
     origin: str
@@ -256,6 +258,7 @@ def _prepare(
         ),
     ]
     return Prepared(
+        member=member,
         dialect=_dialect_of(
             channel.provider, row, model=member.upstream_model, clock=clock
         ),

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from posthouse.settings import addresses
+from posthouse.settings import addresses, telemetry
 from posthouse.settings.credentials import check_reference, is_reference
 from posthouse.settings.file import (
     ChannelSpec,
@@ -20,6 +20,7 @@ from posthouse.settings.file import (
     ModelEntry,
     PriceSpec,
     ServerSpec,
+    TelemetrySpec,
 )
 from posthouse.settings.locator import Path
 
@@ -86,6 +87,7 @@ def check_file(file: ConfigurationFile) -> Iterator[Problem]:
     models = [spec.model for spec in file.fallbacks]
     yield from _repeated("fallbacks", models, field="model")
     yield from _below(("server",), check_server(file.server))
+    yield from _below(("telemetry",), check_telemetry(file.telemetry))
 
 
 def _below(parent: Path, problems: Iterable[Problem]) -> Iterator[Problem]:
@@ -367,3 +369,15 @@ def check_server(spec: ServerSpec) -> Iterator[Problem]:
         yield from _refusals(
             ("trusted_proxies", index), addresses.check_network, network
         )
+
+
+def check_telemetry(spec: TelemetrySpec) -> Iterator[Problem]:
+    """Yield what is wrong with the telemetry's settings."""
+    if spec.endpoint is not None:
+        yield from _refusals(
+            ("endpoint",), telemetry.check_endpoint, spec.endpoint, "endpoint"
+        )
+    for index, signal in enumerate(spec.signals):
+        yield from _refusals(("signals", index), telemetry.check_signal, signal)
+    if not 0 <= spec.sample <= 1:
+        yield ("sample",), "is not a number from 0 to 1"

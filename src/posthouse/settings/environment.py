@@ -20,9 +20,9 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 from msgspec import Struct, structs
 from typing_extensions import override
 
-from posthouse.settings import addresses
+from posthouse.settings import addresses, telemetry
 from posthouse.settings.failure import ConfigurationError
-from posthouse.settings.file import Guarded, ServerSpec
+from posthouse.settings.file import Guarded, ServerSpec, TelemetrySpec
 
 PREFIX: Final = "POSTHOUSE_"
 MIN_SECRET_LENGTH: Final = 32
@@ -33,6 +33,7 @@ _COUNTABLE: Final = 2**53
 Choice = Literal["process", "power"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "text", "json"]
+Switch = Literal["off", "on"]
 
 
 class Rule(Struct, frozen=True):
@@ -46,7 +47,7 @@ class Rule(Struct, frozen=True):
     places: int | None = None
     """Digits after the point at most."""
     item: Callable[[str], None] | None = None
-    """Raises ValueError for an item of a list that cannot be used."""
+    """Raises ValueError for a text, or an item of a list, that cannot be used."""
     shortest: int | None = None
     """Characters of a secret at least."""
 
@@ -105,6 +106,39 @@ class Settings(Guarded, frozen=True, kw_only=True):
     log_format: Annotated[
         Format, Rule("Text on a terminal and JSON elsewhere, or always one.")
     ] = "auto"
+    call_log: Annotated[
+        Switch, Rule("Whether each call that has ended gets a line in the log.")
+    ] = "off"
+
+    telemetry_endpoint: Annotated[
+        str | None,
+        Rule(
+            "Base URL of an OpenTelemetry collector, to which telemetry goes; without "
+            f"it `{telemetry.STANDARD_ENDPOINT}` counts, and without both all is off.",
+            item=telemetry.check_endpoint,
+        ),
+    ] = None
+    telemetry_signals: Annotated[
+        tuple[str, ...],
+        Rule(
+            "What is sent: traces, metrics, logs, by commas.",
+            item=telemetry.check_signal,
+        ),
+    ] = telemetry.SIGNALS
+    telemetry_sample: Annotated[
+        float,
+        Rule(
+            "Share of the calls that are traced where callers do not say.",
+            least=0,
+            most=1,
+        ),
+    ] = 1
+    telemetry_propagate: Annotated[
+        Switch, Rule("Whether providers are sent `traceparent` and `tracestate`.")
+    ] = "off"
+    telemetry_queue: Annotated[
+        int, Rule("Most calls that wait to be sent; more are dropped.", least=1)
+    ] = 4096
 
     cors_origins: Annotated[
         tuple[str, ...],
@@ -233,13 +267,16 @@ class Settings(Guarded, frozen=True, kw_only=True):
         """`hold_max_usd` in nano-dollars."""
         return int(self.hold_max_usd * _NANO_PER_USD)
 
-    def with_file(self, server: ServerSpec) -> "Settings":
-        """Take from the file's [server] what nobody has set otherwise."""
-        found = {
-            name: getattr(server, name)
-            for name in server.__struct_fields__
-            if name not in self.chosen
-        }
+    def with_file(
+        self, server: ServerSpec, telemetry: TelemetrySpec | None = None
+    ) -> "Settings":
+        """Take from the file's two tables of settings what nobody has set."""
+        found = {name: getattr(server, name) for name in server.__struct_fields__}
+        if telemetry is not None:
+            for name in telemetry.__struct_fields__:
+                found[f"telemetry_{name}"] = getattr(telemetry, name)
+        for name in found.keys() & self.chosen:
+            del found[name]
         return structs.replace(self, **found)
 
 
@@ -291,6 +328,8 @@ class Setting(Struct, frozen=True):
             raise ValueError("is empty")
         if self.rule.shortest and len(value) < self.rule.shortest:
             raise ValueError(f"must have at least {self.rule.shortest} characters")
+        if self.rule.item:
+            self.rule.item(value)
         return value
 
     def _items(self, value: Any) -> tuple[str, ...]:
@@ -310,6 +349,12 @@ _KINDS: Final[Mapping[Any, str]] = {
     Decimal: "decimal number",
     tuple[str, ...]: "list, by commas",
 }
+
+
+_STANDARD: Final[Mapping[str, str]] = {
+    "telemetry_endpoint": telemetry.STANDARD_ENDPOINT
+}
+"""Variables that others have named, which count where ours is not set."""
 
 
 @cache
@@ -340,16 +385,20 @@ def load_settings(**given: Any) -> Settings:
     found = {}
     for name, setting in all_settings().items():
         value = given.pop(name, None)
+        where = variable(name)
         if value is None:
-            value = os.environ.get(variable(name)) or None
+            value = os.environ.get(where) or None
+        if value is None and name in _STANDARD:
+            where = _STANDARD[name]
+            value = os.environ.get(where) or None
         if value is not None:
-            found[name] = _read(name, setting, value)
+            found[name] = _read(name, setting, value, where)
     if given:
         raise TypeError(f"not settings: {', '.join(given)}")
     return Settings(chosen=frozenset(found), **found)
 
 
-def _read(name: str, setting: Setting, value: Any) -> Any:
+def _read(name: str, setting: Setting, value: Any, where: str) -> Any:
     try:
         return setting.read(value)
     except ValueError as error:
@@ -357,7 +406,7 @@ def _read(name: str, setting: Setting, value: Any) -> Any:
         if name == "port":
             # What Kubernetes sets in every pod beside a service of that name.
             reason += " (in Kubernetes: enableServiceLinks: false)"
-        raise ConfigurationError(variable(name), None, reason) from None
+        raise ConfigurationError(where, None, reason) from None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

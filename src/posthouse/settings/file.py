@@ -146,6 +146,15 @@ class ServerSpec(Struct, frozen=True, forbid_unknown_fields=True):
     durability: Literal["process", "power"] = "process"
 
 
+class TelemetrySpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is sent to an OpenTelemetry collector; variables win over it."""
+
+    endpoint: str | None = None
+    signals: tuple[str, ...] = ("traces", "metrics", "logs")
+    sample: float = 1.0
+    propagate: Literal["off", "on"] = "off"
+
+
 class ConfigurationFile(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -154,3 +163,4 @@ class ConfigurationFile(Struct, frozen=True, forbid_unknown_fields=True):
     prices: tuple[PriceSpec, ...] = ()
     fallbacks: tuple[FallbackSpec, ...] = ()
     server: ServerSpec = field(default_factory=ServerSpec)
+    telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
