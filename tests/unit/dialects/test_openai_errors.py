@@ -147,9 +147,6 @@ SHAPES: list[tuple[str, int, bytes, type[UpstreamFault], Words | None]] = [
         UpstreamRejected,
         ("参数有误", "1210", None, None),
     ),
-    ("Zhipu arrears", 429, body(code="1113", message="m"), UpstreamCredential, None),
-    ("Zhipu rate", 429, body(code="1302", message="m"), UpstreamRateLimited, None),
-    ("Zhipu load", 429, body(code="1305", message="m"), UpstreamOverloaded, None),
     (
         "Moonshot",
         400,

@@ -2,7 +2,7 @@
 
 Sources: the `ErrorResponse` schema of OpenAI's API description and the error
 classes of its SDKs, which choose by HTTP status and obey `x-should-retry`; the
-error pages of DeepSeek, DashScope, Zhipu and Moonshot; FastAPI's `detail` and
+error pages of DeepSeek, DashScope and Moonshot; FastAPI's `detail` and
 vLLM's `object: error`. What the shapes have in common is read leniently. A
 provider's text reaches a client only as `dialects.openai.words` lets it.
 """
@@ -63,7 +63,6 @@ _STATUS_OF_KIND = {
     "insufficient_quota": 401,
     "invalid_api_key": 401,
     "invalidapikey": 401,  # DashScope
-    "1113": 401,  # Zhipu: in arrears, with HTTP 429
     "permission_error": 403,
     "bad_request": 400,
     "badrequesterror": 400,  # vLLM
@@ -74,10 +73,6 @@ _STATUS_OF_KIND = {
     "invalid_parameter_error": 400,
     "invalid_request_error": 400,
     "invalidparameter": 400,
-    "1210": 400,  # Zhipu: parameters, model, length, content
-    "1211": 400,
-    "1261": 400,
-    "1301": 400,
     "model_not_found": 404,
     "modelnotfound": 404,
     "not_found_error": 404,
@@ -86,10 +81,6 @@ _STATUS_OF_KIND = {
     "rate_limit_exceeded": 429,
     "rate_limit_reached_error": 429,  # Moonshot
     "too_many_requests": 429,
-    "1302": 429,  # Zhipu
-    "1303": 429,
-    "1304": 429,
-    "1305": 503,
     "engine_overloaded_error": 503,  # Moonshot, with HTTP 429
     "overloaded_error": 503,
     "server_error": 503,

@@ -76,7 +76,7 @@ class Mender:
             chunk: it is a part of a stream.
             identity: what fills the chunks of one stream, kept here between them.
         """
-        if not self._replies.fill and not any(mark in data for mark in self._marks):
+        if not self._replies.fill and not self._marked(data):
             return data
         try:
             envelope = json.decode_envelope(data)
@@ -91,6 +91,13 @@ class Mender:
         if self._replies.fill and "choices" in envelope:
             changed |= self._fill(envelope, chunk, {} if identity is None else identity)
         return json.encode(envelope) if changed else data
+
+    def _marked(self, data: bytes) -> bool:
+        """Whether there may be something to do."""
+        for mark in self._marks:  # noqa: SIM110 - a generator costs more than all of it
+            if mark in data:
+                return True
+        return False
 
     # --- choices ------------------------------------------------------------------
 
