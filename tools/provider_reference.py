@@ -100,6 +100,12 @@ def verified_text(verified: str) -> str:
     return f"[docs, {date}]({url})"
 
 
+def address_text(row: OperationRow) -> str:
+    """Write what follows the base URL."""
+    query = "&".join(f"{name}={value}" for name, value in row.query.items())
+    return f"{row.path}?{query}" if query else row.path
+
+
 def quirks_text(row: OperationRow) -> str:
     """Write the edits that a request undergoes."""
     quirks = row.quirks
@@ -163,7 +169,7 @@ def provider_lines(row: ProviderRow) -> Iterator[str]:
         (
             (
                 name,
-                f"`{operation.path}`",
+                f"`{address_text(operation)}`",
                 operation.dialect,
                 verified_text(operation.verified),
                 quirks_text(operation),
