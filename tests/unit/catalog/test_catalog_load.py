@@ -3,7 +3,13 @@
 import pytest
 
 from posthouse.catalog.load import CatalogError, load_catalog
-from posthouse.model.catalog import AuthScheme, StreamUsage
+from posthouse.model.catalog import (
+    AuthScheme,
+    ErrorCodes,
+    ErrorKind,
+    Replies,
+    StreamUsage,
+)
 
 ROW = """
 title = "Example"
@@ -87,6 +93,40 @@ def test_quirks_are_read(load):
     assert bytes(got.default["d"]) == b'{"e":1}'
     assert got.clamp == {"f": (0.0, 1.0)}
     assert got.stream_usage is StreamUsage.NONE
+
+
+def test_what_is_mended_in_replies_is_read(load):
+    """As declared; a row without it has none, and its replies pass as they come."""
+    replies = 'replies = { finish_reasons = { odd = "stop" }, fill = true }\n'
+    row = load(
+        ROW.replace("[operations.embedding]", replies + "[operations.embedding]")
+    )
+    wanted = Replies(finish_reasons={"odd": "stop"}, fill=True)
+    assert row.operations["chat"].replies == wanted
+    assert row.operations["embedding"].replies is None
+    assert load(ROW).errors is None
+
+
+def test_error_codes_are_read(load):
+    """Each kind lists its codes; a code is found by itself, whatever its case."""
+    errors = """
+[errors]
+code = "base.status"
+message = "base.text"
+success = ["0", "ok"]
+balance = ["7", "Arrears.*"]
+rate_limited = ["Slow"]
+"""
+    assert load(ROW + errors).errors == ErrorCodes(
+        code="base.status",
+        message="base.text",
+        success=("0", "ok"),
+        kinds={
+            "7": ErrorKind.BALANCE,
+            "arrears.*": ErrorKind.BALANCE,
+            "slow": ErrorKind.RATE_LIMITED,
+        },
+    )
 
 
 def test_aliases_are_models_of_their_own(load):
@@ -223,6 +263,24 @@ REFUSED = {
         ),
         "wrong way",
     ),
+    "finish reason that no SDK knows": (
+        changed(
+            'dialect = "openai_chat"',
+            'dialect = "openai_chat"\nreplies = { finish_reasons = { a = "b" } }',
+        ),
+        "finish reason",
+    ),
+    "unknown kind of error": (ROW + '[errors]\nslow = ["1"]', "slow"),
+    "error code of two kinds": (
+        ROW + '[errors]\nbalance = ["A"]\ntimeout = ["a"]',
+        "twice",
+    ),
+    "error code of success": (
+        ROW + '[errors]\ncode = "c"\nsuccess = ["1"]\ntimeout = ["1"]',
+        "success",
+    ),
+    "odd error code": (ROW + '[errors]\ntimeout = ["a b"]', "code"),
+    "odd path to an error code": (ROW + '[errors]\ncode = "a..b"', "path"),
 }
 
 

@@ -64,6 +64,8 @@ from posthouse.wire.sse import SSEDecoder
 FOLDER = Path(__file__).parents[2] / "golden" / "providers"
 CATALOG = load_catalog()
 SECRET = "secret"
+NOW = 1_770_000_000.5
+"""What time it is when a reply does not tell when it was made."""
 OF_EVERY_REQUEST = {b"content-type", b"accept", b"accept-encoding", b"user-agent"}
 STREAMING = {"chat", "completion"}
 
@@ -121,7 +123,9 @@ def prepared_for(name: str, operation: str, model: str) -> Prepared:
     spec = ChannelSpec(name="channel", provider=name, **golden.channel)
     secrets = (SECRET,) if golden.headers else ()
     channel = make_channel(spec, CATALOG[name], secrets, ChannelDefaults())
-    snapshot = Snapshot(RoutingTable([channel], {}), PriceBook(CATALOG))
+    snapshot = Snapshot(
+        RoutingTable([channel], {}), PriceBook(CATALOG), wall_clock=lambda: NOW
+    )
     return snapshot.prepared(Member(channel, 0, model), operation)
 
 
