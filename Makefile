@@ -22,7 +22,7 @@ ifneq ($(shell test -x $(BIN)/python && cat $(STAMP) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test crash bench soak golden docs format
+.PHONY: help setup demo check test crash fuzz bench soak golden docs format
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -73,3 +73,6 @@ docs: setup ## rewrite the generated pages of docs/reference
 
 crash: setup ## 200 random kills and a hundred thousand calls, then the report
 	$(BIN)/python -m tests.crash
+
+fuzz: setup ## requests that nobody would write, for MINUTES=10; the provider sees what was sent
+	$(BIN)/python -m tests.security $(if $(MINUTES),--minutes $(MINUTES))
