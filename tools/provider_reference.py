@@ -10,7 +10,14 @@ from pathlib import Path
 
 from posthouse.catalog.load import load_catalog
 from posthouse.catalog.price import FALLBACKS, TOKEN_UNITS
-from posthouse.model.catalog import ModelRow, OperationRow, Price, ProviderRow
+from posthouse.model.catalog import (
+    FAILED,
+    ErrorCodes,
+    ModelRow,
+    OperationRow,
+    Price,
+    ProviderRow,
+)
 from posthouse.model.money import PER_MILLION, format_usd
 from posthouse.model.usage import Unit
 
@@ -33,6 +40,13 @@ provider's own.
 """
 
 NO_MODELS = "No models of its own: the channel names them."
+MENDED = {
+    "fill": "`id`, `object`, `created` and `model` are given where they lack",
+    "tool_calls_object": "a single tool call is put into a list",
+    "whole_last_chunk": "the last chunk's repetition of the message is left out",
+    "reasoning_beside": "`completion_tokens` is given the reasoning that it lacks",
+}
+"""What replies are mended of, by the name in `Replies`."""
 FREE_SOFTWARE = "Software that the operator runs: every model costs nothing."
 
 
@@ -124,6 +138,30 @@ def quirks_text(row: OperationRow) -> str:
     return "; ".join(parts)
 
 
+def replies_text(row: OperationRow) -> str:
+    """Write what is mended in replies."""
+    replies = row.replies
+    if replies is None:
+        return ""
+    parts = [
+        f"`finish_reason` {theirs} "
+        + ("is a failure" if ours == FAILED else f"is told as {ours}")
+        for theirs, ours in replies.finish_reasons.items()
+    ]
+    parts += [words for name, words in MENDED.items() if getattr(replies, name)]
+    return "; ".join(parts)
+
+
+def errors_line(codes: ErrorCodes) -> str:
+    """Write how a provider tells of errors."""
+    place = f"`{codes.code}`, also with status 200" if codes.code else "the error's"
+    kinds: dict[str, list[str]] = {}
+    for code, kind in codes.kinds.items():
+        kinds.setdefault(kind.value, []).append(f"`{code}`")
+    told = "; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items())
+    return f"- Error codes ({place}): {told}"
+
+
 def models_lines(row: ProviderRow) -> Iterator[str]:
     """Give the table of a provider's models, aliases beside their model."""
     aliases: dict[str, list[str]] = {}
@@ -163,6 +201,8 @@ def provider_lines(row: ProviderRow) -> Iterator[str]:
             f"- Prices in {money.code}, at {money.rate} for one US dollar "
             f"([{money.date}]({money.source}))"
         )
+    if row.errors is not None and row.errors.kinds:
+        yield errors_line(row.errors)
     yield ""
     yield from table(
         ("Operation", "Path", "Dialect", "Verified", "Changed on the way"),
@@ -172,7 +212,9 @@ def provider_lines(row: ProviderRow) -> Iterator[str]:
                 f"`{address_text(operation)}`",
                 operation.dialect,
                 verified_text(operation.verified),
-                quirks_text(operation),
+                "; ".join(
+                    filter(None, (quirks_text(operation), replies_text(operation)))
+                ),
             )
             for name, operation in row.operations.items()
         ),
