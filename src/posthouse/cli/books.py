@@ -50,6 +50,8 @@ CALL_COLUMNS: Final = (
     Column("outcome"),
     Column("error", 7),
     Column("first_ms", 8, right=True),
+    Column("upstream_ms", 9, right=True),
+    Column("own_ms", 10, right=True),
     Column("total_ms", 3, right=True),
 )
 LEDGER_COLUMNS: Final = (
@@ -132,6 +134,8 @@ def calls(
                 record.outcome,
                 record.error_code or None,
                 record.first_token_ms or None,
+                record.upstream_ms,
+                record.own_ms,
                 record.total_ms,
             ]
         )
@@ -147,6 +151,9 @@ def _call_object(call: StoredCall, names: Mapping[str, str]) -> dict[str, Any]:
     found["key"] = names.get(record.key_id)
     for name in ("price", "list_price", "cost"):
         found[f"{name}_usd"] = _usd(found[name])
+    found["upstream_ms"] = record.upstream_ms
+    found["own_ms"] = record.own_ms
+    found["upstream_first_ms"] = record.upstream_first_ms
     found["attempts"] = [
         {name: getattr(attempt, name) for name in attempt.__struct_fields__}
         for attempt in record.attempts
