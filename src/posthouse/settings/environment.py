@@ -26,6 +26,8 @@ from posthouse.settings.file import Guarded, ServerSpec, TelemetrySpec
 
 PREFIX: Final = "POSTHOUSE_"
 MIN_SECRET_LENGTH: Final = 32
+LEAST_DIFFERENT: Final = 8
+"""Characters of a secret: blanks and rows of one letter are nobody's secret."""
 _NANO_PER_USD: Final = 1_000_000_000
 _DAY: Final = 86_400
 _COUNTABLE: Final = 2**53
@@ -98,7 +100,8 @@ class Settings(Guarded, frozen=True, kw_only=True):
         str | None,
         Rule(
             "Secret that keys and credentials are guarded with, at least 32 "
-            "characters; default is the content of DATA/secret.key, made when absent.",
+            "characters and 8 different ones; default is the content of "
+            "DATA/secret.key, made when absent.",
             shortest=MIN_SECRET_LENGTH,
         ),
     ] = None
@@ -328,6 +331,8 @@ class Setting(Struct, frozen=True):
             raise ValueError("is empty")
         if self.rule.shortest and len(value) < self.rule.shortest:
             raise ValueError(f"must have at least {self.rule.shortest} characters")
+        if self.rule.shortest and len(set(value)) < LEAST_DIFFERENT:
+            raise ValueError(f"must have {LEAST_DIFFERENT} different characters")
         if self.rule.item:
             self.rule.item(value)
         return value
