@@ -1,6 +1,7 @@
 """Keys, prices, fallbacks and server of posthouse.example.toml; and that all is shown.
 
-What a channel's keys do is shown in `test_example_channels`.
+What a channel's keys do is shown in `test_example_channels`, and what telemetry's
+do in `test_telemetry`.
 """
 
 import json
@@ -33,6 +34,7 @@ COMMENTED = {
         for unit in ("image", "second", "character", "page", "search", "task")
     ),
     "prices.request",
+    *(f"telemetry.{name}" for name in ("endpoint", "signals", "sample", "propagate")),
 }
 """Keys that stand in the example's comments."""
 FREE_FORM = {"channels.headers", "channels.body.set"}
@@ -311,7 +313,8 @@ def test_every_key_of_the_example_is_shown() -> None:
     keys = set(_keys_of(tomllib.loads(text))) | COMMENTED
     here = Path(__file__)
     shown: set[str] = set()
-    for source in (here, here.with_name("test_example_channels.py")):
+    for name in (here.name, "test_example_channels.py", "test_telemetry.py"):
+        source = here.with_name(name)
         for group in re.findall(r"@shows\(([^)]*)\)", source.read_text()):
             shown.update(re.findall(r'"([^"]+)"', group))
     assert keys == shown

@@ -12,11 +12,10 @@ import pytest
 from tests.fakes.steps import Behaviour, Send, reply
 from tests.support import raw
 from tests.support.collector import Collector, Span, plain
-from tests.support.example import CHAT, INPUT, MESSAGES, OUTPUT, key_of
+from tests.support.example import CACHED, CHAT, INPUT, MESSAGES, OUTPUT, key_of, shows
 from tests.support.fake import ThreadedFake
 from tests.support.posthouse import Posthouse
 
-CACHED = 4
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{CALLER}-01"
@@ -53,7 +52,7 @@ input = "2"
 cached_input = "0.5"
 output = "8"
 """
-PRICE = f"{((INPUT) * 2000 + CACHED * 500 + OUTPUT * 8000) / 1e9:.9f}"
+PRICE = f"{(INPUT * 2000 + CACHED * 500 + OUTPUT * 8000) / 1e9:.9f}"
 VARIABLES = {
     "OTEL_METRIC_EXPORT_INTERVAL": "100",
     "POSTHOUSE_TELEMETRY_PROPAGATE": "on",
@@ -383,6 +382,12 @@ def test_a_collector_that_refuses_costs_its_deliveries_and_is_told_of_once(
             assert relay.posthouse.output().count("cannot be delivered") == 1
 
 
+@shows(
+    "telemetry.endpoint",
+    "telemetry.signals",
+    "telemetry.sample",
+    "telemetry.propagate",
+)
 def test_a_file_says_where_telemetry_goes(tmp_path: Path) -> None:
     """`[telemetry]`: one signal alone, no call sampled, nothing told to providers."""
     with Collector() as collector, ThreadedFake() as fake:

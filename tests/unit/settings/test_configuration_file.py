@@ -233,6 +233,11 @@ REFUSED = [
     ('[server]\ncors_origins = ["https://example.com/"]', 2, "not an origin"),
     ('[server]\ntrusted_proxies = ["1.2.3.4/33"]', 2, "not a block"),
     ('[server]\ndurability = "maybe"', 2, "durability"),
+    ('[telemetry]\nendpoint = "collector:4317"', 2, "endpoint must begin with"),
+    ('[telemetry]\n\nsignals = ["traces", "profiles"]', 3, "'profiles' is none of"),
+    ("[telemetry]\nsample = 1.01", 2, "not a number from 0 to 1"),
+    ('[telemetry]\npropagate = "yes"', 2, "propagate"),
+    ('[telemetry]\nendpont = "http://a"', 2, "did you mean 'endpoint'"),
     ("channels = 1", 1, "expected array, not int"),
     ("a = 1\nb = ", 2, "not valid TOML"),
 ]

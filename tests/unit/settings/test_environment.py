@@ -13,7 +13,7 @@ from posthouse.settings.environment import (
     unknown_variables,
 )
 from posthouse.settings.failure import ConfigurationError
-from posthouse.settings.file import ServerSpec
+from posthouse.settings.file import ServerSpec, TelemetrySpec
 from posthouse.settings.secret import (
     CREDENTIALS,
     PEPPER,
@@ -30,7 +30,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import os
 
     for name in list(os.environ):
-        if name.startswith("POSTHOUSE_"):
+        if name.startswith(("POSTHOUSE_", "OTEL_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -110,6 +110,47 @@ def test_variables_win_over_the_files_server_section(
     assert settings.cors_origins == ("*",)
     assert settings.trusted_proxies == ("10.0.0.0/8",)
     assert settings.durability == "process"
+
+
+def test_the_standard_variable_says_where_telemetry_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """OpenTelemetry's own variable wins over the file, and ours over both."""
+    file = TelemetrySpec(endpoint="http://file:4318", sample=0.5, propagate="on")
+    assert load_settings().telemetry_endpoint is None
+    settings = load_settings().with_file(ServerSpec(), file)
+    assert settings.telemetry_endpoint == "http://file:4318"
+    assert (settings.telemetry_sample, settings.telemetry_propagate) == (0.5, "on")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://standard:4318")
+    settings = load_settings().with_file(ServerSpec(), file)
+    assert settings.telemetry_endpoint == "http://standard:4318"
+    monkeypatch.setenv("POSTHOUSE_TELEMETRY_ENDPOINT", "http://ours:4318")
+    monkeypatch.setenv("POSTHOUSE_TELEMETRY_SIGNALS", "traces, logs")
+    settings = load_settings().with_file(ServerSpec(), file)
+    assert settings.telemetry_endpoint == "http://ours:4318"
+    assert settings.telemetry_signals == ("traces", "logs")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://user:secret@collector"),
+        ("POSTHOUSE_TELEMETRY_ENDPOINT", "http://"),
+        ("POSTHOUSE_TELEMETRY_ENDPOINT", "http://collector:70000"),
+        ("POSTHOUSE_TELEMETRY_ENDPOINT", "http://collector/?a=b"),
+        ("POSTHOUSE_TELEMETRY_SIGNALS", "traces,profiles"),
+        ("POSTHOUSE_TELEMETRY_SAMPLE", "1.5"),
+        ("POSTHOUSE_TELEMETRY_PROPAGATE", "yes"),
+    ],
+)
+def test_telemetry_that_cannot_be_is_refused_by_the_variable_s_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"^{name}: ") as refused:
+        load_settings()
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
