@@ -11,7 +11,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,8 @@ from posthouse.billing.recovery import Recovery, recover_journal
 TICK_SECONDS: Final = 0.25
 """Between drains; what a drain costs is shared by all calls that ended since."""
 SCAN_SECONDS: Final = 1.0
+RECALL_SECONDS: Final = 0.1
+"""Between two looks at what other processes ask back."""
 FAILURES: Final = 5
 """Failures in a row after which new holds are refused."""
 CLOSE_SECONDS: Final = 5.0
@@ -41,6 +43,7 @@ CLOSE_SECONDS: Final = 5.0
 DrawDone = Callable[[Draw | BaseException], None]
 ReturnDone = Callable[[BaseException | None], None]
 FlushDone = Callable[[], None]
+RecallDone = Callable[[Sequence[str]], None]
 Command = tuple[DrawRequest, DrawDone] | tuple[GiveBack, ReturnDone]
 
 
@@ -69,6 +72,7 @@ class LedgerThread:
         self._commands: queue.SimpleQueue[Command | FlushDone] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._recall: RecallDone = _nobody_told
         self._ledger: LedgerStore | None = None
         self._writer: FileLock | None = None
         self._followers: dict[str, Follower] = {}
@@ -84,9 +88,16 @@ class LedgerThread:
         """Where in our own journal the ledger has come to; 0 before it has begun."""
         return self._drained
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin; callbacks go to `loop`."""
+    def start(
+        self, loop: asyncio.AbstractEventLoop, recall: RecallDone | None = None
+    ) -> None:
+        """Begin; callbacks go to `loop`.
+
+        `recall` is told the accounts of which what is free is asked back; each
+        is answered by a GiveBack, or it is told again.
+        """
         self._loop = loop
+        self._recall = recall or _nobody_told
         self._thread.start()
 
     def draw(self, request: DrawRequest, done: DrawDone) -> None:
@@ -133,8 +144,12 @@ class LedgerThread:
 
     def _work(self) -> None:
         next_tick = self._clock() + TICK_SECONDS
+        next_look = self._clock() + RECALL_SECONDS
         while not (self._abandoned or self._closing):
-            self._serve(max(0.001, next_tick - self._clock()))
+            self._serve(max(0.001, min(next_tick, next_look) - self._clock()))
+            if self._clock() >= next_look:
+                self._look_for_recalls()
+                next_look = self._clock() + RECALL_SECONDS
             flushes, self._flushes = self._flushes, []
             if flushes or self._clock() >= next_tick:
                 self._guard(self._tick)
@@ -214,6 +229,13 @@ class LedgerThread:
         loop = self._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(deliver)
+
+    def _look_for_recalls(self) -> None:
+        """Pass on what other processes ask back; the tick counts failures."""
+        with suppress(LedgerUnavailable):
+            accounts = self._open().recalled(self._journal.id)
+            if accounts:
+                self._report([lambda: self._recall(accounts)])
 
     def _tick(self) -> None:
         """Drain, make segments, remove drained ones, look after siblings."""
@@ -306,3 +328,7 @@ def _bind(
     done: Callable[..., None], outcome: Draw | BaseException | None
 ) -> Callable[[], None]:
     return lambda: done(outcome)
+
+
+def _nobody_told(_accounts: Sequence[str]) -> None:
+    """Who has no wallets keeps nothing free."""

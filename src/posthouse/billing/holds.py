@@ -295,7 +295,7 @@ class HoldManager:
     def run(self) -> None:
         """Start the thread and the tick in the running loop."""
         loop = asyncio.get_running_loop()
-        self._thread.start(loop)
+        self._thread.start(loop, self.wallets.recall)
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
 
     @property

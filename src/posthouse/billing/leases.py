@@ -5,14 +5,14 @@ its open holds is what its lease is worth, whatever the ledger has drained.
 Calls that `free` does not cover wait in order; one draw per account is under
 way at a time and asks for all that wait, so a thousand parallel calls cost a
 few transactions, and those that the money does not reach are refused together.
-Near the limit (strict) nothing is kept that is not held. Wallets that nobody
-uses are emptied and forgotten.
+Near the limit (strict) nothing is kept that is not held: what other processes
+keep free is recalled, and a call that this may still serve has some patience. Wallets that nobody uses are emptied and forgotten.
 """
 
 import asyncio
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -175,6 +175,17 @@ class Wallets:
         if wallet.strict and wallet.free and not waiters and not wallet.drawing:
             self._give_back(wallet)
 
+    def recall(self, account_ids: Sequence[str]) -> None:
+        """Give back what is free of these accounts, and keep nothing free."""
+        for account_id in account_ids:
+            wallet = self._wallets.get(account_id)
+            if wallet is None:
+                self._teller.give_back(GiveBack("", account_id, 0, True), _ignore)
+            else:
+                wallet.strict = True
+                wallet.low_water = 0
+                self._give_back(wallet, answers=True)
+
     def sweep(self) -> None:
         """Empty and then forget wallets that nobody uses, some at a time."""
         self._now = self._clock()
@@ -193,16 +204,22 @@ class Wallets:
 
     def _draw(self, wallet: Wallet, unit: int) -> None:
         wallet.drawing = True
+        if wallet.strict and wallet.free:
+            # Others may be able to use what is too little here.
+            self._give_back(wallet)
         need = -wallet.free
+        wishes = []
         for waiter in wallet.waiters:
             waiter.asked = True
             if not waiter.future.done():
                 need += waiter.amount
+                wishes.append((waiter.amount, waiter.least))
         request = DrawRequest(
             account_id=wallet.account_id,
             need=max(0, need),
             unit=unit,
             slice=min(unit * self._policy.slice_holds, MAX_AMOUNT),
+            wishes=tuple(wishes),
         )
         self._teller.draw(request, lambda outcome: self._drawn(wallet, outcome))
 
@@ -258,13 +275,17 @@ class Wallets:
                 waiter.future.set_exception(refusal())
         waiters.extendleft(reversed(patient))
 
-    def _give_back(self, wallet: Wallet) -> None:
+    def _give_back(self, wallet: Wallet, *, answers: bool = False) -> None:
         """Return all of `free`; what the ledger does not take is free again."""
         amount, wallet.free = wallet.free, 0
-        item = GiveBack(wallet.lease_id, wallet.account_id, amount)
+        item = GiveBack(wallet.lease_id, wallet.account_id, amount, answers)
 
         def done(error: BaseException | None) -> None:
             if error is not None:
                 wallet.free += amount
 
         self._teller.give_back(item, done)
+
+
+def _ignore(_error: BaseException | None) -> None:
+    """An answer that was not taken is asked for again."""

@@ -27,13 +27,17 @@ class DrawRequest(Struct, frozen=True):
     `need` is what waiting calls lack and `unit` a usual hold. Beyond the need
     the store gives what keeps later calls from asking: up to `slice`, but at
     most a quarter of what is available. When that quarter is less than the
-    need or a unit, the account is near its limit and only the need is given.
+    need or a unit, the account is near its limit and only the need is given;
+    where it has less than that, the calls that it can pay for, in their order,
+    so that nothing is taken that serves none.
     """
 
     account_id: str
     need: int
     unit: int
     slice: int
+    wishes: tuple[tuple[int, int], ...] = ()
+    """What each waiting call wants, and the least that is of use to it."""
 
 
 class Draw(Struct, frozen=True):
@@ -45,15 +49,18 @@ class Draw(Struct, frozen=True):
     strict: bool
     """The account is near its limit: give back what is not needed."""
     elsewhere: bool = False
-    """Other journals hold unspent money of this account."""
+    """Other journals hold money of this account; what is free was asked back."""
 
 
 class GiveBack(Struct, frozen=True):
     """Unspent money that returns from a lease to its account."""
 
     lease_id: str
+    """Empty where nothing returns."""
     account_id: str
     amount: int
+    answers: bool = False
+    """It is the answer to a recall: the journal keeps nothing free any more."""
 
 
 class LeaseStore(Protocol):
@@ -65,7 +72,14 @@ class LeaseStore(Protocol):
         returns: Sequence[GiveBack],
         requests: Sequence[DrawRequest],
     ) -> list[Draw]:
-        """Take back the returns, then serve the requests; one Draw for each."""
+        """Take back the returns, then serve the requests; one Draw for each.
+
+        A request that the account cannot serve recalls what other journals
+        keep free of it.
+        """
+
+    def recalled(self, journal_id: str) -> list[str]:
+        """The accounts of which the journal shall give back what is free."""
 
 
 class JournalStore(Protocol):

@@ -27,6 +27,7 @@ from posthouse.billing.ports import (
 )
 from posthouse.billing.records import Settlement
 from posthouse.storage.ledger_index import make_runs
+from posthouse.storage.ledger_leases import Keeps, what_serves
 from posthouse.storage.ledger_rows import (
     CALL_COLUMNS,
     ENTRY_COLUMNS,
@@ -64,6 +65,19 @@ _FIND_FUNDS: Final = (
 _TAKE_FUNDS: Final = (
     "UPDATE OR ROLLBACK accounts SET balance = balance - taken.value"
     " FROM json_each(?) AS taken WHERE accounts.id = taken.key"
+)
+# What `Keeps` counts stands here as numbers, which an index knows.
+_ASK_OTHERS: Final = (
+    "UPDATE leases SET keeps = 1"
+    " WHERE available_id = ? AND owner <> ? AND state = 'open' AND keeps = 0"
+)
+_OTHERS_HOLD: Final = (
+    "SELECT EXISTS (SELECT 1 FROM leases JOIN accounts"
+    " ON accounts.id = leases.account_id WHERE available_id = ?"
+    " AND owner <> ? AND state = 'open' AND balance > 0)"
+)
+_ASKED_BACK: Final = (
+    "SELECT available_id FROM leases WHERE owner = ? AND state = 'open' AND keeps = 1"
 )
 _funds: Final = json.decoder(dict[str, tuple[int, int | None]])
 _names: Final = json.decoder(list[str])
@@ -129,7 +143,10 @@ class SqliteLedger:
         """See LeaseStore."""
         with self._transaction():
             for item in returns:
-                self._move(item.lease_id, item.account_id, item.amount, "return")
+                if item.amount:
+                    self._move(item.lease_id, item.account_id, item.amount, "return")
+                if item.answers:
+                    self._keeps(journal_id, item.account_id, Keeps.NOTHING)
             draws = [self._draw(journal_id, item) for item in requests]
             self._reach(returns, requests, "before")
         self._reach(returns, requests, "after")
@@ -161,25 +178,42 @@ class SqliteLedger:
             amount = min(wish, left // 4)
             strict = amount < max(request.need, request.unit, 1)
             if strict:
-                amount = min(request.need, left)
+                amount = what_serves(request, left)
+        short = amount < request.need
+        elsewhere = short and self._recall(journal_id, request.account_id)
         if amount == 0:
-            return Draw("", 0, strict, self._elsewhere(journal_id, request))
+            self._keeps(journal_id, request.account_id, Keeps.NOTHING)
+            return Draw("", 0, strict, elsewhere)
         lease_id = self._lease(journal_id, request.account_id)
         self._move(request.account_id, lease_id, amount, "draw")
-        short = amount < request.need
-        elsewhere = short and self._elsewhere(journal_id, request)
+        keeps = Keeps.NOTHING if strict else Keeps.FREE
+        self._keeps(journal_id, request.account_id, keeps)
         return Draw(lease_id, amount, strict, elsewhere)
 
-    def _elsewhere(self, journal_id: str, request: DrawRequest) -> bool:
-        """Whether another journal's lease of this account still has money."""
-        return bool(
-            self._execute(
-                "SELECT EXISTS (SELECT 1 FROM leases JOIN accounts"
-                " ON accounts.id = leases.account_id WHERE available_id = ?"
-                " AND owner <> ? AND state = 'open' AND balance > 0)",
-                (request.account_id, journal_id),
-            ).fetchone()[0]
+    def _keeps(self, journal_id: str, account_id: str, keeps: Keeps) -> None:
+        """Note what a journal may keep free of an account."""
+        self._execute(
+            "UPDATE leases SET keeps = ?"
+            " WHERE available_id = ? AND owner = ? AND state = ? AND keeps <> ?",
+            (keeps, account_id, journal_id, OPEN, keeps),
         )
+
+    def _recall(self, journal_id: str, account_id: str) -> bool:
+        """Ask other journals for what they keep free; whether any holds money.
+
+        Of what they hold for open calls, a part may come back as well.
+        """
+        both = (account_id, journal_id)
+        self._execute(_ASK_OTHERS, both)
+        return bool(self._execute(_OTHERS_HOLD, both).fetchone()[0])
+
+    def recalled(self, journal_id: str) -> list[str]:
+        """See LeaseStore."""
+        try:
+            rows = self._execute(_ASKED_BACK, (journal_id,)).fetchall()
+        except sqlite3.Error as error:
+            raise LedgerUnavailable(str(error)) from error
+        return [row[0] for row in rows]
 
     def _lease(self, journal_id: str, account_id: str) -> str:
         """The journal's lease account: its own, a returned one, or a new one."""
@@ -195,8 +229,8 @@ class SqliteLedger:
                 returned = lease_id
         if returned:
             self._execute(
-                "UPDATE leases SET owner = ?, state = ?, epoch = epoch + 1"
-                " WHERE account_id = ?",
+                "UPDATE leases SET owner = ?, state = ?, epoch = epoch + 1,"
+                " keeps = 0 WHERE account_id = ?",
                 (journal_id, OPEN, returned),
             )
             return returned

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -95,7 +96,15 @@ leases = Table(
     Column("epoch", Integer, nullable=False),  # rises with each new owner
     Column("state", Text, nullable=False),  # open, returned
     Column("created_ms", BigInteger, nullable=False),
+    # What the owner keeps beyond its holds: 0 free money, 1 asked back, 2 nothing.
+    Column("keeps", Integer, nullable=False, server_default="0"),
     Index(None, "available_id"),
+    Index(
+        "ix_leases_asked",
+        "owner",
+        sqlite_where=text("keeps = 1"),
+        postgresql_where=text("keeps = 1"),
+    ),
 )
 
 journals = Table(

@@ -304,3 +304,45 @@ async def test_the_stored_call_is_the_record(books):
     assert sum(item.amount for item in inner) == 1000 - 10
     assert len(inner) > len(lines)
     await database.close()
+
+
+async def test_what_another_process_keeps_free_is_asked_back(books):
+    """Slices that one process drew for later serve the calls of another."""
+    books.fund("a", 1000)
+    one, two = await books.start(), await books.start()
+    first = opening("a", 10)
+    holds = [(first, await one.open(first))]
+    assert books.available("a") < 990  # It has drawn for calls to come.
+    calls = [opening("a", 10) for _ in range(99)]
+    results = await asyncio.gather(*(two.open(call) for call in calls))
+    holds += zip(calls, results, strict=True)
+    with pytest.raises(InsufficientQuota):
+        await one.open(opening("a", 10))
+    for call, hold in holds:
+        await hold.settle(record(call, 10))
+    await one.close()
+    await two.close()
+    assert (books.available("a"), books.revenue()) == (0, 1000)
+    assert faults(await books.audit()) == {}
+
+
+async def test_processes_that_spend_at_once_use_the_last_of_the_money(books):
+    """Each takes what it needs, keeps nothing near the end, and none is refused."""
+    books.fund("a", 4000)
+    managers = [await books.start() for _ in range(4)]
+
+    async def spend(manager) -> int:
+        for _ in range(100):
+            call = opening("a", 10)
+            hold = await manager.open(call)
+            await asyncio.sleep(0)
+            await hold.settle(record(call, 10))
+        return 100
+
+    assert await asyncio.gather(*map(spend, managers)) == [100] * 4
+    with pytest.raises(InsufficientQuota):
+        await managers[0].open(opening("a", 10))
+    for manager in managers:
+        await manager.close()
+    assert (books.available("a"), books.revenue()) == (0, 4000)
+    assert faults(await books.audit()) == {}

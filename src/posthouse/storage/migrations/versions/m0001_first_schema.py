@@ -188,6 +188,7 @@ def create_leases() -> None:
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("keeps", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(
             ["account_id"], ["accounts.id"], name=op.f("fk_leases_account_id")
         ),
@@ -200,6 +201,14 @@ def create_leases() -> None:
         op.f("ix_leases_available_id"), "leases", ["available_id"], unique=False
     )
     op.create_index(op.f("ix_leases_owner"), "leases", ["owner"], unique=False)
+    op.create_index(
+        "ix_leases_asked",
+        "leases",
+        ["owner"],
+        unique=False,
+        sqlite_where=sa.text("keeps = 1"),
+        postgresql_where=sa.text("keeps = 1"),
+    )
 
 
 def create_transfers() -> None:
