@@ -104,7 +104,7 @@ async def open_installation(
     _check_folder(settings, must_exist=not make)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     secret = load_secret(settings)
-    database = Database(settings.database, durable=settings.durability == "power")
+    database = Database(settings.database_url, durable=settings.durability == "power")
     try:
         await migrate(database)
         yield Installation(
@@ -125,7 +125,7 @@ async def open_books(settings: Settings) -> AsyncIterator[Books]:
     Raises ConfigurationError when there is nothing, or it needs a migration.
     """
     _check_folder(settings, must_exist=True)
-    database = Database(settings.database)
+    database = Database(settings.database_url)
     try:
         version = await schema_version(database)
         if version is None or version < HEAD:

@@ -60,7 +60,7 @@ def migrate(*, data: Data = None, as_json: AsJSON = False) -> None:
 
     async def work() -> list[str]:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        database = Database(settings.database)
+        database = Database(settings.database_url)
         try:
             return await migrate_database(database)
         finally:

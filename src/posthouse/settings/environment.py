@@ -21,6 +21,7 @@ from msgspec import Struct, structs
 from typing_extensions import override
 
 from posthouse.settings import addresses, telemetry
+from posthouse.settings.database import check_database
 from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.file import Guarded, ServerSpec, TelemetrySpec
 
@@ -87,12 +88,20 @@ def _count(meaning: str) -> Rule:
 class Settings(Guarded, frozen=True, kw_only=True):
     """Everything that shapes the process; `load_settings` makes it."""
 
-    __secret__ = frozenset({"secret"})
+    __secret__ = frozenset({"secret", "database"})
 
     chosen: frozenset[str] = frozenset()
     """The settings that somebody has set; the others have their defaults."""
 
     data: Annotated[Path, Rule("Folder of everything kept on disk.")] = Path("data")
+    database: Annotated[
+        str | None,
+        Rule(
+            "PostgreSQL, `postgresql://user:password@host/name`; without it SQLite "
+            "in DATA/posthouse.db.",
+            item=check_database,
+        ),
+    ] = None
     config: Annotated[Path | None, Rule("The configuration file.")] = None
     host: Annotated[str, Rule("Address to listen at.")] = "127.0.0.1"
     port: Annotated[int, Rule("Port; 0 takes a free one.", least=0, most=65_535)] = 3000
@@ -261,9 +270,9 @@ class Settings(Guarded, frozen=True, kw_only=True):
     ] = 0.25
 
     @property
-    def database(self) -> str:
-        """The database's URL: the SQLite file in the data folder."""
-        return f"sqlite+aiosqlite:///{self.data / 'posthouse.db'}"
+    def database_url(self) -> str:
+        """The database's URL: what was chosen, or the file in the data folder."""
+        return self.database or f"sqlite+aiosqlite:///{self.data / 'posthouse.db'}"
 
     @property
     def hold_max(self) -> int:

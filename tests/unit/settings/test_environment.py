@@ -43,7 +43,7 @@ def test_defaults_need_nothing() -> None:
         3000,
         Path("data"),
     )
-    assert settings.database == "sqlite+aiosqlite:///data/posthouse.db"
+    assert settings.database_url == "sqlite+aiosqlite:///data/posthouse.db"
     assert settings.hold_max == 10_000_000_000
 
 
