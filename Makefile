@@ -67,9 +67,10 @@ soak: setup ## ten thousand idle streams for ten minutes
 demo: setup ## a chat through the relay, its ledger lines, then a server; ONCE=1 stops, PORT=3000
 	@$(BIN)/posthouse demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(PORT),--port $(PORT))
 
-docs: setup ## rewrite the generated pages of docs/reference
+docs: setup ## rewrite the generated pages of docs/reference, and the dashboard
 	$(BIN)/python tools/provider_reference.py
 	$(BIN)/python tools/reference.py
+	$(BIN)/python tools/dashboard.py
 
 crash: setup ## 200 random kills and a hundred thousand calls, then the report
 	$(BIN)/python -m tests.crash

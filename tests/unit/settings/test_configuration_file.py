@@ -23,6 +23,7 @@ from posthouse.settings.file import (
     ModelEntry,
     PriceSpec,
     ServerSpec,
+    TelemetrySpec,
 )
 from posthouse.settings.loader import LoadedFile, load_file
 from posthouse.settings.locator import locate
@@ -110,6 +111,7 @@ def test_example_sets_every_key_there_is() -> None:
         KeySpec,
         FallbackSpec,
         ServerSpec,
+        TelemetrySpec,
     ):
         for name in spec.__struct_fields__:
             assert f"{name} =" in text, f"{spec.__name__}.{name}"
