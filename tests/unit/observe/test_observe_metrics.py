@@ -65,6 +65,54 @@ def test_attempts_and_their_errors() -> None:
     assert found["posthouse_upstream_errors_total", labels] == 2
 
 
+def test_our_own_time_is_told_from_the_providers() -> None:
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.call(("chat", "served"), 200, usage={}, total_ms=2000).spent(
+            2.0005, 2.0, 3_000_000_001
+        )
+    found = samples(metrics)
+    chat = (("operation", "chat"),)
+    assert found["posthouse_upstream_seconds_sum", chat] == 4.0
+    assert abs(found["posthouse_overhead_seconds_sum", chat] - 0.001) < 1e-9
+    own = "posthouse_overhead_seconds_bucket"
+    assert found[own, (("le", "0.00025"), *chat)] == 0
+    assert found[own, (("le", "0.001"), *chat)] == 2
+    assert found["posthouse_charged_usd_total", chat] == 6.000000002
+
+
+def test_what_attempts_on_a_channel_took_and_cost() -> None:
+    metrics = Metrics()
+    metrics.attempt("main", "served", duration_ms=1500, cost=2_000_000_000)
+    metrics.attempt("main", "failed", "upstream_timeout", duration_ms=500, cost=None)
+    found = samples(metrics)
+    main = (("channel", "main"),)
+    assert found["posthouse_attempt_seconds_count", main] == 2
+    assert found["posthouse_attempt_seconds_sum", main] == 2.0
+    assert found["posthouse_supplier_cost_usd_total", main] == 2.0
+
+
+def test_errors_are_counted_by_code() -> None:
+    metrics = Metrics()
+    metrics.call_error("chat", "upstream_timeout")
+    metrics.error_reply("invalid_api_key")
+    metrics.error_reply("invalid_api_key")
+    found = samples(metrics)
+    labels = (("code", "upstream_timeout"), ("operation", "chat"))
+    assert found["posthouse_call_errors_total", labels] == 1
+    labels = (("code", "invalid_api_key"),)
+    assert found["posthouse_error_replies_total", labels] == 2
+
+
+def test_counters_and_states_of_others_are_read_at_the_scrape() -> None:
+    metrics = Metrics()
+    metrics.counter("posthouse_things", "Things.", lambda: 7)
+    metrics.states("posthouse_state", "States.", "channel", lambda: [("a", 2.0)])
+    found = samples(metrics)
+    assert found["posthouse_things_total", ()] == 7
+    assert found["posthouse_state", (("channel", "a"),)] == 2
+
+
 def test_gauges_are_read_at_the_scrape() -> None:
     metrics = Metrics()
     value = 3.0
