@@ -140,13 +140,32 @@ class Authenticator:
         principal = self.cached(presented, address)
         if principal is not None:
             return principal
-        self._failures.check(address)
-        principal = await self._find(presented)
-        if principal is None or self._has_expired(principal):
-            self._failures.count(address)
-            raise AuthenticationFailed
+        principal = await self._recognise(presented, address)
         if principal.networks and not inside(address, principal.networks):
             raise PermissionDenied("This key may not be used from your address.")
+        return principal
+
+    async def _recognise(self, presented: str, address: str) -> Principal:
+        """Give the principal of a key that is not simply remembered."""
+        mark = self._readable_mark(presented)
+        if mark is None or self._is_settled(mark):
+            self._failures.check(address)
+            principal = None if mark is None else self._known(mark)
+            if principal is None or self._has_expired(principal):
+                self._failures.count(address)
+                raise AuthenticationFailed
+            return principal
+        turn = await self._failures.enter(address)
+        failed = False
+        try:
+            principal = await self._find(mark, presented)
+            failed = principal is None or self._has_expired(principal)
+        finally:
+            self._failures.leave(turn, failed=failed)
+        if principal is None or failed:
+            if turn.spare:
+                self._failures.check(address)
+            raise AuthenticationFailed
         return principal
 
     def forget(self, *key_ids: str) -> None:
@@ -178,17 +197,27 @@ class Authenticator:
         expires_at = principal.expires_at
         return expires_at is not None and self._wall_clock() >= expires_at
 
-    async def _find(self, presented: str) -> Principal | None:
-        """Find a key in memory or in the store, once for all who ask."""
+    def _readable_mark(self, presented: str) -> bytes | None:
+        """Give the mark of what may be a key; None for what cannot be one."""
         if len(presented) > keys.MAX_LENGTH or not presented.isascii():
             return None
-        mark = self._mark(presented.encode()).digest()
-        known = self._young.get(mark) or self._old.get(mark)
-        if known is not None:
-            return known
+        return self._mark(presented.encode()).digest()
+
+    def _known(self, mark: bytes) -> Principal | None:
+        """Give the principal if it is remembered, also one that has expired."""
+        return self._young.get(mark) or self._old.get(mark)
+
+    def _is_settled(self, mark: bytes) -> bool:
+        """Whether it is known of a key what it is, good or bad."""
+        if self._known(mark) is not None:
+            return True
         until = self._unknown.get(mark)
-        if until is not None and self._clock() < until:
-            return None
+        return until is not None and self._clock() < until
+
+    async def _find(self, mark: bytes, presented: str) -> Principal | None:
+        """Find a key in memory or in the store, once for all who ask."""
+        if self._is_settled(mark):
+            return self._known(mark)
         task = self._under_way.get(mark)
         if task is None:
             if len(self._under_way) >= self._bounds.look_ups:

@@ -268,6 +268,9 @@ async def test_address_with_too_many_bad_keys_must_wait(
             await door.authenticate(f"sk-{index:043}", HERE)
     with pytest.raises(RateLimited) as caught:
         await door.authenticate(BAD, HERE)
+    assert caught.value.retry_after == 1
+    with pytest.raises(RateLimited) as caught:
+        await door.authenticate(f"sk-{0:043}", HERE)
     assert caught.value.retry_after == 60
     assert store.reads == 20
     assert (await door.authenticate(GOOD, "192.0.2.2")).name == "good"
