@@ -174,6 +174,16 @@ def test_a_golden_covers_its_row(name: str) -> None:
     assert golden.errors
 
 
+@pytest.mark.parametrize("name", sorted(GOLDENS))
+def test_where_nothing_is_declared_nothing_is_done(name: str) -> None:
+    """The dialect itself reads such a provider's replies, and no wrapper around it."""
+    row = CATALOG[name]
+    for operation, declared in row.operations.items():
+        prepared = prepared_for(name, operation, "m")
+        plain = row.errors is None and declared.replies is None
+        assert (prepared.dialect is find_dialect(declared.dialect)) == plain
+
+
 # --- requests ---------------------------------------------------------------------
 
 

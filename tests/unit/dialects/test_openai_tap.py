@@ -49,6 +49,8 @@ CONTENT: list[tuple[Any, str]] = [
     ({"content": "中"}, "中"),
     ({"reasoning_content": "hm"}, "hm"),
     ({"reasoning": "hm"}, "hm"),
+    ({"reasoning_details": [{"type": "t", "format": "f", "text": "hm"}]}, "hm"),
+    ({"reasoning": "hm", "reasoning_details": [{"text": "hm"}]}, "hm"),
     ({"reasoning_content": "hm", "content": None}, "hm"),
     ({"refusal": "no"}, "no"),
     ({"tool_calls": [{"index": 0, "function": {"arguments": '{"a'}}]}, '{"a'),

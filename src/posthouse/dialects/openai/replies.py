@@ -137,7 +137,7 @@ def tier_of(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-_NOT_PRODUCED = frozenset({"id", "index", "type"})
+_NOT_PRODUCED = frozenset({"format", "id", "index", "type"})
 
 
 def produced_text(parts: Sequence[Any]) -> str:

@@ -26,6 +26,7 @@ def parse_reply(body: bytes, public_model: str | None) -> ParsedReply:
     )
 
 
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details")
 _PRODUCED = ("content", "refusal", "tool_calls", "function_call")
 
 
@@ -35,8 +36,8 @@ def _output_text(choices: Raw) -> str:
     for choice in objects_in(choices):
         message = choice.get("message")
         if isinstance(message, dict):
-            # Two names for the same thoughts; some servers send both.
-            thoughts = message.get("reasoning_content") or message.get("reasoning")
+            # Names for the same thoughts; some servers send several.
+            thoughts = next(filter(None, map(message.get, _THOUGHTS)), None)
             others = [message.get(name) for name in _PRODUCED]
             texts.append(produced_text([thoughts, *others]))
     return "\n".join(texts)

@@ -17,6 +17,7 @@ class _Delta(Struct, gc=False):
     refusal: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
+    reasoning_details: Any = None
     tool_calls: Any = None
     function_call: Any = None
     audio: Any = None
@@ -56,7 +57,7 @@ def _read_rare(delta: _Delta) -> tuple[str, bool]:
     parts = [
         part
         for part in (
-            delta.reasoning_content or delta.reasoning,
+            delta.reasoning_content or delta.reasoning or delta.reasoning_details,
             delta.content,
             delta.refusal,
             delta.tool_calls,
