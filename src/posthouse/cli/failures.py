@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from posthouse.errors import StorageUnavailable
 from posthouse.settings.failure import ConfigurationError
-from posthouse.storage.migrate import UnknownSchema
+from posthouse.storage.migrate import MigrationFailed, UnknownSchema
 from posthouse.storage.secrets import SealBroken
 
 FAILED = 1
@@ -73,7 +73,7 @@ def _storage(error: Exception) -> str:
 
 _KNOWN: Final[tuple[Known, ...]] = (
     ((ConfigurationError, SealBroken), str, MISUSED),
-    ((CommandFailed,), str, FAILED),
+    ((CommandFailed, MigrationFailed), str, FAILED),
     ((UnknownSchema,), _newer, FAILED),
     ((StorageUnavailable,), _storage, FAILED),
     ((DBAPIError, sqlite3.Error), _database, FAILED),

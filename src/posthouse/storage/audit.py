@@ -26,6 +26,7 @@ from posthouse.storage.audit_queries import QUERIES
 from posthouse.storage.database import Database
 from posthouse.storage.ledger_queries import read_positions
 from posthouse.storage.ownership import now_ms
+from posthouse.storage.postgres import relax
 from posthouse.storage.schema import accounts, calls, entries, transfers
 
 IDS_PER_QUERY: Final = 500
@@ -74,6 +75,7 @@ async def audit(
     """
     findings = Findings()
     async with database.read() as connection:
+        await relax(connection)
         positions = await read_positions(connection)
         view = await asyncio.to_thread(view_journals, journals_root, positions)
         for question in QUESTIONS:

@@ -3,12 +3,15 @@
 A change is written in the transaction that it tells of. Its subject says what
 to forget: `configuration`, `key:<id>`, `account:<id>`, or `everything` where
 too much has changed at once to be named.
+
+Readers go on behind the last number that they have seen, so a number must never
+be committed after a higher one: `Database.write` has one writer at a time.
 """
 
 from collections.abc import Iterable
 
 from msgspec import Struct
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.storage.schema import changes
@@ -17,6 +20,13 @@ CONFIGURATION = "configuration"
 EVERYTHING = "everything"
 KEY_PREFIX = "key:"
 MOST_AT_ONCE = 1000
+
+# A sequence does not take back what a transaction that failed has drawn of it,
+# and the readers would take the gap for changes that were deleted.
+_CLOSE_GAP = text(
+    "SELECT setval(pg_get_serial_sequence('changes', 'seq'), max(seq)) FROM changes"
+    " HAVING max(seq) IS NOT NULL"
+)
 
 
 class Changes(Struct, frozen=True):
@@ -42,13 +52,15 @@ def key_subject(key_id: str) -> str:
 async def append(
     connection: AsyncConnection, subjects: Iterable[str], created_ms: int
 ) -> None:
-    """Tell of changes in the transaction that makes them."""
+    """Tell of changes in the transaction, of `Database.write`, that makes them."""
     told = list(dict.fromkeys(subjects))
     if len(told) > MOST_AT_ONCE:
         # A look must be enough to learn of all that was committed together.
         told = [EVERYTHING]
     rows = [{"subject": subject, "created_ms": created_ms} for subject in told]
     if rows:
+        if connection.dialect.name == "postgresql":
+            await connection.execute(_CLOSE_GAP)
         await connection.execute(insert(changes), rows)
 
 

@@ -1,18 +1,27 @@
-"""The database behind a URL: one async engine, its pragmas and transactions.
+"""The database behind a URL: one async engine, and its transactions.
 
 SQLite runs in WAL mode and every writing transaction starts IMMEDIATE, so
-that two writers wait for each other instead of failing half-way.
+that two writers wait for each other instead of failing half-way. On PostgreSQL
+they wait for each other at a lock of ours (`storage.postgres`), and readers see
+one snapshot from their first statement to their last, as they do on SQLite.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from posthouse.storage import postgres
+
 BUSY_TIMEOUT_MS = 5_000
+PATIENT_MS: Final = 2**31 - 1
+POOL_SIZE: Final = 3
+"""Connections to PostgreSQL that one process keeps, and as many more at most."""
+POOL_SECONDS: Final = 5.0
 
 
 def sqlite_url(path: Path) -> str:
@@ -27,31 +36,63 @@ class Database:
         """Prepare the engine; no connection is made before the first use.
 
         Args:
-            url: an SQLAlchemy URL with an async driver.
+            url: SQLAlchemy's of an SQLite file, or PostgreSQL's own.
             durable: SQLite syncs at every commit, to survive power loss.
         """
         self.url = url
-        self.engine: AsyncEngine = create_async_engine(url)
-        if self.engine.dialect.name == "sqlite":
+        self.engine: AsyncEngine
+        if url.startswith("sqlite"):
+            self.engine = create_async_engine(url)
+            self._snapshots = self._statements = self.engine
             _prepare_sqlite(self.engine, durable=durable)
+        else:
+            self.engine = _postgres_engine(url)
+            self._snapshots = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            self._statements = self.engine.execution_options(
+                isolation_level="AUTOCOMMIT"
+            )
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reading a consistent snapshot."""
-        async with self.engine.connect() as connection:
+        async with self._snapshots.connect() as connection:
             yield connection
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction: committed on leaving, rolled back on an exception."""
+    async def ask(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for one statement, which is a transaction by itself."""
+        async with self._statements.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self, *, patient: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A transaction: committed on leaving, rolled back on an exception.
+
+        `patient`: it waits for other writers for as long as it takes.
+        """
         async with self.engine.execution_options(
-            posthouse_write=True
+            posthouse_write=True, posthouse_patient=patient
         ).begin() as connection:
+            await postgres.take_turn(connection, patient=patient)
             yield connection
 
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
+
+
+def _postgres_engine(url: str) -> AsyncEngine:
+    """An engine whose pool is bounded and forgets connections that are dead."""
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=partial(postgres.connect, url),
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_timeout=POOL_SECONDS,
+        pool_pre_ping=True,
+    )
 
 
 def _prepare_sqlite(engine: AsyncEngine, *, durable: bool) -> None:
@@ -70,5 +111,15 @@ def _prepare_sqlite(engine: AsyncEngine, *, durable: bool) -> None:
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Any) -> None:
-        writing = connection.get_execution_options().get("posthouse_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get("posthouse_write", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        patient = options["posthouse_patient"]
+        if patient:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {PATIENT_MS}")
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        finally:
+            if patient:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.storage.ledger_rows import FUNDING, HOUSE_ACCOUNTS
 from posthouse.storage.ownership import now_ms
+from posthouse.storage.postgres import share_numbers
 from posthouse.storage.schema import accounts, entries, transfers
 
 AVAILABLE = "available"
@@ -209,6 +210,7 @@ async def _enter(connection: AsyncConnection, kind: str, credits_: Credits) -> N
     if not credits_:
         return
     created_ms = now_ms()
+    await share_numbers(connection)
     await connection.execute(
         insert(transfers),
         [

@@ -2,8 +2,12 @@
 
 An empty database is given the schema as it is now, without the steps that led
 to it. Alembic is imported only when there are steps to go: a start with an
-up-to-date database reads one row. Concurrent starters wait for each other at
-the database's write lock; the second finds nothing to do.
+up-to-date database reads one row.
+
+Each step is one transaction with the number that says it is done, so whoever dies
+in one leaves the database at the step before, and the next start goes on there.
+Concurrent starters wait for each other at the database's write lock; those that
+come second find nothing to do.
 """
 
 from pathlib import Path
@@ -20,6 +24,7 @@ from sqlalchemy import (
     inspect,
     text,
 )
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from posthouse.storage.database import Database
 from posthouse.storage.ledger_accounts import ensure_house_accounts
@@ -44,19 +49,28 @@ class UnknownSchema(Exception):
     """The database was made by a newer version of the program."""
 
 
+class MigrationFailed(Exception):
+    """A step could not be done, and nothing of it was kept; str() tells why."""
+
+
 async def migrate(database: Database) -> list[str]:
     """Apply the steps that are missing; give their names, oldest first.
 
-    Of an empty database only the newest is named. Raises UnknownSchema.
+    Of an empty database only the newest is named. Raises UnknownSchema and
+    MigrationFailed.
     """
-    async with database.read() as connection:
-        version = await connection.run_sync(_version)
-    if version == HEAD:
-        return []
-    async with database.write() as connection:
-        empty = await connection.run_sync(_is_empty)
-        applied = await connection.run_sync(_create if empty else _upgrade)
-        await ensure_house_accounts(connection)
+    version = await schema_version(database)
+    applied: list[str] = []
+    while version != HEAD:
+        async with database.write(patient=True) as connection:
+            before = await connection.run_sync(_version)
+            try:
+                version = await connection.run_sync(_advance)
+                await ensure_house_accounts(connection)
+            except (SQLAlchemyError, OSError) as error:
+                raise MigrationFailed(_reason(before, error)) from error
+        if version != before:
+            applied.append(version)
     return applied
 
 
@@ -88,26 +102,39 @@ def _is_empty(connection: Connection) -> bool:
     return not inspect(connection).get_table_names()
 
 
-def _create(connection: Connection) -> list[str]:
-    """Make the newest schema at once."""
-    metadata.create_all(connection)
-    _VERSION.create(connection)
-    connection.execute(insert(_VERSION).values(version_num=HEAD))
-    return [HEAD]
-
-
-def _upgrade(connection: Connection) -> list[str]:
-    """Apply within the transaction of `connection`, which holds the write lock."""
+def _advance(connection: Connection) -> str:
+    """Go one step, if there is one to go; give the step that is reached then."""
+    if _is_empty(connection):
+        metadata.create_all(connection)
+        _VERSION.create(connection)
+        connection.execute(insert(_VERSION).values(version_num=HEAD))
+        return HEAD
+    version = _version(connection)
+    if version == HEAD:
+        # Somebody else did it while we waited.
+        return HEAD
+    following = _following(version)
     from alembic import command  # noqa: PLC0415 - as above
+
+    command.upgrade(configuration(connection), following)
+    return following
+
+
+def _following(version: str | None) -> str:
+    """The step after one, or the first; raises UnknownSchema."""
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
 
-    config = configuration(connection)
-    steps = [
-        step.revision
-        for step in reversed(list(ScriptDirectory.from_config(config).walk_revisions()))
-    ]
-    before = _version(connection)
-    if before is not None and before not in steps:
-        raise UnknownSchema(f"the database is at step {before}, unknown here")
-    command.upgrade(config, "head")
-    return steps if before is None else steps[steps.index(before) + 1 :]
+    script = ScriptDirectory.from_config(configuration())
+    steps = [step.revision for step in reversed(list(script.walk_revisions()))]
+    if version is None:
+        return steps[0]
+    if version not in steps:
+        raise UnknownSchema(f"the database is at step {version}, unknown here")
+    return steps[steps.index(version) + 1]
+
+
+def _reason(before: str | None, error: Exception) -> str:
+    """Say where the database stands after a step that could not be done."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    place = "still empty" if before is None else f"still at step {before}"
+    return f"the schema could not be brought up to date ({cause}); it is {place}"
