@@ -151,7 +151,7 @@ class Authenticator:
         if mark is None or self._is_settled(mark):
             self._failures.check(address)
             principal = None if mark is None else self._known(mark)
-            if principal is None or self._has_expired(principal):
+            if principal is None:
                 self._failures.count(address)
                 raise AuthenticationFailed
             return principal
@@ -159,10 +159,10 @@ class Authenticator:
         failed = False
         try:
             principal = await self._find(mark, presented)
-            failed = principal is None or self._has_expired(principal)
+            failed = principal is None
         finally:
             self._failures.leave(turn, failed=failed)
-        if principal is None or failed:
+        if principal is None:
             if turn.spare:
                 self._failures.check(address)
             raise AuthenticationFailed
@@ -204,8 +204,17 @@ class Authenticator:
         return self._mark(presented.encode()).digest()
 
     def _known(self, mark: bytes) -> Principal | None:
-        """Give the principal if it is remembered, also one that has expired."""
-        return self._young.get(mark) or self._old.get(mark)
+        """Give the principal if it is remembered.
+
+        One that has expired is from then on as unknown as any other bad key.
+        """
+        principal = self._young.get(mark) or self._old.get(mark)
+        if principal is None or not self._has_expired(principal):
+            return principal
+        self._young.pop(mark, None)
+        self._old.pop(mark, None)
+        self._remember_unknown(mark)
+        return None
 
     def _is_settled(self, mark: bytes) -> bool:
         """Whether it is known of a key what it is, good or bad."""
@@ -234,6 +243,8 @@ class Authenticator:
         generation = self._generation
         try:
             principal = await self._store.find(digest)
+            if principal is not None and self._has_expired(principal):
+                principal = None
         finally:
             if self._under_way.get(mark) is asyncio.current_task():
                 del self._under_way[mark]
