@@ -16,6 +16,7 @@ WRONG = "sk-canarywrong81d2f0c7b6e5a4938271605f"
 IN_QUERY = "sk-canaryquery5e2d9c8b7a6f4e3d2c1b0a99"
 PASSWORD = "canary-proxy-password-71c3"
 HEADER = "canary-header-value-5d08e1"
+COLLECTOR = "canary-collector-key-a2f7"
 SECRET = "canary-installation-secret-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 PROMPT = "canary prompt: my cat is called Zephyrine"
 ANSWER = "canary answer: Zephyrine sleeps on the Wurlitzer"
@@ -32,7 +33,7 @@ PROVIDERS = {
 }
 """A channel for each, by the shape of its key."""
 
-PROVIDER_SIDE = [*PROVIDERS.values(), PASSWORD, HEADER]
+PROVIDER_SIDE = [*PROVIDERS.values(), PASSWORD, HEADER, COLLECTOR]
 """What no caller may ever see."""
 ALL = [CUSTOMER, WRONG, IN_QUERY, SECRET, PROMPT, ANSWER, IN_FILE, *PROVIDER_SIDE]
 

@@ -33,6 +33,7 @@ from tests.fakes.steps import (
 )
 from tests.security import canaries
 from tests.security.canaries import files_with, found_in
+from tests.support.collector import Collector
 from tests.support.fake import ThreadedFake
 from tests.support.guard import Guarded
 from tests.support.processes import free_port
@@ -160,6 +161,7 @@ class Watched(Guarded):
     """A guarded server whose every reply is kept, under the key that asked."""
 
     replies: list[tuple[str, bytes]]
+    collector: Collector
 
     def talk(self, *data: bytes, seconds: float = 10.0) -> bytes:
         """Send bytes and keep what comes back."""
@@ -183,7 +185,7 @@ class Watched(Guarded):
 @pytest.fixture(scope="module")
 def watched(start_posthouse: StartPosthouse) -> Iterator[Watched]:
     """A server with a canary of every class."""
-    with ThreadedFake(answered) as fake:
+    with ThreadedFake(answered) as fake, Collector() as collector:
         text = "".join(
             CHANNEL.format(
                 name=f"{name}-{kind}",
@@ -208,6 +210,10 @@ def watched(start_posthouse: StartPosthouse) -> Iterator[Watched]:
             "POSTHOUSE_BREAKER_FAILURES": "1000000",
             "PYTHONPATH": f"{INJECTED}:{os.environ.get('PYTHONPATH', '')}",
             "INJECT_FAULTS": "1",
+            "POSTHOUSE_CALL_LOG": "on",
+            "POSTHOUSE_TELEMETRY_ENDPOINT": collector.url,
+            "OTEL_METRIC_EXPORT_INTERVAL": "200",
+            "OTEL_EXPORTER_OTLP_HEADERS": f"x-collector-key={canaries.COLLECTOR}",
         }
         for name in canaries.PROVIDERS:
             for kind in KINDS:
@@ -215,6 +221,7 @@ def watched(start_posthouse: StartPosthouse) -> Iterator[Watched]:
         posthouse = start_posthouse(text, environment)
         watched = Watched(posthouse, fake, canaries.CUSTOMER)
         watched.replies = []
+        watched.collector = collector
         yield watched
 
 
@@ -366,6 +373,20 @@ def test_the_metrics_hold_no_secret(after: Watched) -> None:
     page = after.get("/metrics", key=None).body
     assert b"posthouse_calls_total" in page
     assert found_in(page, canaries.ALL) == []
+
+
+def test_telemetry_holds_no_secret(after: Watched) -> None:
+    """Neither traces nor metrics nor the log that is shipped."""
+    kinds = {type(delivery).__name__ for delivery in after.collector.deliveries}
+    assert len(kinds) == 3, kinds
+    spans = after.collector.spans()
+    assert len(spans) > len(canaries.PROVIDERS) * len(KINDS)
+    data = b"".join(
+        delivery.SerializeToString() for delivery in after.collector.deliveries
+    )
+    assert found_in(data, canaries.ALL) == []
+    told = [headers["x-collector-key"] for headers in after.collector.headers]
+    assert set(told) == {canaries.COLLECTOR}
 
 
 def test_no_caller_sees_what_is_the_operators(after: Watched) -> None:
