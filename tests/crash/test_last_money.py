@@ -8,6 +8,7 @@ import asyncio
 import json
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -22,6 +23,7 @@ from tests.fakes import openai
 from tests.fakes.steps import Behaviour, Request, Send, Step, Wait, json_reply
 from tests.support.fake import ThreadedFake
 from tests.support.posthouse import Posthouse
+from tests.support.raw import RawReply
 
 from posthouse.api.openai import _OPERATIONS
 from posthouse.billing.estimate import estimate_prompt
@@ -31,6 +33,9 @@ PAID = 10
 CALLERS = 1_000
 SPENT = 1_000
 AT_ONCE = 20
+WORKERS = 4
+LEAST_SHARE = 0.1
+"""Of the calls, that each worker must have served."""
 GATE_SECONDS = 60.0
 READ, WRITTEN, JUDGED = 2_000, 8_000, 100_000
 """Nano-dollars per token of prompt and answer, and per moderation."""
@@ -163,20 +168,29 @@ def _key(route: Route, calls: int) -> str:
     return KEY.format(name=route.name, key=route.key, usd=calls * route.price / 1e9)
 
 
+@pytest.fixture(scope="module", params=[1, WORKERS], ids="{}-workers".format)
+def workers(request: pytest.FixtureRequest) -> int:
+    """How many processes serve."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def provider() -> Iterator[ThreadedFake]:
-    """A provider on a thread of its own."""
+def provider(workers: int) -> Iterator[ThreadedFake]:
+    """A provider on a thread of its own, for each gateway."""
+    assert workers
     with ThreadedFake() as fake:
         yield fake
 
 
 @pytest.fixture(scope="module")
-def gateway(provider: ThreadedFake, start_posthouse: StartPosthouse) -> Posthouse:
+def gateway(
+    workers: int, provider: ThreadedFake, start_posthouse: StartPosthouse
+) -> Posthouse:
     """A gateway whose keys can pay for so many calls, and for nothing more."""
     configuration = CHANNEL.format(origin=provider.origin)
     configuration += "".join(_key(route, PAID) for route in ROUTES)
     configuration += "".join(_key(route, SPENT) for route in SPENDERS)
-    return start_posthouse(configuration)
+    return start_posthouse(configuration, {"POSTHOUSE_WORKERS": str(workers)})
 
 
 def test_every_billable_route_has_a_row():
@@ -192,7 +206,7 @@ def test_every_billable_route_has_a_row():
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-def test_ten_of_a_thousand_are_served(route, gateway, provider):
+def test_ten_of_a_thousand_are_served(route, gateway, provider, workers):
     """With money for ten, ten of a thousand parallel calls reach the provider."""
     opened = threading.Event()
     provider.on(route.name, lambda request: _gated(route, request, opened))
@@ -222,12 +236,13 @@ def test_ten_of_a_thousand_are_served(route, gateway, provider):
         assert reply.header("x-should-retry") == "false"
         assert json.loads(reply.body)["error"]["code"] == "insufficient_quota"
     assert all(reply.complete for reply in served)
+    _assert_shared(replies, workers)
     assert _ends(gateway, route) == [route.price] * PAID
     _assert_spent(gateway, route)
 
 
 @pytest.mark.parametrize("route", SPENDERS, ids=lambda route: route.name)
-def test_a_balance_is_spent_to_its_end(route, gateway, provider):
+def test_a_balance_is_spent_to_its_end(route, gateway, provider, workers):
     """While the money for a call is there, no call is refused or cut short."""
     provider.on(
         route.name, lambda request: Behaviour("exact", route.steps(request), {})
@@ -237,6 +252,7 @@ def test_a_balance_is_spent_to_its_end(route, gateway, provider):
     )
     refused = [reply for reply in replies if reply.status != 200]
     assert refused == []
+    _assert_shared(replies, workers)
     if route.stream:
         assert all(reply.body.endswith(b"data: [DONE]\n\n") for reply in replies)
         last = openai.words(route.words)[-1].encode()
@@ -245,6 +261,13 @@ def test_a_balance_is_spent_to_its_end(route, gateway, provider):
     _assert_spent(gateway, route)
     (late,) = asyncio.run(ask_each(_port(gateway), [route.request], at_once=1))
     assert late.status == 429
+
+
+def _assert_shared(replies: list[RawReply], workers: int) -> None:
+    """Every worker had its part of the calls."""
+    served = Counter(reply.header("x-posthouse-node") for reply in replies)
+    assert len(served) == workers
+    assert min(served.values()) >= LEAST_SHARE * len(replies)
 
 
 def _gated(route: Route, request: Request, opened: threading.Event) -> Behaviour:

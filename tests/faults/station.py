@@ -253,7 +253,7 @@ async def running(
     with (
         structlog.testing.capture_logs() as logs,
         # A process to count tokens in would be started in every test.
-        patch("posthouse.app.counting_elsewhere", lambda _: nullcontext()),
+        patch("posthouse.app.application.counting_elsewhere", lambda _: nullcontext()),
     ):
         async with open_installation(given) as installation:
             await installation.apply(load_file(file))

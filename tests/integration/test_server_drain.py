@@ -172,7 +172,7 @@ from posthouse.server.dispatch import Dispatcher
 from posthouse.server.operations import operational_routes
 from posthouse.server.routes import Route
 from posthouse.server.run import DrainTimes, RunOptions, new_event_loop, run
-from posthouse.server.sockets import StartupError
+from posthouse.server.sockets import StartupError, bind
 from tests.integration.test_server_drain import Streams
 from tests.unit.server.harness import render_error
 
@@ -189,7 +189,7 @@ options = RunOptions(
 try:
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         port = int(sys.argv[1])
-        runner.run(run(dispatcher, host="127.0.0.1", port=port, options=options))
+        runner.run(run(dispatcher, bind("127.0.0.1", port), options))
 except StartupError as error:
     say("refused", error)
 say("settled", streams.settled)

@@ -9,6 +9,7 @@ outgrows `_SERIES` counts what is new under "other".
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -26,6 +27,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from posthouse.observe.histogram import Histogram
+from posthouse.observe.siblings import Siblings
 
 _SERIES = 20_000
 _OTHER = "other"
@@ -151,6 +153,7 @@ class Metrics(Collector):
             tuple[str, str, str, Callable[[], Iterable[tuple[str, float]]]]
         ] = []
         self._registry = CollectorRegistry(auto_describe=False)
+        self._exported = self._registry
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -343,10 +346,17 @@ class Metrics(Collector):
             own,
         )
 
+    def share(self, folder: Path, slot: int) -> Siblings:
+        """Export, from now on, the figures of all workers; see `siblings`."""
+        siblings = Siblings(folder, slot, self._registry.collect)
+        self._exported = CollectorRegistry(auto_describe=False)
+        self._exported.register(siblings)
+        return siblings
+
     def exposition(self, accept: str = "") -> tuple[bytes, bytes]:
         """Give content type and body of a scrape's answer."""
         encode, content_type = choose_encoder(accept)
-        return content_type.encode("latin-1"), encode(self._registry)
+        return content_type.encode("latin-1"), encode(self._exported)
 
 
 def _times(name: str, help_text: str, by_operation: dict[str, Histogram]) -> Metric:

@@ -40,6 +40,7 @@ class Dispatcher:
         *,
         cors: CORS | None = None,
         proxies: TrustedProxies | None = None,
+        node: str = "",
     ) -> None:
         """Serve `routes`.
 
@@ -48,6 +49,7 @@ class Dispatcher:
             render_error: makes replies of errors.
             cors: which origins may call from a browser; none by default.
             proxies: whose X-Forwarded-For is believed; none by default.
+            node: what replies name as their process; nothing by default.
         """
         self._table = RouteTable(routes)
         self._render_error = render_error
@@ -56,6 +58,9 @@ class Dispatcher:
         # Unique over restarts and processes; no secret.
         self._id = f"req_{secrets.token_hex(8)}%08x"
         self._numbers = count(1)
+        self._extra = b"x-request-id: %b\r\n"
+        if node:
+            self._extra += b"x-posthouse-node: %b\r\n" % node.encode()
         self._log = logger("posthouse.server")
 
     def trust(self, cors: CORS, proxies: TrustedProxies) -> None:
@@ -70,7 +75,7 @@ class Dispatcher:
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one exchange and close it; raises nothing."""
         request_id = self._id % next(self._numbers)
-        exchange.extra = b"x-request-id: %b\r\n" % request_id.encode()
+        exchange.extra = self._extra % request_id.encode()
         request = Request(exchange, self._proxies, request_id)
         try:
             await self._handler(request)(request)

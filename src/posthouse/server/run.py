@@ -30,7 +30,6 @@ from posthouse.server.dispatch import Dispatcher
 from posthouse.server.limits import ServerLimits
 from posthouse.server.memory import return_large_blocks
 from posthouse.server.protocol import Connection
-from posthouse.server.sockets import bind
 
 _LOOK_AGAIN = 0.02
 _GC_THRESHOLDS = (20_000, 10, 10)
@@ -56,8 +55,8 @@ class RunOptions(Struct, frozen=True):
 
     limits: ServerLimits = ServerLimits()
     drain: DrainTimes = DrainTimes()
-    loopback_only: bool = False
-    """Refuse to listen where other machines can reach."""
+    supervised: bool = False
+    """SIGTERM may come more than once and never hurries; SIGINT does."""
     started: "Callable[[Server], None]" = lambda _server: None
     """Called once connections are accepted: with its addresses and figures."""
     reload: Callable[[], None] = _nothing
@@ -169,22 +168,20 @@ class Server:
 
 
 async def run(
-    dispatcher: Dispatcher, *, host: str, port: int, options: RunOptions | None = None
+    dispatcher: Dispatcher,
+    sockets: list[socket.socket],
+    options: RunOptions | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain.
-
-    Raises:
-        StartupError: if the address cannot be listened on.
-    """
+    """Serve on listening sockets until SIGTERM or SIGINT, then drain."""
     options = options or RunOptions()
-    sockets = bind(host, port, loopback_only=options.loopback_only)
     server = Server(dispatcher, options.limits, options.drain)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
-    def on_stop() -> None:
+    def on_stop(number: int) -> None:
         if stop.is_set():
-            server.hurry()
+            if number != signal.SIGTERM or not options.supervised:
+                server.hurry()
         else:
             server.context.draining = True
             options.draining()
@@ -197,8 +194,8 @@ async def run(
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     return_large_blocks()
-    loop.add_signal_handler(signal.SIGTERM, on_stop)
-    loop.add_signal_handler(signal.SIGINT, on_stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_stop, number)
     loop.add_signal_handler(signal.SIGHUP, options.reload)
     try:
         options.started(server)

@@ -11,13 +11,16 @@ class StartupError(Exception):
     """The server cannot start; str() says why and what to do."""
 
 
-def bind(host: str, port: int, *, loopback_only: bool = False) -> list[socket.socket]:
+def bind(
+    host: str, port: int, *, loopback_only: bool = False, shared: bool = False
+) -> list[socket.socket]:
     """Bind every address that `host` names and listen.
 
     Args:
         host: a name or an address.
         port: 0 lets the system choose one, the same for all addresses.
         loopback_only: refuse an address that other machines can reach.
+        shared: others may bind the same; the system spreads connections.
 
     Raises:
         StartupError: if an address is taken, unknown or refused.
@@ -42,6 +45,8 @@ def bind(host: str, port: int, *, loopback_only: bool = False) -> list[socket.so
             listener = socket.socket(family, kind, protocol)
             sockets.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((address[0], chosen, *address[2:]))
@@ -52,6 +57,20 @@ def bind(host: str, port: int, *, loopback_only: bool = False) -> list[socket.so
             listener.close()
         raise StartupError(_explain(error, host, port)) from None
     return sockets
+
+
+def bind_for_each(workers: int, host: str, port: int) -> list[list[socket.socket]]:
+    """Bind the same addresses once for each worker; see `bind`.
+
+    Each has queues of its own, among which the system spreads connections, and
+    a worker that takes over a dead one's place takes over its queues.
+    """
+    # Sharing would let in whoever listens there already.
+    first = bind(host, port)
+    chosen = first[0].getsockname()[1]
+    for listener in first:
+        listener.close()
+    return [bind(host, chosen, shared=True) for _ in range(workers)]
 
 
 def _explain(error: OSError, host: str, port: int) -> str:

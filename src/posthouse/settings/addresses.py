@@ -165,6 +165,12 @@ def check_port(text: str) -> None:
         raise ValueError(f"{text!r} is not a port")
 
 
+def check_node(text: str) -> None:
+    """Raise ValueError when this cannot name a machine in a header."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
+        raise ValueError(f"{text!r} is not letters, digits, dots and dashes")
+
+
 def check_origin(text: str) -> None:
     """Raise ValueError when this is neither `*` nor an origin of the web."""
     if text == "*":

@@ -105,6 +105,17 @@ class Settings(Guarded, frozen=True, kw_only=True):
     config: Annotated[Path | None, Rule("The configuration file.")] = None
     host: Annotated[str, Rule("Address to listen at.")] = "127.0.0.1"
     port: Annotated[int, Rule("Port; 0 takes a free one.", least=0, most=65_535)] = 3000
+    workers: Annotated[
+        int, Rule("Processes that serve behind one address.", least=1, most=256)
+    ] = 1
+    node: Annotated[
+        str,
+        Rule(
+            "Name of this machine, which replies carry with the worker's number; "
+            "default is made of the host's name.",
+            item=addresses.check_node,
+        ),
+    ] = ""
     secret: Annotated[
         str | None,
         Rule(

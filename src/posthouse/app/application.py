@@ -1,4 +1,4 @@
-"""The composition root: the only module that knows every other.
+"""One process's services, wired: knows every other module.
 
 The layers of a request, outermost first, and what each adds:
 
@@ -19,28 +19,25 @@ and swaps the snapshot; calls under way keep the one they began with.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-
-from msgspec import structs
 
 from posthouse.access.authenticator import Authenticator, Bounds
 from posthouse.access.limits import Limits
 from posthouse.access.windows import Refusal
 from posthouse.api.openai import OpenAIRoutes, render
+from posthouse.app.options import build_snapshot, host_mark, telemetry_options
 from posthouse.billing.holds import HoldManager
-from posthouse.billing.prices import PriceBook
 from posthouse.billing.token_process import TokenProcess
 from posthouse.billing.tokenizer import counting_elsewhere
 from posthouse.catalog.load import load_catalog
 from posthouse.errors import PosthouseError, UpstreamCredential
 from posthouse.model.call import AttemptRecord, CallRecord
-from posthouse.model.catalog import ProviderRow
-from posthouse.model.exchange import Timeouts
 from posthouse.observe.logs import logger
 from posthouse.observe.loop_lag import LoopLag
 from posthouse.observe.metrics import Metrics
-from posthouse.observe.telemetry import Telemetry, TelemetryOptions
+from posthouse.observe.siblings import PUBLISH_SECONDS, Siblings
+from posthouse.observe.telemetry import Telemetry
 from posthouse.providers import registry
 from posthouse.relay.admission import Admission
 from posthouse.relay.attempt import AttemptLoop
@@ -51,19 +48,18 @@ from posthouse.relay.service import Ports, Relay
 from posthouse.relay.snapshot import Snapshot
 from posthouse.relay.stream import StreamTimes
 from posthouse.routing.health import BreakerState, HealthTable
+from posthouse.routing.latency import LatencyTable
 from posthouse.routing.plan import Target
-from posthouse.routing.table import ChannelDefaults, RoutingTable, make_channel
+from posthouse.routing.table import Load
 from posthouse.server.address import TrustedProxies
 from posthouse.server.context import Reply
 from posthouse.server.cors import CORS
 from posthouse.server.dispatch import Dispatcher
-from posthouse.server.limits import ServerLimits
 from posthouse.server.operations import operational_routes
 from posthouse.server.request import Request
-from posthouse.server.run import DrainTimes, RunOptions, Server
 from posthouse.settings.environment import Settings
 from posthouse.storage import changes
-from posthouse.storage.configuration import StoredConfiguration, load_configuration
+from posthouse.storage.configuration import load_configuration
 from posthouse.storage.database import Database
 from posthouse.storage.key_reader import StoredKeys
 from posthouse.storage.ledger import SqliteLedger
@@ -76,6 +72,8 @@ from posthouse.upstream.sender import Upstream
 
 log = logger("posthouse")
 
+RUN = "run"
+"""The folder of what lasts only as long as the server runs."""
 _BREAKER_NUMBERS = {
     BreakerState.CLOSED: 0,
     BreakerState.HALF_OPEN: 1,
@@ -88,7 +86,13 @@ class Application:
     """One process's services, wired."""
 
     def __init__(
-        self, settings: Settings, database: Database, *, box: SecretBox, pepper: bytes
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        box: SecretBox,
+        pepper: bytes,
+        worker: int = 0,
     ) -> None:
         """Wire what needs no waiting; call `start` next.
 
@@ -97,13 +101,17 @@ class Application:
             database: with the schema in place.
             box: opens the credentials of channels.
             pepper: the secret part of every key's digest.
+            worker: its place among the processes of this machine.
         """
         self.settings = settings
+        self._worker = worker
         self.metrics = Metrics()
         self._database = database
         self._box = box
         self._catalog = load_catalog()
         self._health = HealthTable(settings.breaker_failures, settings.breaker_seconds)
+        self._latencies = LatencyTable()
+        self._loads: dict[str, Load] = {}
         self._limits = Limits()
         self._upstream = Upstream(play=registry.play)
         self.egress = Egress(
@@ -129,6 +137,7 @@ class Application:
         self._telemetry = Telemetry(telemetry_options(settings), facts_of, self.metrics)
         self._revision = 0
         self._watcher: asyncio.Task[None] | None = None
+        self._publisher: asyncio.Task[None] | None = None
         self.holds: HoldManager
         self.relay: Relay
 
@@ -164,14 +173,18 @@ class Application:
         self._watcher = asyncio.create_task(self._watch())
         self._lag.start()
         self._export_gauges()
+        if settings.workers > 1:
+            siblings = self.metrics.share(settings.data / RUN, self._worker)
+            self._publisher = asyncio.create_task(_publish(siblings))
 
     async def close(self) -> None:
         """Drain the journal, return the leases, close connections."""
         self._lag.stop()
-        if self._watcher is not None:
-            self._watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watcher
+        for task in (self._watcher, self._publisher):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
         await self._upstream.close()
         await self.egress.close()
         await self.holds.close()
@@ -201,10 +214,20 @@ class Application:
     async def _read_snapshot(self) -> Snapshot:
         stored = await load_configuration(self._database, self._box)
         self._revision = stored.revision
-        snapshot = build_snapshot(self._catalog, stored, self.settings)
+        snapshot = build_snapshot(
+            self._catalog,
+            stored,
+            self.settings,
+            latencies=self._latencies,
+            loads=self._loads,
+        )
         async with self._database.write() as connection:
             await keep_versions(connection, snapshot.prices.versions(), now_ms())
-        self._health.keep_only(set(snapshot.table.channels))
+        names = set(snapshot.table.channels)
+        self._health.keep_only(names)
+        self._latencies.keep_only(names)
+        for name in self._loads.keys() - names:
+            del self._loads[name]
         return snapshot
 
     async def _watch(self) -> None:
@@ -348,56 +371,18 @@ class Application:
             self._render_error,
             cors=CORS(settings.cors_origins),
             proxies=TrustedProxies(settings.trusted_proxies),
+            node=f"{settings.node or host_mark()}-{self._worker}",
         )
 
 
-def build_snapshot(
-    catalog: Mapping[str, ProviderRow],
-    stored: StoredConfiguration,
-    settings: Settings,
-) -> Snapshot:
-    """Join the catalogue with a stored configuration.
-
-    Raises ValueError when a channel names no provider or has no base URL.
-    """
-    defaults = ChannelDefaults(
-        Timeouts(
-            connect=settings.connect_seconds,
-            first_byte=settings.first_byte_seconds,
-            idle=settings.idle_seconds,
-            total=settings.total_seconds,
-        ),
-        settings.stream_seconds,
-    )
-    channels = []
-    for channel in stored.channels:
-        spec = channel.spec
-        if not spec.enabled:
-            continue
-        keys = (spec.api_key,) if isinstance(spec.api_key, str) else spec.api_key
-        provider = catalog.get(spec.provider)
-        if provider is None:
-            raise ValueError(
-                f"channel {spec.name!r} names an unknown provider {spec.provider!r}"
-            )
-        bare = structs.replace(spec, api_key=())
-        channels.append(make_channel(bare, provider, keys, defaults))
-    table = RoutingTable(
-        channels, {fallback.model: fallback.to for fallback in stored.fallbacks}
-    )
-    return Snapshot(table, PriceBook(catalog, stored.prices))
-
-
-def telemetry_options(settings: Settings) -> TelemetryOptions:
-    """What the settings say of telemetry."""
-    return TelemetryOptions(
-        endpoint=settings.telemetry_endpoint,
-        signals=settings.telemetry_signals,
-        sample=settings.telemetry_sample,
-        propagate=settings.telemetry_propagate == "on",
-        call_log=settings.call_log == "on",
-        queue=settings.telemetry_queue,
-    )
+async def _publish(siblings: Siblings) -> None:
+    """Leave the figures of this worker for the others, until cancelled."""
+    try:
+        while True:
+            siblings.publish()
+            await asyncio.sleep(PUBLISH_SECONDS)
+    finally:
+        siblings.publish()
 
 
 def _needs_operator(attempt: AttemptRecord) -> bool:
@@ -408,39 +393,3 @@ def _needs_operator(attempt: AttemptRecord) -> bool:
     status = attempt.upstream_status
     refused = status >= 400 and attempt.error_code == UpstreamCredential.code
     return refused or 300 <= status < 400
-
-
-def run_options(
-    settings: Settings,
-    *,
-    started: Callable[[Server], None],
-    reload: Callable[[], None],
-) -> RunOptions:
-    """What the server is told: the settings, and whom to call back.
-
-    Without a secret of its own an installation listens on this machine only.
-    """
-    return RunOptions(
-        loopback_only=settings.secret is None,
-        started=started,
-        reload=reload,
-        limits=ServerLimits(
-            connections=settings.max_connections,
-            header_timeout=settings.header_seconds,
-            head_bytes=settings.max_header_bytes,
-            head_fields=settings.max_headers,
-            body_window=settings.body_seconds,
-            body_window_bytes=settings.body_min_bytes,
-            idle_timeout=settings.keep_alive_seconds,
-            stall_timeout=settings.stalled_client_seconds,
-            buffered_bodies=settings.max_buffered_bytes,
-            # Times are told to within a sweep, which is why it is the finer
-            # the shorter they are.
-            sweep_interval=min(
-                1.0, settings.header_seconds / 4, settings.body_seconds / 4
-            ),
-        ),
-        drain=DrainTimes(
-            grace=settings.drain_grace_seconds, finish=settings.drain_seconds
-        ),
-    )
