@@ -20,3 +20,5 @@ class Principal(Struct, frozen=True):
     tpm: int | None = None
     concurrency: int | None = None
     sandbox: bool = False
+    group: str | None = None
+    """What rules of routing may ask for."""

@@ -8,6 +8,8 @@ import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
 
+from msgspec import structs
+
 from posthouse.access.authenticator import Authenticator
 from posthouse.access.limits import Limits
 from posthouse.access.models import allows
@@ -27,6 +29,9 @@ from posthouse.wire import json
 
 FORWARDED = frozenset({b"openai-beta"})
 """The only headers of a caller that a provider sees."""
+METADATA = b"x-posthouse-metadata"
+"""What rules of routing may ask for, as JSON; beside the body's `metadata`."""
+_ACTED_ON = FORWARDED | {METADATA}
 _WORDS = re.compile(rb"[ -~]{0,256}")
 """What they may hold: names and versions."""
 
@@ -110,11 +115,10 @@ class OpenAIRoutes:
                     else await self._parsed_aside(dialect, body)
                 ),
                 session=fields.get(b"x-session-id"),
-                forwarded=() if FORWARDED.isdisjoint(fields) else _forwarded(fields),
                 trace=self._begin and self._begin(request.request_id, fields),
             )
             try:
-                await self._relay.serve(incoming, request.client)
+                await self._relay.serve(_complete(incoming, fields), request.client)
             except RateLimited:
                 request.client.extra += self._limits.header_lines(principal)
                 raise
@@ -155,6 +159,15 @@ class OpenAIRoutes:
             )
         body = json.encode(_model(name, owner))
         await request.client.respond(200, [_JSON], body)
+
+
+def _complete(incoming: Incoming, fields: dict[bytes, bytes]) -> Incoming:
+    """Add what the rarer of a caller's headers say; raises InvalidRequest."""
+    if _ACTED_ON.isdisjoint(fields):
+        return incoming
+    return structs.replace(
+        incoming, forwarded=_forwarded(fields), metadata=fields.get(METADATA)
+    )
 
 
 def _forwarded(fields: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:

@@ -59,6 +59,7 @@ COLUMNS: Final = (
     Column("ips", 6),
     Column("expires", 6),
     Column("sandbox", 6),
+    Column("group", 6),
     Column("owner", 7),
 )
 
@@ -91,6 +92,9 @@ class NewKey:
             show_default=False, help="Reaches only the sandbox, and costs nothing."
         ),
     ] = False
+    group: Annotated[
+        str | None, Parameter(help="What rules of routing may ask for.")
+    ] = None
 
 
 @app.command
@@ -119,6 +123,7 @@ def create(
         ips=options.ip,
         expires=expires,
         sandbox=options.sandbox,
+        group=options.group,
     )
 
     async def work() -> CreatedKey:
@@ -186,6 +191,7 @@ def _describe(row: KeyRow, balance: Balance | None, spent: int) -> dict[str, Any
         "ips": rights.networks,
         "expires": iso_time(rights.expires_at and rights.expires_at * 1000),
         "sandbox": rights.sandbox,
+        "group": rights.group,
         "created": iso_time(row.created_ms),
     }
 

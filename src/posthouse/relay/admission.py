@@ -18,7 +18,9 @@ from posthouse.errors import InvalidRequest, ModelNotFound
 from posthouse.model.catalog import Price
 from posthouse.model.usage import Unit, Usage, UsageSource
 from posthouse.relay.call import Call
+from posthouse.relay.choosing import facts_of
 from posthouse.relay.snapshot import Menu
+from posthouse.routing.rules import RuleBook
 from posthouse.routing.table import ModelRoutes
 
 
@@ -63,9 +65,12 @@ class Admission:
         principal = call.incoming.principal
         menu = None
         if principal.models is None or allows(principal, request.model):
-            menu = call.snapshot.menu(
-                request.model, request.operation, sandbox=principal.sandbox
-            )
+            if call.snapshot.rules is not None:
+                menu = _ruled_menu(call, call.snapshot.rules)
+            if menu is None:
+                menu = call.snapshot.menu(
+                    request.model, request.operation, sandbox=principal.sandbox
+                )
         if menu is None:
             raise _not_found(request.model)
         if request.searches:
@@ -126,6 +131,21 @@ class Admission:
         ]
         prompts = [charge(price, prompt, request.service_tier) for price, _ in offered]
         return max(amounts), max(prompts)
+
+
+def _ruled_menu(call: Call, rules: RuleBook) -> Menu | None:
+    """What may serve the call by a rule of routing; None: no rule holds.
+
+    Rules say nothing to sandbox keys, which reach nothing else.
+    """
+    incoming = call.incoming
+    if incoming.principal.sandbox:
+        return None
+    rule = rules.find(facts_of(incoming, with_metadata=rules.reads_metadata))
+    if rule is None:
+        return None
+    request = incoming.request
+    return call.snapshot.ruled_menu(rule, request.model, request.operation)
 
 
 def _other_price(call: Call, model: str) -> Price:

@@ -93,6 +93,10 @@ class AttemptLog(Struct):
     """Attempts of the loop's; a request that was sent twice is one."""
     spans: list[tuple[float, float]] = []
     """When each of them began and ended, by the clock."""
+    stream: bool = False
+    """Whether the answer is to be streamed."""
+    content_at: float = 0.0
+    """When the first content came, by the clock; 0: not, or nobody asks."""
     _resent_at: float = 0.0
 
     def resending(self) -> None:
@@ -188,6 +192,7 @@ class AttemptLoop:
             perform: makes one attempt.
         """
         target, release = self._next(plan, None)
+        log.stream = plan.stream
         deadline = self._clock() + plan.seconds(target)
         retries = 0
         try:
@@ -263,6 +268,8 @@ class AttemptLoop:
             return result
         finally:
             target.end()
+            if target.routes.choice is not None:
+                _observe(target, log, verdict)
             if channel.sandbox:
                 # Its faults are asked for; they say nothing to other callers.
                 verdict = Verdict.NEUTRAL
@@ -293,6 +300,23 @@ class AttemptLoop:
         if isinstance(failed.error, UpstreamBadResponse):
             most = min(most, BAD_RESPONSE_ATTEMPTS)
         return log.tries < most
+
+
+def _observe(target: Target, log: AttemptLog, verdict: Verdict) -> None:
+    """Tell a policy how soon its choice has answered, or that it failed."""
+    choice = target.routes.choice
+    if choice is None or choice.policy is None:
+        return
+    if verdict is not Verdict.SUCCESS and verdict is not Verdict.FAILURE:
+        return
+    began, ended = log.spans[-1]
+    choice.policy.observe(
+        target.member,
+        (log.content_at or ended) - began,
+        ended,
+        stream=log.stream,
+        failed=verdict is Verdict.FAILURE and not log.content_at,
+    )
 
 
 def _outcome(failed: AttemptFailed) -> Outcome:

@@ -31,10 +31,12 @@ class Incoming(Struct, frozen=True):
     request: ParsedRequest
     session: bytes | None
     """What the caller says its session is."""
-    forwarded: Headers
+    forwarded: Headers = ()
     """Those of the caller's headers that go to providers."""
     trace: TraceContext | None = None
     """Its place in a trace; None: there are no traces."""
+    metadata: bytes | None = None
+    """What the caller's header of that name says, for rules of routing."""
 
 
 class Call:

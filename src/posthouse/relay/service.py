@@ -33,6 +33,7 @@ from posthouse.relay.charging import (
     record_call,
     told_usage,
 )
+from posthouse.relay.choosing import likely_tokens
 from posthouse.relay.keepalive import KeepAlive
 from posthouse.relay.ports import Client
 from posthouse.relay.served import Completion, Served
@@ -95,6 +96,7 @@ class Relay:
             (affinity, incoming.principal.account_id.encode()),
             self._ports.health,
             stream=incoming.request.stream,
+            tokens=_tokens(call) if call.menu.weighed else _NOT_WEIGHED,
         )
 
     # --- whole replies ------------------------------------------------------------
@@ -139,6 +141,8 @@ class Relay:
             reach("before_first_content")
             channel = target.member.channel.name
             hold.answering(channel)
+            if target.routes.choice is not None:
+                call.attempts.content_at = call.clock()
             self._ports.health.answering(channel, call.attempts.trial)
 
         async def progress(target: Target, delivered: int) -> bool:
@@ -257,6 +261,14 @@ class Relay:
         await hold.void(record, reason)
         self._ports.call_ended(call, record, ())
         return record
+
+
+_NOT_WEIGHED = (0, 0)
+
+
+def _tokens(call: Call) -> tuple[int, int]:
+    """How many the prompt and the answer are likely to have, for policies."""
+    return likely_tokens(call.incoming.request, call.menu.first.model)
 
 
 def _output_charge(call: Call, target: Target, tokens: int) -> int:

@@ -18,7 +18,7 @@ from posthouse.billing.estimate import PlainRates, plain_rates
 from posthouse.billing.prices import PriceBook
 from posthouse.catalog.price import FREE
 from posthouse.dialects.base import Corrected, Dialect, Edits, make_edits
-from posthouse.errors import InvalidRequest, PriceMissing
+from posthouse.errors import InvalidRequest, NoChannel, PriceMissing
 from posthouse.model.call import Operation
 from posthouse.model.catalog import (
     AuthScheme,
@@ -28,6 +28,7 @@ from posthouse.model.catalog import (
     ProviderRow,
 )
 from posthouse.model.exchange import Timeouts
+from posthouse.routing.rules import RuleBook
 from posthouse.routing.table import (
     REMEMBERED_NAMES,
     Channel,
@@ -35,6 +36,7 @@ from posthouse.routing.table import (
     ModelRoutes,
     RoutingTable,
 )
+from posthouse.settings.file import RuleSpec
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -108,6 +110,8 @@ class Menu(Struct, frozen=True):
     """By public model, the model's own among them."""
     plain: PlainRates | None
     """For holds of ordinary calls; None where several models may serve one."""
+    weighed: bool = False
+    """Whether more than weights decides among channels."""
 
 
 class Snapshot:
@@ -117,15 +121,19 @@ class Snapshot:
         self,
         table: RoutingTable,
         prices: PriceBook,
+        rules: RuleBook | None = None,
         *,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Join the routes with the prices."""
+        """Join the routes with the prices and the rules of routing."""
         self.table = table
         self.prices = prices
+        self.rules = rules or None
+        """None: there are none."""
         self._wall_clock = wall_clock
         self._offers: dict[tuple[str, str, str], Offer | None] = {}
         self._menus: dict[tuple[str, Operation, bool], Menu] = {}
+        self._ruled: dict[tuple[str, str, Operation], Menu] = {}
         self._prepared: dict[tuple[str, int, str, str], Prepared] = {}
 
     def menu(self, model: str, operation: Operation, *, sandbox: bool) -> Menu | None:
@@ -143,10 +151,32 @@ class Snapshot:
             _keep(self._menus, key, menu)
         return menu
 
+    def ruled_menu(self, rule: RuleSpec, model: str, operation: Operation) -> Menu:
+        """What may serve a model by a rule that holds.
+
+        Raises NoChannel where the rule leaves nothing, and what `menu` raises.
+        """
+        key = (rule.name, model, operation)
+        menu = self._ruled.get(key)
+        if menu is not None:
+            return menu
+        menu = self._make_menu(
+            rule.use.model or model, operation, sandbox=False, rule=rule
+        )
+        if menu is None:
+            raise NoChannel
+        _keep(self._ruled, key, menu)
+        return menu
+
     def _make_menu(
-        self, model: str, operation: Operation, *, sandbox: bool
+        self,
+        model: str,
+        operation: Operation,
+        *,
+        sandbox: bool,
+        rule: RuleSpec | None = None,
     ) -> Menu | None:
-        first = self.table.resolve(model, operation, sandbox=sandbox)
+        first = self._resolve(model, operation, sandbox=sandbox, rule=rule)
         if first is None:
             return None
         own = self.offer(first, free=sandbox)
@@ -157,13 +187,23 @@ class Snapshot:
         offers = {first.model: own}
         for name in self.table.fallbacks.get(first.model, ()):
             # Those without route or price are left out.
-            other = self.table.resolve(name, operation, sandbox=sandbox)
+            other = self._resolve(name, operation, sandbox=sandbox, rule=rule)
             offer = None if other is None else self.offer(other, free=sandbox)
             if other is not None and offer is not None:
                 routes.append(other)
                 offers[other.model] = offer
         plain = own.plain if len(offers) == 1 else None
-        return Menu(tuple(routes), own, offers, plain)
+        weighed = any(one.choice is not None for one in routes)
+        return Menu(tuple(routes), own, offers, plain, weighed)
+
+    def _resolve(
+        self, model: str, operation: Operation, *, sandbox: bool, rule: RuleSpec | None
+    ) -> ModelRoutes | None:
+        """The routes of a model, as a rule leaves them if there is one."""
+        routes = self.table.resolve(model, operation, sandbox=sandbox)
+        if routes is None or rule is None or self.rules is None:
+            return routes
+        return self.rules.apply(rule, routes)
 
     def offer(self, routes: ModelRoutes, *, free: bool = False) -> Offer | None:
         """The selling price of a model, and its facts; None is unpriced.

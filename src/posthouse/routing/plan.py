@@ -3,7 +3,8 @@
 Within a tier the ring's order decides, starting at the call's affinity point:
 targets that are excluded, blocked or loaded beyond their share are passed
 over; a target beyond its share is still taken before the next tier. Models
-that stand in for the first come after its last tier.
+that stand in for the first come after its last tier. Routes that have a choice
+of their own leave less to the ring: what a policy holds for equally good.
 """
 
 from math import ceil
@@ -13,7 +14,7 @@ from msgspec import Struct
 
 from posthouse.routing.health import Blocked, HealthTable
 from posthouse.routing.ring import hash_point
-from posthouse.routing.table import Member, ModelRoutes, Tier
+from posthouse.routing.table import Asked, Choice, Member, ModelRoutes, Tier
 
 LOAD_FACTOR = 1.25
 """A target takes at most this multiple of its share of a tier's load."""
@@ -33,11 +34,13 @@ class Target(Struct, frozen=True, gc=False):
         """Count the attempt in its tier's load."""
         self.tier.in_flight[self.index] += 1
         self.tier.total += 1
+        self.member.channel.load.in_flight += 1
 
     def end(self) -> None:
         """The attempt is over."""
         self.tier.in_flight[self.index] -= 1
         self.tier.total -= 1
+        self.member.channel.load.in_flight -= 1
 
 
 class Plan:
@@ -51,6 +54,7 @@ class Plan:
         "_members",
         "_point",
         "_routes",
+        "_tokens",
         "blocked",
         "group",
         "stream",
@@ -63,6 +67,7 @@ class Plan:
         health: HealthTable,
         *,
         stream: bool = False,
+        tokens: tuple[int, int] = (0, 0),
     ) -> None:
         """Plan a call.
 
@@ -72,8 +77,11 @@ class Plan:
                 conversation, and a salt that keeps tenants apart.
             health: what can be used now.
             stream: whether the answer is to be streamed, which may take longer.
+            tokens: how many the prompt and the answer are likely to have, for
+                routes with a choice.
         """
         self.stream = stream
+        self._tokens = tokens
         self._routes = routes
         self.group = routes[0].pattern
         """Calls that share routes, for the budget of retries."""
@@ -111,7 +119,10 @@ class Plan:
             self.blocked = []
         for routes in self._routes:
             for tier in routes.tiers:
-                target = self._choose(routes, tier, now)
+                if routes.choice is None:
+                    target = self._choose(routes, tier, now)
+                else:
+                    target = self._choose_by(routes.choice, routes, tier, now)
                 if target is not None:
                     return target
         return None
@@ -140,6 +151,26 @@ class Plan:
             return None
         return Target(routes, tier, overloaded, routes.member(tier, overloaded))
 
+    def _choose_by(
+        self, choice: Choice, routes: ModelRoutes, tier: Tier, now: float
+    ) -> Target | None:
+        """Choose by a policy, among the channels that may serve."""
+        if self._point is None:
+            self._point = self._find_point()
+        members = tier.members
+        usable = [
+            index
+            for index in tier.ring.walk(self._point)
+            if choice.allows(members[index]) and self._is_usable(members[index], now)
+        ]
+        if not usable:
+            return None
+        if choice.policy is not None and len(usable) > 1:
+            asked = Asked(routes.model, self.stream, *self._tokens, now)
+            usable = choice.policy.best(tier, usable, asked)
+        index = _within_share(tier, usable)
+        return Target(routes, tier, index, routes.member(tier, index))
+
     def _find_point(self) -> int:
         """Hash what the call has in common; only where there is a choice."""
         common, salt = self._affinity
@@ -159,3 +190,17 @@ class Plan:
             return True
         self.blocked.append(blocked)
         return False
+
+
+def _within_share(tier: Tier, members: list[int]) -> int:
+    """The first of some members whose load is within its share of theirs."""
+    load = tier.in_flight
+    factor = (
+        LOAD_FACTOR
+        * (sum(load[index] for index in members) + 1)
+        / sum(tier.shares[index] for index in members)
+    )
+    for index in members:
+        if load[index] < ceil(factor * tier.shares[index]):
+            return index
+    return members[0]

@@ -6,9 +6,11 @@ wildcards are resolved once and remembered in a bounded table.
 
 The most specific configured name that covers a model decides: channels that
 only offer it under a wider one take no part, not even when the others fail.
+How a model's channels are chosen among is looked up once, with its routes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -32,6 +34,16 @@ class ChannelDefaults(Struct, frozen=True):
     stream_total: float = 1800.0
 
 
+class Load:
+    """How many attempts are under way on a channel, for whatever model."""
+
+    __slots__ = ("in_flight",)
+
+    def __init__(self) -> None:
+        """Begin idle."""
+        self.in_flight = 0
+
+
 class Channel(Struct, frozen=True):
     """One account at a provider, ready to be used."""
 
@@ -48,6 +60,7 @@ class Channel(Struct, frozen=True):
     sandbox: bool
     limited: bool
     """Whether it has limits of its own."""
+    load: Load
 
     @override
     def __repr__(self) -> str:
@@ -82,6 +95,49 @@ class Tier:
         self.total = 0
 
 
+class Asked(Struct, frozen=True, gc=False):
+    """What policies weigh of one call."""
+
+    model: str
+    """The name that a wildcard's members are asked for."""
+    stream: bool
+    prompt_tokens: int
+    """As many as are likely."""
+    output_tokens: int
+    """As many as are usual."""
+    now: float
+    """Monotonic seconds."""
+
+
+class Policy(Protocol):
+    """Chooses among the members of a tier that can be used."""
+
+    def best(self, tier: Tier, usable: list[int], asked: Asked) -> list[int]:
+        """Give those that come first, at least one, in the order given."""
+
+    def observe(
+        self, member: Member, seconds: float, now: float, *, stream: bool, failed: bool
+    ) -> None:
+        """An attempt has brought content, or failed, after so many seconds."""
+
+
+class Choice(Struct, frozen=True):
+    """How a model's channels are chosen among, where that is not by weight alone."""
+
+    policy: Policy | None
+    """None: by weight."""
+    only: frozenset[str] | None = None
+    """The channels that may serve; None allows all."""
+
+    def allows(self, member: Member) -> bool:
+        """Whether a member may serve at all."""
+        return self.only is None or member.channel.name in self.only
+
+
+Choose = Callable[[str], Choice | None]
+"""How the channels of a public model are chosen among; None: by weight alone."""
+
+
 class ModelRoutes(Struct, frozen=True):
     """Everything that can serve one public model."""
 
@@ -89,6 +145,7 @@ class ModelRoutes(Struct, frozen=True):
     pattern: str
     """The configured name or wildcard that led here; bounded in number."""
     tiers: tuple[Tier, ...]
+    choice: Choice | None = None
 
     @property
     def first(self) -> Member:
@@ -103,6 +160,10 @@ class ModelRoutes(Struct, frozen=True):
         return Member(member.channel, member.credential, self.model)
 
 
+def by_weight(_model: str) -> None:
+    """Choose every model's channels by weight alone."""
+
+
 class RoutingTable:
     """Channels by model, priority and weight."""
 
@@ -110,13 +171,16 @@ class RoutingTable:
         self,
         channels: Iterable[Channel],
         fallbacks: Mapping[str, tuple[str, ...]],
+        choose: Choose = by_weight,
     ) -> None:
         """Index the channels.
 
         Args:
             channels: the enabled ones.
             fallbacks: other models to serve when one has failed.
+            choose: how a model's channels are chosen among.
         """
+        self._choose = choose
         self.channels = {channel.name: channel for channel in channels}
         self.fallbacks = fallbacks
         self._offers: dict[str, list[Offer]] = {}
@@ -184,7 +248,8 @@ class RoutingTable:
         for pattern in self._covering(model):
             tiers = self._tiers_of(pattern, operation, sandbox=sandbox)
             if tiers:
-                return self._keep(key, ModelRoutes(model, pattern, tiers))
+                routes = ModelRoutes(model, pattern, tiers, self._choose(model))
+                return self._keep(key, routes)
         return None
 
     def _keep(self, key: tuple[str, str, bool], routes: ModelRoutes) -> ModelRoutes:
@@ -288,10 +353,13 @@ def make_channel(
     provider: ProviderRow,
     credentials: tuple[str, ...],
     default: ChannelDefaults,
+    *,
+    load: Load | None = None,
 ) -> Channel:
     """Join a configured channel with its provider's row and the defaults.
 
-    Raises ValueError when neither names a base URL.
+    `load` is that of the channel's namesake in an older configuration. Raises
+    ValueError when neither row nor channel names a base URL.
     """
     base_url = spec.base_url or provider.base_url
     parts = urlsplit(base_url)
@@ -314,4 +382,5 @@ def make_channel(
         stream_total=own.total or default.stream_total,
         sandbox=parts.scheme == SANDBOX_SCHEME,
         limited=spec.limits != ChannelLimits(),
+        load=Load() if load is None else load,
     )

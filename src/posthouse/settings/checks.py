@@ -291,6 +291,9 @@ def check_key(spec: KeySpec) -> Iterator[Problem]:
         yield from _refusals(("ips", index), addresses.check_network, network)
     if spec.expires is not None and spec.expires.tzinfo is None:
         yield ("expires",), "expires needs a time zone, such as 2027-01-01T00:00:00Z"
+    if spec.group is not None:
+        for _, reason in check_name(spec.group):
+            yield ("group",), reason
 
 
 def check_key_or_reference(value: str) -> None:

@@ -101,6 +101,8 @@ class KeySpec(Guarded, frozen=True, forbid_unknown_fields=True):
     ips: tuple[str, ...] = ()
     expires: datetime | None = None
     sandbox: bool = False
+    group: str | None = None
+    """What rules of routing may ask for."""
 
 
 class PriceSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,6 +140,54 @@ class FallbackSpec(Struct, frozen=True, forbid_unknown_fields=True):
     to: tuple[str, ...]
 
 
+PolicyName = Literal["weighted", "lowest_cost", "lowest_latency", "least_busy"]
+Words = str | tuple[str, ...]
+"""One pattern or several, of which one must match; `*` is any run of characters."""
+
+
+class RoutingSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the channels of a model are chosen among, within a priority."""
+
+    model: str
+    """A name or a wildcard; the most specific entry wins."""
+    policy: PolicyName = "weighted"
+
+
+class TokenRange(Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds of an estimated number of tokens; neither belongs to the range."""
+
+    above: int | None = None
+    below: int | None = None
+
+
+class RuleWhen(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a rule asks of a call; all that is given must hold."""
+
+    key: Words | None = None
+    group: Words | None = None
+    model: Words | None = None
+    metadata: dict[str, Words] = {}
+    prompt_tokens: TokenRange | None = None
+
+
+class RuleUse(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a rule makes of the calls that it is for."""
+
+    model: str | None = None
+    """Another model that serves them, at its own price."""
+    channels: tuple[str, ...] | None = None
+    """The only ones that may."""
+    policy: PolicyName | None = None
+
+
+class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where calls of a certain kind go; the first rule that holds decides."""
+
+    name: str
+    use: RuleUse
+    when: RuleWhen = RuleWhen()
+
+
 class ServerSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of the server; POSTHOUSE_* variables win over them."""
 
@@ -162,5 +212,7 @@ class ConfigurationFile(Struct, frozen=True, forbid_unknown_fields=True):
     keys: tuple[KeySpec, ...] = ()
     prices: tuple[PriceSpec, ...] = ()
     fallbacks: tuple[FallbackSpec, ...] = ()
+    routing: tuple[RoutingSpec, ...] = ()
+    rules: tuple[RuleSpec, ...] = ()
     server: ServerSpec = field(default_factory=ServerSpec)
     telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)

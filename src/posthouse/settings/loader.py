@@ -6,6 +6,7 @@ What is refused changes nothing: whoever reloads keeps what it had.
 import difflib
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -13,7 +14,7 @@ import msgspec
 import tomli
 from msgspec import Struct
 
-from posthouse.settings import checks, locator
+from posthouse.settings import checks, locator, routing_checks
 from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.file import ConfigurationFile, Guarded
 
@@ -59,7 +60,9 @@ def load_file(path: Path) -> LoadedFile:
     except msgspec.ValidationError as error:
         where, reason = _explain(str(error), tree)
         raise _error(path, text, where, reason) from None
-    for where, reason in checks.check_file(configuration):
+    for where, reason in chain(
+        checks.check_file(configuration), routing_checks.check_routing(configuration)
+    ):
         raise _error(path, text, where, reason)
     return LoadedFile(path, configuration, text)
 

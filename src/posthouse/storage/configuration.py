@@ -19,9 +19,16 @@ from posthouse.billing.killpoints import reach
 from posthouse.billing.prices import price_of_spec
 from posthouse.settings import credentials
 from posthouse.settings.checks import check_credential
-from posthouse.settings.file import ChannelSpec, FallbackSpec, Guarded, PriceSpec
+from posthouse.settings.file import (
+    ChannelSpec,
+    FallbackSpec,
+    Guarded,
+    PriceSpec,
+    RoutingSpec,
+    RuleSpec,
+)
 from posthouse.settings.loader import LoadedFile
-from posthouse.storage import changes, channels, prices
+from posthouse.storage import changes, channels, prices, routing
 from posthouse.storage.channels import StoredChannel
 from posthouse.storage.database import Database
 from posthouse.storage.file_keys import FileKeys
@@ -34,13 +41,15 @@ from posthouse.storage.secrets import SecretBox
 
 
 class StoredConfiguration(Struct, frozen=True):
-    """All channels, prices and fallbacks at one moment."""
+    """All channels, prices, fallbacks and rules of routing at one moment."""
 
     revision: int
     """The number of the last change that is in it."""
     channels: tuple[StoredChannel, ...]
     prices: tuple[PriceSpec, ...]
     fallbacks: tuple[FallbackSpec, ...]
+    policies: tuple[RoutingSpec, ...] = ()
+    rules: tuple[RuleSpec, ...] = ()
 
 
 class Workshop(Guarded, frozen=True):
@@ -67,6 +76,8 @@ async def load_configuration(database: Database, box: SecretBox) -> StoredConfig
             channels=tuple(await channels.list_channels(connection, box)),
             prices=tuple(await prices.list_prices(connection)),
             fallbacks=tuple(await prices.list_fallbacks(connection)),
+            policies=tuple(await routing.list_policies(connection)),
+            rules=tuple(await routing.list_rules(connection)),
         )
 
 
@@ -85,6 +96,8 @@ async def apply_file(
         await application.channels()
         await application.prices()
         await application.fallbacks()
+        await application.policies()
+        await application.rules()
         if draft.changed:
             draft.subjects.append(changes.CONFIGURATION)
         await FileKeys(
@@ -231,6 +244,51 @@ class _Application(Struct):
         new = {spec.model: spec for spec in specs}
         if self._note("fallback", old, new):
             await prices.replace_fallbacks(self.connection, specs)
+
+    async def policies(self) -> None:
+        """Write the policies of routing."""
+        specs = {spec.model: spec for spec in self.file.configuration.routing}
+        taken = await routing.names_of_database(self.connection, routing.Kind.POLICY)
+        for index, model in enumerate(specs):
+            if model in taken:
+                raise self.file.refuse(
+                    ("routing", index, "model"),
+                    f"the database has a policy of its own for {model!r}",
+                )
+        before = await routing.list_policies(self.connection, Owner.FILE)
+        if self._note("policy", {spec.model: spec for spec in before}, specs):
+            await routing.replace_file(
+                self.connection, routing.Kind.POLICY, specs.items()
+            )
+
+    async def rules(self) -> None:
+        """Write the rules of routing; their order counts too."""
+        specs = {spec.name: spec for spec in self.file.configuration.rules}
+        taken = await routing.names_of_database(self.connection, routing.Kind.RULE)
+        known = await self._channel_names()
+        for index, spec in enumerate(specs.values()):
+            if spec.name in taken:
+                raise self.file.refuse(
+                    ("rules", index, "name"),
+                    f"the database has a rule {spec.name!r} of its own",
+                )
+            for number, channel in enumerate(spec.use.channels or ()):
+                if channel not in known:
+                    raise self.file.refuse(
+                        ("rules", index, "use", "channels", number),
+                        f"there is no channel {channel!r}",
+                    )
+        listed = await routing.list_rules(self.connection, Owner.FILE)
+        before = {spec.name: spec for spec in listed}
+        moved = [name for name in before if name in specs] != [
+            name for name in specs if name in before
+        ]
+        if self._note("rule", before, specs) or moved:
+            await routing.replace_file(
+                self.connection, routing.Kind.RULE, specs.items()
+            )
+        if moved:
+            self.draft.updated.append("the order of rules")
 
     def _note(
         self, kind: str, old: Mapping[str, Struct], new: Mapping[str, Struct]

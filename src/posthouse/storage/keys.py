@@ -49,6 +49,7 @@ class Rights(Struct, frozen=True, omit_defaults=True):
     tpm: int | None = None
     concurrency: int | None = None
     sandbox: bool = False
+    group: str | None = None
 
 
 class KeyRow(Struct, frozen=True):
@@ -108,6 +109,7 @@ def encode_rights(spec: KeySpec) -> str:
             tpm=spec.tpm,
             concurrency=spec.concurrency,
             sandbox=spec.sandbox,
+            group=spec.group,
         )
     )
 

@@ -225,6 +225,16 @@ fallbacks = Table(
     Column("owner", Text, nullable=False),  # file, database
 )
 
+routing = Table(
+    "routing",
+    metadata,
+    Column("kind", Text, primary_key=True),  # policy, rule
+    Column("name", Text, primary_key=True),  # a model or wildcard; the rule's name
+    Column("position", Integer, nullable=False),  # rules are asked in this order
+    Column("specification", Text, nullable=False),  # JSON
+    Column("owner", Text, nullable=False),  # file, database
+)
+
 changes = Table(
     "changes",
     metadata,

@@ -22,6 +22,10 @@ from posthouse.settings.file import (
     KeySpec,
     ModelEntry,
     PriceSpec,
+    RoutingSpec,
+    RuleSpec,
+    RuleUse,
+    RuleWhen,
     ServerSpec,
     TelemetrySpec,
 )
@@ -110,6 +114,10 @@ def test_example_sets_every_key_there_is() -> None:
         BodyEdits,
         KeySpec,
         FallbackSpec,
+        RoutingSpec,
+        RuleSpec,
+        RuleWhen,
+        RuleUse,
         ServerSpec,
         TelemetrySpec,
     ):

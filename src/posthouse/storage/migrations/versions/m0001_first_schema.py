@@ -18,6 +18,7 @@ def upgrade() -> None:
     create_journals()
     create_price_versions()
     create_prices()
+    create_routing()
     create_keys()
     create_leases()
     create_transfers()
@@ -36,6 +37,7 @@ def downgrade() -> None:
     op.drop_table("transfers")
     op.drop_table("leases")
     op.drop_table("keys")
+    op.drop_table("routing")
     op.drop_table("prices")
     op.drop_table("price_versions")
     op.drop_table("journals")
@@ -150,6 +152,19 @@ def create_prices() -> None:
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_prices")),
         sa.UniqueConstraint("model", "channel", name=op.f("uq_prices_model_channel")),
+    )
+
+
+def create_routing() -> None:
+    """Create `routing` and its indexes."""
+    op.create_table(
+        "routing",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("specification", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "name", name=op.f("pk_routing")),
     )
 
 
