@@ -5,7 +5,7 @@ from msgspec import Struct
 from posthouse.observe.trace_context import TraceContext
 
 
-class AttemptFacts(Struct, frozen=True):
+class AttemptFacts(Struct, frozen=True, array_like=True):
     """One try on one channel."""
 
     channel: str
@@ -25,7 +25,7 @@ class AttemptFacts(Struct, frozen=True):
     """HTTP status; 0 when none arrived."""
 
 
-class CallFacts(Struct, frozen=True):
+class CallFacts(Struct, frozen=True, array_like=True, tag="call"):
     """One call."""
 
     id: str
@@ -68,7 +68,7 @@ class CallFacts(Struct, frozen=True):
     """None: traces are off."""
 
 
-class LogEntry(Struct, frozen=True):
+class LogEntry(Struct, frozen=True, array_like=True, tag="entry"):
     """One entry of the process's log, redacted."""
 
     time_ns: int

@@ -7,7 +7,7 @@ client) per attempt: so a sum over spans counts every token once. Of the metrics
 `gen_ai.server.*` is what our caller sees and `gen_ai.client.*` what we see of the
 provider; the difference is ours.
 
-Importing this module imports the SDK: only a process that sends telemetry does.
+Importing this module imports the SDK: only the process beside the server does.
 The exporters read the standard variables for headers, certificates, compression
 and time limits themselves, and try a failed delivery again within that limit.
 """
@@ -16,7 +16,6 @@ import logging
 import math
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Final
@@ -71,20 +70,28 @@ SEVERITIES: Final[Mapping[str, SeverityNumber]] = {
 
 
 class Collector:
-    """Sends to one collector; a `Consumer`, used by the reporter's thread."""
+    """Sends to one collector; a `Consumer`, but for the ways to it."""
 
     def __init__(
         self,
         endpoint: str,
         signals: Sequence[str],
         *,
+        instance: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Send some of `traces`, `metrics` and `logs` to paths below `endpoint`."""
+        """Send some of `traces`, `metrics` and `logs` to paths below `endpoint`.
+
+        Args:
+            endpoint: the collector's base URL.
+            signals: what is sent.
+            instance: tells this server from others of its kind.
+            clock: monotonic seconds.
+        """
         # What the SDK says of each delivery that failed, the reporter says once.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         base = endpoint.rstrip("/")
-        self._resource = _resource()
+        self._resource = _resource(instance)
         self._scope = InstrumentationScope("posthouse", version("posthouse"), SCHEMA)
         self._spans = self._logs = self._metrics = None
         if "traces" in signals:
@@ -281,31 +288,29 @@ def _interval() -> float:
     return max(milliseconds, 100.0) / 1000
 
 
-def _resource() -> Resource:
+def _resource(instance: str) -> Resource:
     """Say who sends; the standard variables win."""
     given = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    attributes: dict[str, str | int] = {
-        "service.version": version("posthouse"),
-        "service.instance.id": str(uuid.uuid4()),
-        "process.pid": os.getpid(),
-    }
+    attributes = {"service.version": version("posthouse")}
     if "service.name=" not in given and not os.environ.get("OTEL_SERVICE_NAME"):
         attributes["service.name"] = "posthouse"
-    if "service.instance.id=" in given:
-        del attributes["service.instance.id"]
+    if instance and "service.instance.id=" not in given:
+        attributes["service.instance.id"] = instance
     return Resource.create(attributes, SCHEMA)
 
 
-def _context(trace: TraceContext, span_id: int) -> SpanContext:
+def _context(trace: TraceContext, span_id: str) -> SpanContext:
     """Give a span's place; only the caller's span is not ours."""
-    state = TraceState.from_header([trace.state.decode("ascii")])
+    state = TraceState.from_header([trace.state])
     remote = span_id == trace.parent_id
-    return SpanContext(trace.trace_id, span_id, remote, SAMPLED, state)
+    return SpanContext(
+        int(trace.trace_id, 16), int(span_id, 16), remote, SAMPLED, state
+    )
 
 
 def _identified(
     trace: TraceContext, attempts: Sequence[AttemptFacts]
-) -> Iterator[tuple[AttemptFacts, int]]:
+) -> Iterator[tuple[AttemptFacts, str]]:
     """Give attempts with the ids of their spans.
 
     Where a request was sent again, the last one has the id that was told.

@@ -1,7 +1,7 @@
 """What tells of calls, as the operator has asked: nothing, a log, a collector.
 
-The SDK of OpenTelemetry is imported here, by a process that sends, and by no
-other; `Reporter` keeps all of it off the calls' way.
+`Reporter` keeps it off the calls' way; what goes to a collector is made in a
+process beside the server's (`otlp_process`), which alone imports the SDK.
 """
 
 import logging
@@ -14,6 +14,7 @@ from msgspec import Struct
 from posthouse.observe import call_log
 from posthouse.observe.logs import ShippedLog, logger
 from posthouse.observe.metrics import Metrics
+from posthouse.observe.otlp_process import CollectorProcess
 from posthouse.observe.reporter import COMPONENT, Describe, Reporter
 from posthouse.observe.trace_context import Tracing
 
@@ -79,9 +80,7 @@ class Telemetry:
             self._tell(Reporter(call_log.CallLog(), self._describe, most=options.queue))
         if not options.sends or options.endpoint is None:
             return
-        from posthouse.observe.otlp import Collector  # noqa: PLC0415 - see above
-
-        collector = Collector(options.endpoint, options.signals)
+        collector = CollectorProcess(options.endpoint, options.signals)
         sender = Reporter(collector, self._describe, most=options.queue)
         self._tell(sender)
         if "logs" in options.signals:

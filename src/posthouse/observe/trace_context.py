@@ -2,7 +2,8 @@
 
 Pure. A caller's `traceparent` makes its span the call's parent, and its decision
 whether to sample is kept; a malformed one counts as none. The ids of a call's
-own spans follow from the call's id, so nobody has to remember them.
+own spans follow from the call's id, so nobody has to remember them. Ids are
+written in hexadecimal, as the headers have them.
 """
 
 import re
@@ -27,21 +28,21 @@ class TraceContext(Struct, frozen=True, gc=False):
     """A call's place in a trace."""
 
     call_id: str
-    trace_id: int
-    parent_id: int
-    """The caller's span; 0 is none."""
+    trace_id: str
+    parent_id: str
+    """The caller's span; empty is none."""
     sampled: bool
-    state: bytes
+    state: str
     """The caller's `tracestate`, as it came."""
     passed_on: bool
     """Whether providers are told."""
 
     @property
-    def span_id(self) -> int:
+    def span_id(self) -> str:
         """The call's own span."""
         return _hashed(self.call_id, _SPAN_BYTES)
 
-    def attempt_id(self, channel: str, credential: int, lost: int = 0) -> int:
+    def attempt_id(self, channel: str, credential: int, lost: int = 0) -> str:
         """The span of the attempt on a channel's credential.
 
         A request that was sent again has two: `lost` numbers those in vain.
@@ -52,9 +53,11 @@ class TraceContext(Struct, frozen=True, gc=False):
     def headers(self, channel: str, credential: int) -> Headers:
         """Give the header fields for the attempt on a channel's credential."""
         span = self.attempt_id(channel, credential)
-        parent = b"00-%032x-%016x-%02x" % (self.trace_id, span, self.sampled)
-        found = ((b"traceparent", parent),)
-        return (*found, (b"tracestate", self.state)) if self.state else found
+        parent = f"00-{self.trace_id}-{span}-{self.sampled:02x}"
+        found = ((b"traceparent", parent.encode()),)
+        if not self.state:
+            return found
+        return (*found, (b"tracestate", self.state.encode()))
 
 
 class Tracing(Struct, frozen=True):
@@ -73,15 +76,15 @@ class Tracing(Struct, frozen=True):
             state = fields.get(b"tracestate", b"")
             return TraceContext(
                 call_id,
-                int(found["trace"], 16),
-                int(found["span"], 16),
+                found["trace"].decode(),
+                found["span"].decode(),
                 bool(int(found["flags"], 16) & 1),
-                state if _STATE.fullmatch(state) else b"",
+                state.decode() if _STATE.fullmatch(state) else "",
                 self.pass_on,
             )
         trace_id = _hashed(f"{call_id} trace", _TRACE_BYTES)
-        sampled = trace_id % _SHARES < self.sample * _SHARES
-        return TraceContext(call_id, trace_id, 0, sampled, b"", self.pass_on)
+        sampled = int(trace_id[_TRACE_BYTES:], 16) < self.sample * _SHARES
+        return TraceContext(call_id, trace_id, "", sampled, "", self.pass_on)
 
 
 def _is_valid(found: re.Match[bytes]) -> bool:
@@ -91,6 +94,6 @@ def _is_valid(found: re.Match[bytes]) -> bool:
     return bool(found["trace"].strip(b"0")) and bool(found["span"].strip(b"0"))
 
 
-def _hashed(text: str, size: int) -> int:
-    """Give a number of so many bytes that is never 0."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=size).digest()) or 1
+def _hashed(text: str, size: int) -> str:
+    """Give an id of so many bytes."""
+    return blake2b(text.encode(), digest_size=size).hexdigest()
