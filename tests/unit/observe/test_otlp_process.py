@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -103,3 +104,31 @@ def test_a_collector_that_refuses_costs_the_batch(collector: Collector) -> None:
     collector.mode = "take"
     assert process.take([CALL, ENTRY]) == 0
     process.finish()
+
+
+def test_it_ends_when_the_server_is_gone_however_that_ended(
+    collector: Collector,
+) -> None:
+    """What it has counted is sent even then."""
+    code = (
+        "import os, sys; from tests.unit.observe.test_otlp import CALL;"
+        "from posthouse.observe.otlp_process import CollectorProcess;"
+        f"process = CollectorProcess({collector.url!r}, ['metrics']);"
+        "assert process.take([CALL]) == 0; print(process.pid, flush=True);"
+        "os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    pid = int(done.stdout)
+    until(lambda: _is_gone(pid))
+    assert "gen_ai.client.token.usage" in collector.metrics()
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
