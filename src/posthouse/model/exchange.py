@@ -6,6 +6,7 @@ Adapters render an `UpstreamRequest` (pure); `upstream` sends it.
 from enum import Enum
 
 from msgspec import Struct
+from typing_extensions import override
 
 
 class Timeouts(Struct, frozen=True):
@@ -34,6 +35,11 @@ class UpstreamRequest(Struct, frozen=True, gc=False):
     body: bytes
     timeouts: Timeouts
     proxy: str | None = None
+
+    @override
+    def __repr__(self) -> str:
+        """Say where it goes; the rest may hold credentials."""
+        return f"UpstreamRequest({self.method!r}, {self.origin!r})"
 
 
 class Certainty(Enum):

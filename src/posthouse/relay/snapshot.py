@@ -12,6 +12,7 @@ from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct, structs
+from typing_extensions import override
 
 from posthouse import __version__
 from posthouse.billing.estimate import PlainRates, plain_rates
@@ -85,6 +86,11 @@ class Prepared(Struct, frozen=True):
     edits: Edits
     cost: Price | None
     """The supplier's price; None is not known."""
+
+    @override
+    def __repr__(self) -> str:
+        """Say for whom it is; the rest holds credentials."""
+        return f"Prepared({self.member!r})"
 
 
 class Offer(Struct, frozen=True):

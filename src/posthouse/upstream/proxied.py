@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
+from typing_extensions import override
 
 from posthouse.model.exchange import Certainty, ExchangeFailure, FailureKind
 from posthouse.upstream.connection import Connection
@@ -60,6 +61,11 @@ class Proxy(Struct, frozen=True):
     port: int
     user: str
     password: str
+
+    @override
+    def __repr__(self) -> str:
+        """Say where it is; its log-in stays out of logs."""
+        return f"Proxy({self.scheme!r}, {self.host!r}, {self.port})"
 
 
 class ProxyRefused(OSError):
