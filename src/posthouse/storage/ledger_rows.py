@@ -7,7 +7,7 @@ line, and what is still missing by the house's `overrun` account.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import astuple
 from typing_extensions import override
@@ -117,9 +117,11 @@ class LeaseFunds(Funds):
 class Rows:
     """The rows of a batch, flat: each list holds one value per column and row."""
 
-    def __init__(self, first_id: int) -> None:
-        """Number transfers from `first_id` on."""
-        self._ids = itertools.count(first_id)
+    def __init__(self, numbers: int | Iterable[int]) -> None:
+        """Number transfers from an id on, or with these ids."""
+        self._ids: Iterator[int] = (
+            itertools.count(numbers) if isinstance(numbers, int) else iter(numbers)
+        )
         self.transfers: list[Value] = []
         self.entries: list[Value] = []
         self.calls: list[Value] = []

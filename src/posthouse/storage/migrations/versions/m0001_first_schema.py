@@ -125,6 +125,7 @@ def create_journals() -> None:
         sa.Column("drained_to", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("home", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journals")),
     )
 
@@ -243,7 +244,7 @@ def create_transfers() -> None:
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["account_id"], ["accounts.id"], name=op.f("fk_transfers_account_id")
-        ),
+        ).ddl_if(dialect="sqlite"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transfers")),
         sa.UniqueConstraint("reference", name=op.f("uq_transfers_reference")),
     )
@@ -277,7 +278,9 @@ def create_calls() -> None:
         sa.Column("first_token_ms", sa.Integer(), nullable=False),
         sa.Column("total_ms", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["seq"], ["transfers.id"], name=op.f("fk_calls_seq")),
+        sa.ForeignKeyConstraint(
+            ["seq"], ["transfers.id"], name=op.f("fk_calls_seq")
+        ).ddl_if(dialect="sqlite"),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_calls")),
     )
 
@@ -296,10 +299,10 @@ def create_entries() -> None:
         sa.CheckConstraint("amount <> 0", name=op.f("ck_entries_not_zero")),
         sa.ForeignKeyConstraint(
             ["account_id"], ["accounts.id"], name=op.f("fk_entries_account_id")
-        ),
+        ).ddl_if(dialect="sqlite"),
         sa.ForeignKeyConstraint(
             ["transfer_id"], ["transfers.id"], name=op.f("fk_entries_transfer_id")
-        ),
+        ).ddl_if(dialect="sqlite"),
         sa.PrimaryKeyConstraint("transfer_id", "account_id", name=op.f("pk_entries")),
         sqlite_with_rowid=False,
     )
@@ -312,6 +315,7 @@ def create_runs() -> None:
         sa.Column(
             "up_to",
             sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
             nullable=False,
         ),
         sa.PrimaryKeyConstraint("up_to", name=op.f("pk_runs")),
