@@ -27,12 +27,13 @@ from posthouse.access.limits import Limits
 from posthouse.access.windows import Refusal
 from posthouse.api.openai import OpenAIRoutes, render
 from posthouse.app.options import build_snapshot, host_mark, telemetry_options
+from posthouse.app.refusals import Refusals
 from posthouse.billing.holds import HoldManager
 from posthouse.billing.token_process import TokenProcess
 from posthouse.billing.tokenizer import counting_elsewhere
 from posthouse.catalog.load import load_catalog
 from posthouse.errors import PosthouseError, UpstreamCredential
-from posthouse.model.call import AttemptRecord, CallRecord
+from posthouse.model.call import CallRecord, Outcome
 from posthouse.observe.logs import logger
 from posthouse.observe.loop_lag import LoopLag
 from posthouse.observe.metrics import Metrics
@@ -112,6 +113,7 @@ class Application:
         self._health = HealthTable(settings.breaker_failures, settings.breaker_seconds)
         self._latencies = LatencyTable()
         self._loads: dict[str, Load] = {}
+        self._refusals = Refusals(database, self._health, pepper)
         self._limits = Limits()
         self._upstream = Upstream(play=registry.play)
         self.egress = Egress(
@@ -185,6 +187,7 @@ class Application:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+        await self._refusals.close()
         await self._upstream.close()
         await self.egress.close()
         await self.holds.close()
@@ -228,6 +231,7 @@ class Application:
         self._latencies.keep_only(names)
         for name in self._loads.keys() - names:
             del self._loads[name]
+        await self._refusals.load(snapshot.table.channels.values())
         return snapshot
 
     async def _watch(self) -> None:
@@ -250,6 +254,8 @@ class Application:
             self._authenticator.forget(*found.keys)
         if found.configuration or found.gap:
             self.relay.snapshot = await self._read_snapshot()
+        elif changes.CREDENTIALS in found.others:
+            await self._refusals.load(self.relay.snapshot.table.channels.values())
         self._revision = max(self._revision, found.seq)
 
     # --- what the relay tells ------------------------------------------------------
@@ -292,12 +298,20 @@ class Application:
                 duration_ms=attempt.duration_ms,
                 cost=attempt.cost,
             )
-            if attempt.upstream_status >= 300 and _needs_operator(attempt):
-                log.warning(
-                    "a provider refused a channel",
-                    channel=attempt.channel,
-                    credential=attempt.credential,
-                    status=attempt.upstream_status,
+            if attempt.upstream_status >= 300:
+                if attempt.upstream_status < 400:
+                    log.warning(
+                        "a provider redirected a channel",
+                        channel=attempt.channel,
+                        status=attempt.upstream_status,
+                    )
+                elif attempt.error_code == UpstreamCredential.code:
+                    self._refusals.heard(
+                        call.snapshot.table.channels[attempt.channel], attempt
+                    )
+            elif self._refusals.known and attempt.outcome == Outcome.SERVED:
+                self._refusals.heard(
+                    call.snapshot.table.channels[attempt.channel], attempt
                 )
         if suspicious:
             log.warning(
@@ -336,6 +350,12 @@ class Application:
             "channel",
             self._resting,
         )
+        self.metrics.states(
+            "posthouse_credentials_refused",
+            "Credentials of a channel that its provider does not accept.",
+            "channel",
+            self._refused,
+        )
 
     def _breakers(self) -> Iterator[tuple[str, float]]:
         now = time.monotonic()
@@ -346,6 +366,10 @@ class Application:
         now = time.monotonic()
         for name in self.relay.snapshot.table.channels:
             yield name, self._health.resting(name, now)
+
+    def _refused(self) -> Iterator[tuple[str, float]]:
+        for name, channel in self.relay.snapshot.table.channels.items():
+            yield name, len(self._refusals.of_channel(channel))
 
     # --- HTTP ---------------------------------------------------------------
 
@@ -383,13 +407,3 @@ async def _publish(siblings: Siblings) -> None:
             await asyncio.sleep(PUBLISH_SECONDS)
     finally:
         siblings.publish()
-
-
-def _needs_operator(attempt: AttemptRecord) -> bool:
-    """Whether only the operator can mend what an attempt met.
-
-    That is a redirect, or a provider that refuses our key or our credit.
-    """
-    status = attempt.upstream_status
-    refused = status >= 400 and attempt.error_code == UpstreamCredential.code
-    return refused or 300 <= status < 400

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 from msgspec import structs
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.cli.installation import Installation, open_books, open_installation
 from posthouse.cli.options import PLAIN, AsJSON, Data, run
@@ -25,8 +26,14 @@ from posthouse.settings.credentials import is_reference, resolve
 from posthouse.settings.environment import load_settings
 from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.file import ChannelLimits, ChannelSpec, ModelEntry
-from posthouse.storage.channels import ChannelDesk, StoredChannel, list_channels
-from posthouse.storage.ownership import Refused
+from posthouse.storage.channels import (
+    ChannelDesk,
+    StoredChannel,
+    find_channel,
+    list_channels,
+)
+from posthouse.storage.ownership import Refused, now_ms
+from posthouse.storage.refusals import fingerprint, forget_refusals
 
 STDIN = "-"
 COLUMNS: Final = (
@@ -208,6 +215,88 @@ def _describe(channel: StoredChannel) -> dict[str, Any]:
         ],
         **structs.asdict(spec.limits),
     }
+
+
+@app.command
+def enable(
+    name: ChannelName,
+    /,
+    *,
+    credential: Annotated[
+        int | None,
+        Parameter(help="Only this refused credential, counted from 0; default: all."),
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Use a channel, and credentials that its provider refused, again.
+
+    Running servers know within two seconds.
+    """
+    done = run(_enable(name, credential, data))
+    print_note(" ".join(done) if done else f"The channel {name} was in use already.")
+
+
+async def _enable(name: str, credential: int | None, data: Path | None) -> list[str]:
+    """Do what `enable` says; tell what has changed."""
+    done = []
+    settings = load_settings(data=data)
+    async with (
+        open_installation(settings, make=False) as installation,
+        installation.database.write() as connection,
+    ):
+        channel = await _find(connection, installation, name)
+        if credential is None and not channel.spec.enabled:
+            await _switch(connection, installation, name, enabled=True)
+            done.append(f"The channel {name} is used.")
+        names = None
+        if credential is not None:
+            given = channel.spec.api_key or ("",)
+            if not 0 <= credential < len(given):
+                reason = f"the channel {name!r} has no credential {credential}"
+                raise ConfigurationError("channel", None, reason)
+            names = [fingerprint(given[credential], installation.pepper)]
+        count = await forget_refusals(connection, name, names, now_ms())
+        if count:
+            done.append(f"Credentials of {name} that are tried again: {count}.")
+    return done
+
+
+@app.command
+def disable(name: ChannelName, /, *, data: Data = None) -> None:
+    """Use a channel no more, for now; running servers know within two seconds."""
+    settings = load_settings(data=data)
+
+    async def work() -> None:
+        async with (
+            open_installation(settings, make=False) as installation,
+            installation.database.write() as connection,
+        ):
+            await _find(connection, installation, name)
+            await _switch(connection, installation, name, enabled=False)
+
+    run(work())
+    print_note(f"The channel {name} is not used.")
+
+
+async def _find(
+    connection: AsyncConnection, installation: Installation, name: str
+) -> StoredChannel:
+    """Give a channel; raises ConfigurationError."""
+    channel = await find_channel(connection, installation.box, name)
+    if channel is None:
+        raise ConfigurationError("channel", None, f"there is no channel {name!r}")
+    return channel
+
+
+async def _switch(
+    connection: AsyncConnection, installation: Installation, name: str, *, enabled: bool
+) -> None:
+    """Set whether a channel is used; raises ConfigurationError."""
+    try:
+        desk = ChannelDesk(installation.box)
+        await desk.set_enabled(connection, name, enabled=enabled)
+    except Refused as refusal:
+        raise ConfigurationError("channel", None, str(refusal)) from None
 
 
 @app.command(name="test")

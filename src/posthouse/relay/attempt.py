@@ -247,9 +247,9 @@ class AttemptLoop:
         """Make one attempt and tell health, load and log what came of it."""
         channel = target.member.channel
         health = self._health
-        trial = log.trial = health.begin(channel.name)
-        target.begin()
         began = self._clock()
+        trial = log.trial = health.begin(channel.name, target.member.credential, began)
+        target.begin()
         verdict = Verdict.NEUTRAL
         rest = None
         try:

@@ -4,13 +4,16 @@ A channel's breaker opens after a number of failures in a row or at an error
 rate, for some seconds times the number of ejections in a row; then one live
 call is its trial, and nothing else moves it: attempts that began before it
 opened tell nothing of it when they end. A credential rests as long as the
-provider asked, or ten minutes after it was refused; the channel's others go
-on. Tables belong to one process. Times are monotonic seconds.
+provider asked, or until it is known to be good again; the channel's others go
+on. After a refusal one call at a time tries a credential again, every ten
+minutes, until the provider accepts it. Tables belong to one process. Times are
+monotonic seconds.
 
     closed ──failures──▶ open ──time──▶ half-open ──success──▶ closed
                           ▲                 └──failure──▶ open (longer)
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
@@ -23,7 +26,7 @@ LONGEST_EJECTION = 600.0
 RATE_LIMIT_REST = 5.0
 """Where the provider did not say how long."""
 REFUSED_REST = 600.0
-"""After a provider refused a credential; then calls try it again."""
+"""After a provider refused a credential; then one call tries it again."""
 OVERLOAD_RETRY_AFTER = 5.0
 
 
@@ -54,6 +57,8 @@ class Rest:
 
     until: float
     reason: Verdict
+    trying: bool = False
+    """A call has begun to find out whether the refusal still holds."""
 
 
 @dataclass(slots=True)
@@ -133,12 +138,44 @@ class HealthTable:
         entry = self._channels.get(channel)
         if entry is None:
             return 0
-        return sum(now < rest.until for rest in entry.resting.values())
+        return sum(
+            now < rest.until or rest.reason is Verdict.REFUSED
+            for rest in entry.resting.values()
+        )
 
-    def begin(self, channel: str) -> int:
-        """An attempt starts; give its number if it is a trial, else 0."""
+    def refused(self, channel: str, credentials: Collection[int], now: float) -> None:
+        """Say which of a channel's credentials are known to be refused, and no other.
+
+        They are by their index. One of which that is news rests from now on.
+        """
         entry = self._channels.get(channel)
-        if entry is None or not entry.ejections:
+        if entry is None:
+            if not credentials:
+                return
+            entry = self._channels[channel] = ChannelHealth()
+        for index, rest in list(entry.resting.items()):
+            if rest.reason is Verdict.REFUSED and index not in credentials:
+                del entry.resting[index]
+        for index in credentials:
+            present = entry.resting.get(index)
+            if present is None or present.reason is not Verdict.REFUSED:
+                entry.resting[index] = Rest(now + REFUSED_REST, Verdict.REFUSED)
+
+    def begin(self, channel: str, credential: int = -1, now: float = 0.0) -> int:
+        """An attempt starts; give its number if it is a trial, else 0.
+
+        One that starts with a refused credential is its only one for a while.
+        """
+        entry = self._channels.get(channel)
+        if entry is None:
+            return 0
+        if entry.resting:
+            rest = entry.resting.get(credential)
+            if rest is not None and rest.reason is Verdict.REFUSED:
+                entry.resting[credential] = Rest(
+                    now + REFUSED_REST, Verdict.REFUSED, trying=True
+                )
+        if not entry.ejections:
             return 0
         entry.trials += 1
         entry.trial = entry.trials
@@ -226,16 +263,21 @@ def _succeed(
         if now - entry.window_started > RATE_WINDOW:
             _begin_window(entry, now)
         entry.window_calls += 1
-    # A success before a rest's end is of an older call.
+    # A success before a rest's end is of an older call, unless it was to find out.
     rest = entry.resting.get(credential) if entry.resting else None
-    if rest is not None and now >= rest.until:
+    if rest is not None and (now >= rest.until or rest.trying):
         del entry.resting[credential]
 
 
 def _lay_to_rest(entry: ChannelHealth, credential: int, rest: Rest) -> None:
-    """Let a credential rest, unless it already does for longer."""
+    """Let a credential rest, unless it already does for longer.
+
+    What was refused stays so, whatever else it meets.
+    """
     present = entry.resting.get(credential)
-    if present is None or present.until < rest.until:
+    if present is not None and present.reason is Verdict.REFUSED is not rest.reason:
+        rest = Rest(rest.until, Verdict.REFUSED)
+    if present is None or present.until < rest.until or present.trying:
         entry.resting[credential] = rest
 
 

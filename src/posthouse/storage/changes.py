@@ -1,8 +1,9 @@
 """The feed of changes: how every process learns what another has written.
 
 A change is written in the transaction that it tells of. Its subject says what
-to forget: `configuration`, `key:<id>`, `account:<id>`, or `everything` where
-too much has changed at once to be named.
+to forget: `configuration`, `credentials` (those that providers refuse),
+`key:<id>`, `account:<id>`, or `everything` where too much has changed at once
+to be named.
 
 Readers go on behind the last number that they have seen, so a number must never
 be committed after a higher one: `Database.write` has one writer at a time.
@@ -17,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from posthouse.storage.schema import changes
 
 CONFIGURATION = "configuration"
+CREDENTIALS = "credentials"
 EVERYTHING = "everything"
 KEY_PREFIX = "key:"
 MOST_AT_ONCE = 1000

@@ -256,6 +256,17 @@ routing = Table(
     Column("owner", Text, nullable=False),  # file, database
 )
 
+# What providers have refused, until it is changed, enabled or accepted again.
+refused_credentials = Table(
+    "refused_credentials",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),  # of the credential, keyed
+    Column("credential", Integer, nullable=False),  # its place in the channel then
+    Column("status", Integer, nullable=False),  # the provider's
+    Column("created_ms", BigInteger, nullable=False),
+)
+
 changes = Table(
     "changes",
     metadata,

@@ -400,3 +400,52 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+
+
+# --- refused credentials --------------------------------------------------------------
+
+
+def test_a_refused_credential_is_tried_by_one_call_every_ten_minutes() -> None:
+    """Until one is accepted; calls that began before say nothing."""
+    table = HealthTable()
+    table.end("a", 0, REFUSE, 0.0)
+    assert table.resting("a", 1.0) == 1
+    table.end("a", 0, OK, 1.0)
+    assert table.blocked("a", 0, 2.0) is not None
+    for moment in (REFUSED_REST, 2 * REFUSED_REST):
+        assert table.blocked("a", 0, moment - 1.0) is not None
+        assert table.blocked("a", 0, moment) is None
+        table.begin("a", 0, moment)
+        assert table.blocked("a", 0, moment) is not None
+        table.end("a", 0, REFUSE, moment)
+    later = 3 * REFUSED_REST
+    table.begin("a", 0, later)
+    table.end("a", 0, OK, later)
+    assert table.blocked("a", 0, later) is None
+    assert table.resting("a", later) == 0
+
+
+def test_what_others_know_of_refusals_is_taken_over() -> None:
+    """Those that are news rest; those that are no longer known do not."""
+    table = HealthTable()
+    table.refused("a", (), 0.0)
+    table.end("a", 0, REFUSE, 0.0)
+    table.end("a", 2, LIMIT, 0.0, rest=100.0)
+    table.refused("a", (0, 1), 10.0)
+    waits = [table.blocked("a", index, 10.0) for index in range(3)]
+    assert [wait and wait.seconds for wait in waits] == [590.0, 600.0, 90.0]
+    table.refused("a", (), 20.0)
+    assert table.blocked("a", 0, 20.0) is None
+    assert table.blocked("a", 1, 20.0) is None
+    assert table.blocked("a", 2, 20.0) is not None
+
+
+def test_a_rate_limit_does_not_make_a_refusal_a_rest() -> None:
+    """It is counted as refused until it is accepted."""
+    table = HealthTable()
+    table.end("a", 0, REFUSE, 0.0)
+    table.end("a", 0, LIMIT, 0.0, rest=3600.0)
+    assert table.resting("a", 5000.0) == 1
+    blocked = table.blocked("a", 0, 10.0)
+    assert blocked is not None
+    assert blocked.reason is REFUSE

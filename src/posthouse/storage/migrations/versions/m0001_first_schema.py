@@ -18,6 +18,7 @@ def upgrade() -> None:
     create_journals()
     create_price_versions()
     create_prices()
+    create_refused_credentials()
     create_routing()
     create_keys()
     create_leases()
@@ -38,6 +39,7 @@ def downgrade() -> None:
     op.drop_table("leases")
     op.drop_table("keys")
     op.drop_table("routing")
+    op.drop_table("refused_credentials")
     op.drop_table("prices")
     op.drop_table("price_versions")
     op.drop_table("journals")
@@ -153,6 +155,21 @@ def create_prices() -> None:
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_prices")),
         sa.UniqueConstraint("model", "channel", name=op.f("uq_prices_model_channel")),
+    )
+
+
+def create_refused_credentials() -> None:
+    """Create `refused_credentials` and its indexes."""
+    op.create_table(
+        "refused_credentials",
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("credential", sa.Integer(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "channel", "fingerprint", name=op.f("pk_refused_credentials")
+        ),
     )
 
 
