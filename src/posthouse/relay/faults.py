@@ -14,6 +14,7 @@ from posthouse.errors import (
     Retry,
     UpstreamBadResponse,
     UpstreamCredential,
+    UpstreamFault,
     UpstreamInterrupted,
     UpstreamOverloaded,
     UpstreamRateLimited,
@@ -107,14 +108,27 @@ def status_failed(
     error: PosthouseError,
     status: int,
     headers: list[tuple[bytes, bytes]],
+    *,
     delivered: bool = False,
 ) -> AttemptFailed:
-    """Judge an error reply, or an error inside one that began well."""
+    """Judge an error reply."""
     rest = retry_after(headers, time.time)
     if isinstance(error, UpstreamRateLimited | UpstreamOverloaded):
         low, high = SHOWN_RETRY_AFTER
         error.retry_after = min(max(rest or DEFAULT_RETRY_AFTER, low), high)
     return AttemptFailed(error, status=status, delivered=delivered, rest=rest)
+
+
+def told_failed(
+    fault: UpstreamFault, headers: list[tuple[bytes, bytes]], *, delivered: bool = False
+) -> AttemptFailed:
+    """Judge an error inside a reply with status 200.
+
+    One that the provider's row declares is what its status would have been.
+    """
+    if fault.stands_for:
+        return status_failed(fault, fault.stands_for, headers, delivered=delivered)
+    return AttemptFailed(fault, status=200, delivered=delivered)
 
 
 def retry_after(

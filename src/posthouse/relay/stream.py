@@ -24,7 +24,7 @@ from posthouse.errors import (
 )
 from posthouse.model.exchange import ExchangeFailure, FailureKind
 from posthouse.relay.call import Call
-from posthouse.relay.faults import AttemptFailed, exchange_failed, status_failed
+from posthouse.relay.faults import AttemptFailed, exchange_failed, told_failed
 from posthouse.relay.ports import Client, Headers
 from posthouse.relay.served import Completion, Served, served_stream
 from posthouse.relay.unary import send
@@ -130,9 +130,7 @@ class StreamExchange:
             raise self._failed(target, failed) from None
         except UpstreamFault as fault:
             response.abort()
-            failed = status_failed(
-                fault, fault.stands_for or 200, response.headers, self._delivered
-            )
+            failed = told_failed(fault, response.headers, delivered=self._delivered)
             raise self._failed(target, failed) from None
         return served_stream(target, completion, tap)
 

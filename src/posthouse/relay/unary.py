@@ -5,7 +5,12 @@ from msgspec import Struct
 from posthouse.errors import UpstreamFault
 from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
 from posthouse.relay.call import Call
-from posthouse.relay.faults import AttemptFailed, exchange_failed, status_failed
+from posthouse.relay.faults import (
+    AttemptFailed,
+    exchange_failed,
+    status_failed,
+    told_failed,
+)
 from posthouse.relay.secrecy import body_without_secrets
 from posthouse.relay.served import Completion, Served
 from posthouse.relay.snapshot import Prepared
@@ -57,9 +62,7 @@ class UnaryExchange(Struct):
                 call.incoming.request, body, call.public_model(target)
             )
         except UpstreamFault as error:
-            raise status_failed(
-                error, error.stands_for or 200, response.headers
-            ) from None
+            raise told_failed(error, response.headers) from None
         self.body = reply.body
         return Served(
             target,
