@@ -16,13 +16,22 @@ import uvloop
 from benchmarks import measure, process, report
 from benchmarks.gateways import Direct, Gateway, Nginx, Upstream
 from benchmarks.peers import LiteLLM, Portkey
-from benchmarks.posthouse import ManyChannels, ManyKeys, Posthouse, loop_lag
+from benchmarks.posthouse import (
+    ManyChannels,
+    ManyKeys,
+    ManyWorkers,
+    NearTheLimit,
+    Posthouse,
+    loop_lag,
+)
 from benchmarks.report import Row, Rows
 
 IDLE_STREAMS = 1_000
 IDLE_SECONDS = 10.0
 DESCRIPTORS = 16_384
-KINDS: tuple[type[Gateway], ...] = (Nginx, Posthouse, ManyKeys, ManyChannels)
+KINDS: tuple[type[Gateway], ...] = (
+    *(Nginx, Posthouse, ManyKeys, ManyChannels, ManyWorkers, NearTheLimit),
+)
 PEERS: tuple[type[Gateway], ...] = (Portkey, LiteLLM)
 MAIN = {"nginx", "posthouse", *(kind.name for kind in PEERS)}
 

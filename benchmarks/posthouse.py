@@ -37,7 +37,7 @@ KEY = """\
 [[keys]]
 name = "key-{number:06d}"
 key = "{key}"
-balance_usd = "10000"
+balance_usd = "{balance}"
 rpm = 1000000
 """
 PRICES = """\
@@ -66,6 +66,9 @@ class Posthouse(Gateway):
     label: ClassVar[str] = "Posthouse, everything on"
     key_count = 1_000
     channel_count = 1
+    workers = 1
+    balance = "10000"
+    """Of each key, in US dollars."""
 
     def __init__(self, folder: Path, upstream: Upstream) -> None:
         super().__init__(folder, upstream)
@@ -90,6 +93,7 @@ class Posthouse(Gateway):
             *("--data", str(self.data)),
             *("--host", "127.0.0.1"),
             *("--port", str(self.port)),
+            *("--workers", str(self.workers)),
         ]
 
     def sections(self) -> list[str]:
@@ -99,7 +103,7 @@ class Posthouse(Gateway):
             for number in range(self.channel_count)
         )
         keys = (
-            KEY.format(number=number, key=key_literal(number))
+            KEY.format(number=number, key=key_literal(number), balance=self.balance)
             for number in range(self.key_count)
         )
         return [*channels, *keys, PRICES]
@@ -182,6 +186,35 @@ class ManyChannels(Posthouse):
     name = "posthouse-channels"
     label = "Posthouse, 10³ channels"
     channel_count = 1_000
+
+
+class ManyWorkers(Posthouse):
+    """Four processes behind one address, on the same core."""
+
+    name = "posthouse-workers"
+    label = "Posthouse, 4 workers"
+    workers = 4
+
+
+class NearTheLimit(Posthouse):
+    """Keys whose money is nearly spent: each call draws its own and returns the rest.
+
+    Without a limit of the client's a call holds what the longest answer costs,
+    a third of these balances.
+    """
+
+    name = "posthouse-strict"
+    label = "Posthouse, keys near their limit"
+    balance = "0.5"
+    streams = 0
+
+    @override
+    def requests(
+        self, *, stream: bool = False, chunks: int = 20, model: str = "bench"
+    ) -> list[bytes]:
+        limit = b'"max_tokens":%d,' % chunks
+        requests = super().requests(stream=stream, chunks=chunks, model=model)
+        return [request.replace(limit, b" " * len(limit)) for request in requests]
 
 
 def loop_lag(port: int) -> dict[str, float]:
