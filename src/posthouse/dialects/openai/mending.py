@@ -18,6 +18,7 @@ from posthouse.wire.json import Decoder, Envelope, MalformedJSON
 
 _objects = json.decoder(list[Envelope] | None)
 _object: "Decoder[Envelope | None]" = json.decoder(Envelope | None)
+_envelope: "Decoder[Envelope]" = json.decoder(Envelope)
 _count: "Decoder[int | None]" = json.decoder(int | None)
 
 _NULL = Raw(b"null")
@@ -31,11 +32,11 @@ class Mender:
     """Mends the replies of one target."""
 
     __slots__ = (
+        "_choice_marks",
         "_clock",
         "_errors",
         "_marks",
         "_model",
-        "_object_member",
         "_reasons",
         "_replies",
     )
@@ -64,7 +65,15 @@ class Mender:
             bytes(json.raw(theirs)): ours
             for theirs, ours in replies.finish_reasons.items()
         }
-        self._marks = tuple(_marks(replies, self._reasons, errors.mark))
+        self._choice_marks = _choice_marks(replies, self._reasons)
+        self._marks = self._choice_marks + tuple(
+            mark
+            for mark, wanted in (
+                (errors.mark, bool(errors.mark)),
+                (b'"usage"', replies.reasoning_beside),
+            )
+            if wanted
+        )
 
     def mend(
         self, data: bytes, *, chunk: bool, identity: Envelope | None = None
@@ -76,35 +85,29 @@ class Mender:
             chunk: it is a part of a stream.
             identity: what fills the chunks of one stream, kept here between them.
         """
-        if not self._replies.fill and not self._marked(data):
+        if not self._replies.fill and not _any_in(self._marks, data):
             return data
         try:
-            envelope = json.decode_envelope(data)
+            # The plain dialect judges the rest of the text, which is copied as it is.
+            envelope = json.decode_with(_envelope, data)
         except MalformedJSON:
             return data
         fault = self._errors.told_in(envelope)
         if fault is not None:
             raise fault
-        changed = self._mend_choices(envelope, chunk=chunk)
+        changed = _any_in(self._choice_marks, data) and self._mend_choices(
+            envelope, chunk=chunk
+        )
         if self._replies.reasoning_beside:
             changed |= _add_reasoning(envelope)
         if self._replies.fill and "choices" in envelope:
             changed |= self._fill(envelope, chunk, {} if identity is None else identity)
         return json.encode(envelope) if changed else data
 
-    def _marked(self, data: bytes) -> bool:
-        """Whether there may be something to do."""
-        for mark in self._marks:  # noqa: SIM110 - a generator costs more than all of it
-            if mark in data:
-                return True
-        return False
-
     # --- choices ------------------------------------------------------------------
 
     def _mend_choices(self, envelope: Envelope, *, chunk: bool) -> bool:
         replies = self._replies
-        if not (self._reasons or replies.tool_calls_object or replies.whole_last_chunk):
-            return False
         try:
             choices = json.decode_with(_objects, envelope.get("choices", _NULL))
         except MalformedJSON:
@@ -148,18 +151,21 @@ class Mender:
         return changed
 
 
-def _marks(replies: Replies, reasons: dict[bytes, str], code: bytes) -> list[bytes]:
-    """What stands in the bytes of every reply that there is something to do for."""
+def _choice_marks(replies: Replies, reasons: dict[bytes, str]) -> tuple[bytes, ...]:
+    """What stands in the bytes wherever there is something to do for a choice."""
     marks = list(reasons)
-    if code:
-        marks.append(code)
     if replies.tool_calls_object:
         marks.append(b'"tool_calls"')
     if replies.whole_last_chunk:
         marks.append(b'"message"')
-    if replies.reasoning_beside:
-        marks.append(b'"usage"')
-    return marks
+    return tuple(marks)
+
+
+def _any_in(marks: tuple[bytes, ...], data: bytes) -> bool:
+    for mark in marks:  # noqa: SIM110 - a generator costs more than all of it
+        if mark in data:
+            return True
+    return False
 
 
 def _made_up(envelope: Envelope) -> Raw:
