@@ -99,7 +99,7 @@ def test_the_soonest_is_asked_once_both_are_known(tmp_path: Path) -> None:
         providers.fakes["b"].served.clear()
         figures = station.application._latencies
         now = asyncio.get_running_loop().time()
-        assert set(figures.of_channel("b", now)) == {"m (stream)"}
+        assert set(figures.by_channel(now)["b"]) == {"m (stream)"}
 
     serve(
         tmp_path,

@@ -26,6 +26,7 @@ from posthouse.access.authenticator import Authenticator, Bounds
 from posthouse.access.limits import Limits
 from posthouse.access.windows import Refusal
 from posthouse.api.openai import OpenAIRoutes, render
+from posthouse.app.board import Board
 from posthouse.app.options import build_snapshot, host_mark, telemetry_options
 from posthouse.app.refusals import Refusals
 from posthouse.billing.holds import HoldManager
@@ -51,6 +52,7 @@ from posthouse.relay.stream import StreamTimes
 from posthouse.routing.health import BreakerState, HealthTable
 from posthouse.routing.latency import LatencyTable
 from posthouse.routing.plan import Target
+from posthouse.routing.status import ChannelStatus, describe
 from posthouse.routing.table import Load
 from posthouse.server.address import TrustedProxies
 from posthouse.server.context import Reply
@@ -137,6 +139,7 @@ class Application:
         self._counting = ExitStack()
         self._lag = LoopLag()
         self._telemetry = Telemetry(telemetry_options(settings), facts_of, self.metrics)
+        self._board = Board(self._describe)
         self._revision = 0
         self._watcher: asyncio.Task[None] | None = None
         self._publisher: asyncio.Task[None] | None = None
@@ -174,6 +177,7 @@ class Application:
         self._counting.enter_context(counting_elsewhere(self._tokens.count))
         self._watcher = asyncio.create_task(self._watch())
         self._lag.start()
+        self._board.start(settings.data / RUN, self._worker)
         self._export_gauges()
         if settings.workers > 1:
             siblings = self.metrics.share(settings.data / RUN, self._worker)
@@ -182,6 +186,7 @@ class Application:
     async def close(self) -> None:
         """Drain the journal, return the leases, close connections."""
         self._lag.stop()
+        await self._board.close()
         for task in (self._watcher, self._publisher):
             if task is not None:
                 task.cancel()
@@ -356,6 +361,10 @@ class Application:
             "channel",
             self._refused,
         )
+
+    def _describe(self) -> dict[str, ChannelStatus]:
+        channels = self.relay.snapshot.table.channels.values()
+        return describe(channels, self._health, self._latencies, time.monotonic())
 
     def _breakers(self) -> Iterator[tuple[str, float]]:
         now = time.monotonic()

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from msgspec import structs
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from posthouse.cli.channel_status import status
 from posthouse.cli.installation import Installation, open_books, open_installation
 from posthouse.cli.options import PLAIN, AsJSON, Data, run
 from posthouse.cli.output import (
@@ -64,6 +65,7 @@ app = App(
     default_parameter=PLAIN,
     help="Accounts at providers: add, list, test.",
 )
+app.command(status)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from posthouse.relay.faults import (
 )
 from posthouse.relay.secrecy import conceal
 from posthouse.relay.watch import ClientGone
-from posthouse.routing.health import Blocked, HealthTable, Verdict
+from posthouse.routing.health import Blocked, HealthTable, LastError, Verdict
 from posthouse.routing.plan import Plan, Target
 from posthouse.routing.table import Member
 
@@ -258,6 +258,9 @@ class AttemptLoop:
             conceal(failed.error, target.member.channel)
             verdict, rest = verdict_of(failed), failed.rest
             log.add(target, began, _outcome(failed), failed)
+            if verdict is not Verdict.NEUTRAL:
+                error = LastError(failed.error.code, failed.status, self._clock())
+                health.note(channel.name, error)
             raise
         except ClientGone as gone:
             log.add(target, began, Outcome.ABANDONED, gone)

@@ -61,6 +61,17 @@ class Rest:
     """A call has begun to find out whether the refusal still holds."""
 
 
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """The last failure of a channel that was not its caller's fault."""
+
+    code: str
+    """Our error's."""
+    status: int
+    """The provider's, 0 when none arrived."""
+    at: float
+
+
 @dataclass(slots=True)
 class ChannelHealth:
     """One channel."""
@@ -78,6 +89,7 @@ class ChannelHealth:
     window_failures: int = 0
     resting: dict[int, Rest] = field(default_factory=dict)
     """By the credential's index."""
+    last_error: LastError | None = None
 
     def state(self, now: float) -> BreakerState:
         """The breaker's state at `now`."""
@@ -112,6 +124,17 @@ class HealthTable:
         """Forget channels that no longer exist."""
         for name in self._channels.keys() - names:
             del self._channels[name]
+
+    def find(self, channel: str) -> ChannelHealth | None:
+        """What is known of a channel; for looking only."""
+        return self._channels.get(channel)
+
+    def note(self, channel: str, error: LastError) -> None:
+        """Remember a failure, to be shown."""
+        entry = self._channels.get(channel)
+        if entry is None:
+            entry = self._channels[channel] = ChannelHealth()
+        entry.last_error = error
 
     def blocked(self, channel: str, credential: int, now: float) -> Blocked | None:
         """Why this target cannot be used now; None if it can."""

@@ -68,13 +68,14 @@ class LatencyTable:
         figure = self._figures.get(key)
         return None if figure is None or now - figure.at > STALE else figure
 
-    def of_channel(self, channel: str, now: float) -> dict[str, float]:
-        """What a channel's models take, in seconds; streams end in ` (stream)`."""
-        return {
-            f"{model} (stream)" if stream else model: figure.seconds
-            for (name, model, stream), figure in sorted(self._figures.items())
-            if name == channel and now - figure.at <= STALE
-        }
+    def by_channel(self, now: float) -> dict[str, dict[str, float]]:
+        """What each channel's models take, in seconds; streams are named so."""
+        found: dict[str, dict[str, float]] = {}
+        for (channel, model, stream), figure in self._figures.items():
+            if now - figure.at <= STALE:
+                name = f"{model} (stream)" if stream else model
+                found.setdefault(channel, {})[name] = figure.seconds
+        return found
 
     def explores(self) -> bool:
         """Whether the choice that is made now is one of those that explore."""

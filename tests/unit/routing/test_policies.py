@@ -360,7 +360,7 @@ def test_an_average_lies_within_what_it_is_made_of(
     low = min(seconds for seconds, _ in times)
     high = max(seconds for seconds, _ in times)
     assert low - 1e-9 <= figure.seconds <= high + 1e-9
-    assert found.of_channel("a", now) == {"m (stream)": figure.seconds}
+    assert found.by_channel(now) == {"a": {"m (stream)": figure.seconds}}
 
 
 # --- whose policy it is ---------------------------------------------------------------

@@ -1,0 +1,56 @@
+"""What this process tells commands of its channels, once a second."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from posthouse.observe.logs import logger
+from posthouse.routing.status import ChannelStatus
+from posthouse.server.run_files import RunFile
+from posthouse.wire import json
+
+KIND = "channels"
+SECONDS = 1.0
+
+log = logger("posthouse")
+
+
+class Board:
+    """Writes how channels stand, until it is closed."""
+
+    def __init__(self, describe: Callable[[], dict[str, ChannelStatus]]) -> None:
+        """Take what looks at the channels."""
+        self._describe = describe
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, folder: Path, worker: int) -> None:
+        """Begin, in the running loop.
+
+        Args:
+            folder: of the run.
+            worker: this process's place.
+        """
+        self._task = asyncio.create_task(self._write(folder, worker))
+
+    async def close(self) -> None:
+        """Say nothing any more."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _write(self, folder: Path, worker: int) -> None:
+        try:
+            file = RunFile(folder, f"{KIND}-{worker}")
+        except OSError as error:
+            log.warning("commands cannot be told how channels stand", reason=str(error))
+            return
+        try:
+            while True:
+                with suppress(OSError):
+                    # A full disk is no reason to serve nobody.
+                    file.write(json.encode(self._describe()))
+                await asyncio.sleep(SECONDS)
+        finally:
+            file.close()
