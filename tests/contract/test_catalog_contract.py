@@ -132,6 +132,17 @@ def test_the_providers_that_are_promised_are_there():
         "vllm",
         "xai",
         "xinference",
+        "ai360",
+        "baichuan",
+        "hunyuan",
+        "lingyiwanwu",
+        "minimax",
+        "modelscope",
+        "qianfan",
+        "siliconflow",
+        "spark",
+        "stepfun",
+        "volcengine-ark",
     }
     assert promised <= CATALOG.keys()
 
