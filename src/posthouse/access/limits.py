@@ -58,34 +58,36 @@ class Limits(Limiter):
             and principal.concurrency is None
         ):
             return UNLIMITED
-        rates = _rates(principal.rpm, principal.tpm, principal.concurrency)
+        rates = rates_of(principal.rpm, principal.tpm, principal.concurrency)
         result = self._keys.admit(principal.key_id, rates, tokens, output_tokens)
         if isinstance(result, Refusal):
             raise RateLimited(
-                _message(result.limit, rates, tokens), retry_after=result.retry_after
+                refusal_message(result.limit, rates, tokens),
+                retry_after=result.retry_after,
             )
         return result
 
+    @override
     def header_lines(self, principal: Principal) -> bytes:
         """Write the `x-ratelimit-*` headers of a key, for a reply that refuses."""
-        rates = _rates(principal.rpm, principal.tpm, principal.concurrency)
+        rates = rates_of(principal.rpm, principal.tpm, principal.concurrency)
         return self._keys.header_lines(principal.key_id, rates)
 
     def admit_channel(self, name: str, limits: ChannelLimits) -> Permit | Refusal:
         """Count an attempt on a channel, or say why it must be passed over."""
         if limits.rpm is None and limits.concurrency is None:
             return UNLIMITED
-        rates = _rates(limits.rpm, None, limits.concurrency)
+        rates = rates_of(limits.rpm, None, limits.concurrency)
         return self._channels.admit(name, rates)
 
 
 @lru_cache(maxsize=REMEMBERED_RATES)
-def _rates(rpm: int | None, tpm: int | None, concurrency: int | None) -> Rates:
+def rates_of(rpm: int | None, tpm: int | None, concurrency: int | None) -> Rates:
     """Share one value among all that have the same limits."""
     return Rates(rpm, tpm, concurrency)
 
 
-def _message(limit: Limit, rates: Rates, tokens: int) -> str:
+def refusal_message(limit: Limit, rates: Rates, tokens: int) -> str:
     """Tell the caller which limit of the key it met."""
     match limit:
         case Limit.CONCURRENCY:

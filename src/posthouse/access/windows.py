@@ -51,7 +51,7 @@ class Refusal(Struct, frozen=True):
     """Seconds, from 1 to 60."""
 
 
-class Bucket(Struct, gc=False):
+class Bucket(Struct, gc=False, array_like=True):
     """What was admitted within one grain; tokens may be corrected while it counts.
 
     Values here are plain and small, for there is one for every active key.
@@ -198,7 +198,7 @@ class WindowTable:
         buckets = subject.buckets
         if buckets and now - buckets[0].last >= WINDOW:
             subject.expire(now)
-        refusal = _judge(subject, rates, tokens, now)
+        refusal = judge(subject, rates, tokens, now)
         if refusal is not None:
             return refusal
         if rates.concurrency is not None:
@@ -229,7 +229,7 @@ class WindowTable:
         return subject
 
 
-def _judge(subject: Subject, rates: Rates, tokens: int, now: float) -> Refusal | None:
+def judge(subject: Subject, rates: Rates, tokens: int, now: float) -> Refusal | None:
     """Say which limit a call of so many tokens would break, if any."""
     if rates.concurrency is not None and subject.at_work >= rates.concurrency:
         return Refusal(Limit.CONCURRENCY, 1)
@@ -261,10 +261,10 @@ def render_lines(subject: Subject, rates: Rates, now: float) -> bytes:
     lines = b""
     if rates.requests is not None:
         left = rates.requests - subject.requests
-        lines = _REQUEST_LINES % (rates.requests, max(0, left), empty)
+        lines = REQUEST_LINES % (rates.requests, max(0, left), empty)
     if rates.tokens is not None:
         left = max(rates.tokens - subject.tokens, 0)
-        lines += _TOKEN_LINES % (rates.tokens, left, empty)
+        lines += TOKEN_LINES % (rates.tokens, left, empty)
     return lines
 
 
@@ -273,5 +273,5 @@ _LINES = (
     b"x-ratelimit-remaining-%b: %%d\r\n"
     b"x-ratelimit-reset-%b: %%ds\r\n"
 )
-_REQUEST_LINES = _LINES % ((b"requests",) * 3)
-_TOKEN_LINES = _LINES % ((b"tokens",) * 3)
+REQUEST_LINES = _LINES % ((b"requests",) * 3)
+TOKEN_LINES = _LINES % ((b"tokens",) * 3)
