@@ -10,6 +10,7 @@ its models:
     title = "…"
     base_url = "https://…/v1"            # as the provider's own SDK takes it
     auth = "bearer"
+    telemetry_name = "…"                 # where OpenTelemetry has a name for it
     price_source = "https://…"           # where the models' prices were read,
     price_date = "2026-01-31"            # and when; a model may have its own
 
@@ -162,6 +163,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
     auth: AuthScheme
     operations: dict[Operation, _Operation]
     documentation: str = ""
+    telemetry_name: str = ""
     free: bool = False
     price_source: str = ""
     price_date: str = ""
@@ -242,6 +244,7 @@ def _provider(name: str, file: _File) -> ProviderRow:
         free=file.free,
         currency=file.currency,
         errors=None if file.errors is None else _errors(file.errors),
+        telemetry_name=file.telemetry_name,
     )
 
 

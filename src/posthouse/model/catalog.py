@@ -178,3 +178,5 @@ class ProviderRow(Struct, frozen=True):
     """None: US dollars."""
     errors: ErrorCodes | None = None
     """None: errors have a status, and OpenAI's shape or one that is common."""
+    telemetry_name: str = ""
+    """What OpenTelemetry's conventions call it; empty: as we do."""

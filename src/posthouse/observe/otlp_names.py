@@ -32,14 +32,6 @@ OPERATIONS: Final[Mapping[str, str]] = {
     "embedding": "embeddings",
 }
 """Operations that the conventions call otherwise than we do."""
-PROVIDERS: Final[Mapping[str, str]] = {
-    "azure-openai": "azure.ai.openai",
-    "azure-openai-classic": "azure.ai.openai",
-    "gemini": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "xai": "x_ai",
-}
-"""Providers that the conventions call otherwise than our catalogue does."""
 
 
 def call_attributes(call: CallFacts) -> Attributes:
@@ -65,7 +57,7 @@ def call_attributes(call: CallFacts) -> Attributes:
         found["posthouse.channel"] = call.channel
         found["gen_ai.response.model"] = call.upstream_model
     for name, value in (
-        ("gen_ai.provider.name", provider_of(call.provider)),
+        ("gen_ai.provider.name", call.provider),
         ("gen_ai.usage.cache_read.input_tokens", call.cached_tokens),
         ("gen_ai.usage.cache_creation.input_tokens", call.cache_written_tokens),
         ("gen_ai.usage.reasoning.output_tokens", call.reasoning_tokens),
@@ -92,7 +84,7 @@ def attempt_attributes(call: CallFacts, attempt: AttemptFacts) -> Attributes:
         **_server_of(attempt.origin),
     }
     if attempt.provider:
-        found["gen_ai.provider.name"] = provider_of(attempt.provider)
+        found["gen_ai.provider.name"] = attempt.provider
     if attempt.status:
         found["http.response.status_code"] = attempt.status
     if attempt.error:
@@ -104,7 +96,7 @@ def metric_attributes(call: CallFacts) -> dict[str, str]:
     """Give the attributes under which a call is counted."""
     found = {
         "gen_ai.operation.name": operation_of(call),
-        "gen_ai.provider.name": provider_of(call.provider) or "_OTHER",
+        "gen_ai.provider.name": call.provider or "_OTHER",
         "gen_ai.request.model": call.requested_model,
     }
     if call.upstream_model:
@@ -117,11 +109,6 @@ def metric_attributes(call: CallFacts) -> dict[str, str]:
 def operation_of(call: CallFacts) -> str:
     """Name a call's operation as the conventions do."""
     return OPERATIONS.get(call.operation, call.operation)
-
-
-def provider_of(name: str) -> str:
-    """Name a provider of the catalogue as the conventions do."""
-    return PROVIDERS.get(name, name)
 
 
 @lru_cache(maxsize=1024)

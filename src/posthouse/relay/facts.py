@@ -58,7 +58,7 @@ def facts_of(ended: Ended) -> CallFacts:
         streamed=record.streamed,
         requested_model=record.requested_model,
         channel=record.channel,
-        provider=channel.provider.name if channel else "",
+        provider=_provider(channel),
         upstream_model=record.upstream_model,
         status=record.status,
         outcome=record.outcome,
@@ -94,7 +94,7 @@ def _attempt(
     return AttemptFacts(
         channel=attempt.channel,
         credential=attempt.credential,
-        provider=channel.provider.name if channel else "",
+        provider=_provider(channel),
         origin=channel.origin if channel else "",
         model=attempt.upstream_model,
         began_ns=began_ns,
@@ -107,3 +107,10 @@ def _attempt(
 
 def _sum(usage: Mapping[str, int], units: tuple[Unit, ...]) -> int:
     return sum(usage.get(unit, 0) for unit in units)
+
+
+def _provider(channel: Channel | None) -> str:
+    """Name a channel's provider as OpenTelemetry's conventions do."""
+    if channel is None:
+        return ""
+    return channel.provider.telemetry_name or channel.provider.name
