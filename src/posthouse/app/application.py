@@ -46,6 +46,7 @@ from posthouse.relay.attempt import AttemptLoop
 from posthouse.relay.call import Call
 from posthouse.relay.facts import Ended, facts_of
 from posthouse.relay.keepalive import KeepAlive
+from posthouse.relay.probes import Prober, Told
 from posthouse.relay.service import Ports, Relay
 from posthouse.relay.snapshot import Snapshot
 from posthouse.relay.stream import StreamTimes
@@ -65,7 +66,7 @@ from posthouse.storage import changes
 from posthouse.storage.configuration import load_configuration
 from posthouse.storage.database import Database
 from posthouse.storage.key_reader import StoredKeys
-from posthouse.storage.ledger import SqliteLedger
+from posthouse.storage.ledgers import open_ledger
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.prices import keep_versions
 from posthouse.storage.secrets import SecretBox
@@ -139,6 +140,8 @@ class Application:
         self._counting = ExitStack()
         self._lag = LoopLag()
         self._telemetry = Telemetry(telemetry_options(settings), facts_of, self.metrics)
+        told = Told(self._refusals.refused, self._refusals.accepted)
+        self._prober = Prober(self._health, self._upstream, told)
         self._board = Board(self._describe)
         self._revision = 0
         self._watcher: asyncio.Task[None] | None = None
@@ -150,11 +153,10 @@ class Application:
         """Recover the journals, read the configuration, begin to watch it."""
         settings = self.settings
         self._telemetry.start()
-        database = settings.data / "posthouse.db"
         durable = settings.durability == "power"
         self.holds = await HoldManager.start(
             settings.data / "journal",
-            lambda: SqliteLedger(database, durable=durable),
+            lambda: open_ledger(settings.database_url, settings.data, durable=durable),
             durability=settings.durability,
             segment_size=settings.journal_segment_bytes,
         )
@@ -174,6 +176,7 @@ class Application:
             call_ended=self._call_ended,
         )
         self.relay = Relay(ports, await self._read_snapshot())
+        self._prober.follow(self.relay.snapshot)
         self._counting.enter_context(counting_elsewhere(self._tokens.count))
         self._watcher = asyncio.create_task(self._watch())
         self._lag.start()
@@ -187,6 +190,7 @@ class Application:
         """Drain the journal, return the leases, close connections."""
         self._lag.stop()
         await self._board.close()
+        await self._prober.close()
         for task in (self._watcher, self._publisher):
             if task is not None:
                 task.cancel()
@@ -259,6 +263,7 @@ class Application:
             self._authenticator.forget(*found.keys)
         if found.configuration or found.gap:
             self.relay.snapshot = await self._read_snapshot()
+            self._prober.follow(self.relay.snapshot)
         elif changes.CREDENTIALS in found.others:
             await self._refusals.load(self.relay.snapshot.table.channels.values())
         self._revision = max(self._revision, found.seq)
@@ -311,12 +316,14 @@ class Application:
                         status=attempt.upstream_status,
                     )
                 elif attempt.error_code == UpstreamCredential.code:
-                    self._refusals.heard(
-                        call.snapshot.table.channels[attempt.channel], attempt
+                    self._refusals.refused(
+                        call.snapshot.table.channels[attempt.channel],
+                        attempt.credential,
+                        attempt.upstream_status,
                     )
             elif self._refusals.known and attempt.outcome == Outcome.SERVED:
-                self._refusals.heard(
-                    call.snapshot.table.channels[attempt.channel], attempt
+                self._refusals.accepted(
+                    call.snapshot.table.channels[attempt.channel], attempt.credential
                 )
         if suspicious:
             log.warning(

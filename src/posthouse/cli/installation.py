@@ -15,6 +15,7 @@ from msgspec import Struct
 from posthouse.catalog.load import load_catalog
 from posthouse.model.catalog import ProviderRow
 from posthouse.routing.table import ChannelDefaults, make_channel
+from posthouse.settings.database import shown_database
 from posthouse.settings.environment import Settings
 from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.loader import LoadedFile
@@ -27,6 +28,7 @@ from posthouse.storage.report import ApplyReport
 from posthouse.storage.secrets import SecretBox
 
 DATABASE_NAME = "posthouse.db"
+_NOTHING = "holds no installation; run `posthouse init`"
 
 
 class Books(Struct, frozen=True):
@@ -102,10 +104,12 @@ async def open_installation(
             raises ConfigurationError.
     """
     _check_folder(settings, must_exist=not make)
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    secret = load_secret(settings)
     database = Database(settings.database_url, durable=settings.durability == "power")
     try:
+        if not make:
+            await _require_schema(settings, database)
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        secret = load_secret(settings)
         await migrate(database)
         yield Installation(
             settings=settings,
@@ -127,7 +131,7 @@ async def open_books(settings: Settings) -> AsyncIterator[Books]:
     _check_folder(settings, must_exist=True)
     database = Database(settings.database_url)
     try:
-        version = await schema_version(database)
+        version = await _require_schema(settings, database)
         if version is None or version < HEAD:
             reason = "its schema is not up to date; run `posthouse migrate`"
             raise ConfigurationError("the database", None, reason)
@@ -138,10 +142,20 @@ async def open_books(settings: Settings) -> AsyncIterator[Books]:
         await database.close()
 
 
+async def _require_schema(settings: Settings, database: Database) -> str | None:
+    """Give its step; raise ConfigurationError when a server has no installation."""
+    version = await schema_version(database)
+    if version is None and settings.database is not None:
+        raise ConfigurationError(shown_database(settings.database), None, _NOTHING)
+    return version
+
+
 def _check_folder(settings: Settings, *, must_exist: bool) -> None:
     """Raise ConfigurationError when the data folder cannot be the right one."""
     if settings.data.exists() and not settings.data.is_dir():
         raise ConfigurationError(str(settings.data), None, "is not a folder")
-    if must_exist and not (settings.data / DATABASE_NAME).exists():
-        reason = "holds no installation; run `posthouse init`, or name one with --data"
+    if not must_exist or settings.database is not None:
+        return
+    if not (settings.data / DATABASE_NAME).exists():
+        reason = f"{_NOTHING}, or name one with --data"
         raise ConfigurationError(str(settings.data), None, reason)
