@@ -18,6 +18,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import quote, urljoin
 
 from msgspec import Struct
+from typing_extensions import override
 
 from posthouse.upstream.origin import Origin
 
@@ -48,6 +49,7 @@ class WebURL(Struct, frozen=True):
     target: str
     """Path and query, in ASCII."""
 
+    @override
     def __str__(self) -> str:
         scheme = "https" if self.origin.tls else "http"
         return f"{scheme}://{self.origin.authority}{self.target}"
