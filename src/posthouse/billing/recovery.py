@@ -49,9 +49,11 @@ def recover(root: Path, ledger: JournalStore) -> Recovery:
                 recover_journal(directory, ledger, result)
     for journal_id in ledger.unfinished():
         if not (root / journal_id).exists():
-            # Nothing more can be known of it; its unspent money returns.
-            ledger.finish(journal_id, [], "recovered")
-            result.lost += 1
+            # Nothing more can be known of it; its unspent money returns. A
+            # sibling that was just closing has returned its own.
+            with suppress(JournalMovedOn):
+                ledger.finish(journal_id, [], "recovered")
+                result.lost += 1
     return result
 
 
