@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from msgspec import structs
 
 from posthouse.access.authenticator import Authenticator
-from posthouse.access.limits import Limits
 from posthouse.access.models import allows
+from posthouse.access.ports import Limiter
 from posthouse.access.principal import Principal
 from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.dialects.openai.envelope import MODEL_NAME_LIMIT
@@ -57,7 +57,7 @@ class OpenAIRoutes:
     def __init__(
         self,
         authenticator: Authenticator,
-        limits: Limits,
+        limits: Limiter,
         relay: Relay,
         *,
         max_body_bytes: int,

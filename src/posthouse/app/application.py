@@ -24,11 +24,13 @@ from contextlib import ExitStack, suppress
 
 from posthouse.access.authenticator import Authenticator, Bounds
 from posthouse.access.limits import Limits
+from posthouse.access.ports import Limiter
 from posthouse.access.windows import Refusal
 from posthouse.api.openai import OpenAIRoutes, render
 from posthouse.app.board import Board
 from posthouse.app.options import build_snapshot, host_mark, telemetry_options
 from posthouse.app.refusals import Refusals
+from posthouse.app.sharing import shared_limits, shared_places
 from posthouse.billing.holds import HoldManager
 from posthouse.billing.token_process import TokenProcess
 from posthouse.billing.tokenizer import counting_elsewhere
@@ -118,6 +120,7 @@ class Application:
         self._loads: dict[str, Load] = {}
         self._refusals = Refusals(database, self._health, pepper)
         self._limits = Limits()
+        self._shared = shared_limits(settings)
         self._upstream = Upstream(play=registry.play)
         self.egress = Egress(
             make_policy(
@@ -160,9 +163,14 @@ class Application:
             durability=settings.durability,
             segment_size=settings.journal_segment_bytes,
         )
-        admission = Admission(self._limits, self.holds, hold_max=settings.hold_max)
+        if self._shared is not None:
+            await self._shared.start()
+        admission = Admission(self._limiter, self.holds, hold_max=settings.hold_max)
         loop = AttemptLoop(
-            self._health, self._admit_channel, most_attempts=settings.max_attempts
+            self._health,
+            self._admit_channel,
+            admit_shared=shared_places(self._shared),
+            most_attempts=settings.max_attempts,
         )
         ports = Ports(
             admission=admission,
@@ -200,11 +208,17 @@ class Application:
         await self._upstream.close()
         await self.egress.close()
         await self.holds.close()
+        if self._shared is not None:
+            await self._shared.close()
         self._counting.close()
         await asyncio.to_thread(self._tokens.close)
         await asyncio.to_thread(self._telemetry.close)
         await self._keys.close()
         await self._database.close()
+
+    @property
+    def _limiter(self) -> Limiter:
+        return self._limits if self._shared is None else self._shared
 
     @property
     def is_ready(self) -> bool:
@@ -398,7 +412,7 @@ class Application:
         settings = self.settings
         openai = OpenAIRoutes(
             self._authenticator,
-            self._limits,
+            self._limiter,
             self.relay,
             max_body_bytes=settings.max_body_bytes,
             tracing=self._telemetry.tracing,

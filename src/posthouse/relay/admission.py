@@ -2,14 +2,14 @@
 
 Every model that a body names must be served here, allowed to the key, and
 priced; then the key's limits are asked, then its money. Nothing here waits
-unless the process must draw money from the account.
+unless the process must draw money from the account, or calls of a limit that
+other processes share.
 """
 
 from msgspec import Struct
 
-from posthouse.access.limits import Limits
 from posthouse.access.models import allows
-from posthouse.access.windows import Permit
+from posthouse.access.ports import Limiter, Permit
 from posthouse.billing.estimate import estimate_prompt, hold_amount, plain_hold
 from posthouse.billing.holds import Hold, HoldManager
 from posthouse.billing.prices import charge, unpriced_units
@@ -35,7 +35,7 @@ class Admitted(Struct):
 class Admission:
     """Admits calls for one process."""
 
-    def __init__(self, limits: Limits, holds: HoldManager, *, hold_max: int) -> None:
+    def __init__(self, limits: Limiter, holds: HoldManager, *, hold_max: int) -> None:
         """Ask `limits` and `holds`; a hold is at most `hold_max` nano-dollars."""
         self._limits = limits
         self._holds = holds

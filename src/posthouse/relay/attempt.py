@@ -49,8 +49,11 @@ Perform = Callable[[Target, float], Awaitable[T]]
 
 Raises AttemptFailed or ClientGone; anything else is our own fault.
 """
-AdmitChannel = Callable[[Target], Callable[[], None] | None]
+Release = Callable[[], None]
+AdmitChannel = Callable[[Target], Release | None]
 """Take a place under a channel's own limits: its release, or None if full."""
+AdmitShared = Callable[[Target], Awaitable[Release | None]]
+"""Do so where other processes use the channel, too."""
 
 
 class RetryBudget:
@@ -173,12 +176,17 @@ class AttemptLoop:
         health: HealthTable,
         admit_channel: AdmitChannel,
         *,
+        admit_shared: AdmitShared | None = None,
         most_attempts: int = 3,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Share one loop among all calls of a process."""
+        """Share one loop among all calls of a process.
+
+        With `admit_shared` that is asked instead of `admit_channel`.
+        """
         self._health = health
         self._admit = admit_channel
+        self._admit_shared = admit_shared
         self._most_attempts = most_attempts
         self._budget = RetryBudget()
         self._clock = clock
@@ -192,6 +200,8 @@ class AttemptLoop:
             perform: makes one attempt.
         """
         target, release = self._next(plan, None)
+        if self._admit_shared is not None:
+            target, release = await self._claim(plan, (target, release), None)
         log.stream = plan.stream
         deadline = self._clock() + plan.seconds(target)
         retries = 0
@@ -208,7 +218,8 @@ class AttemptLoop:
                 if not self._may_retry(log, failed, deadline):
                     raise failed.error
                 reach("before_retry")
-                target, release = self._next(plan, failed)
+                chosen = self._next(plan, failed)
+                target, release = await self._claim(plan, chosen, failed)
                 if not self._budget.take(plan.group, plan.in_flight()):
                     if release is not None:
                         release()
@@ -219,13 +230,13 @@ class AttemptLoop:
                 self._budget.give_back(plan.group, retries)
 
     def _next(
-        self, plan: Plan, failed: AttemptFailed | None
-    ) -> tuple[Target, Callable[[], None] | None]:
+        self, plan: Plan, failed: AttemptFailed | None, *, full: bool = False
+    ) -> tuple[Target, Release | None]:
         """Choose a target and take a place on it; raises PosthouseError.
 
-        Gives how to release the place; None where the channel has no limits.
+        Gives how to release the place; None where the channel has no limits,
+        and where they are shared: `_claim` follows then.
         """
-        full = False
         while True:
             target = plan.next(self._clock())
             if target is None:
@@ -233,13 +244,33 @@ class AttemptLoop:
                     raise failed.error
                 raise _unavailable(plan.blocked, full=full)
             channel = target.member.channel
-            if not channel.limited:
+            if not channel.limited or self._admit_shared is not None:
                 return target, None
             release = self._admit(target)
             if release is not None:
                 return target, release
             full = True
             plan.exclude_channel(channel.name)
+
+    async def _claim(
+        self,
+        plan: Plan,
+        chosen: tuple[Target, Release | None],
+        failed: AttemptFailed | None,
+    ) -> tuple[Target, Release | None]:
+        """Take a place where limits are shared, if need be on another target.
+
+        Elsewhere `_next` has taken it.
+        """
+        target, release = chosen
+        admit = self._admit_shared
+        while admit is not None and target.member.channel.limited:
+            release = await admit(target)
+            if release is not None:
+                return target, release
+            plan.exclude_channel(target.member.channel.name)
+            target, release = self._next(plan, failed, full=True)
+        return target, release
 
     async def _attempt(
         self, target: Target, log: AttemptLog, perform: Perform[T], deadline: float
