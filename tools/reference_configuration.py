@@ -47,6 +47,8 @@ NOTES = {
     "channels.limits": "what it takes at most; past them, others are asked",
     "channels.on_disconnect": "when a client leaves: `cancel` the provider's work and "
     "charge what was delivered, or `drain` it and charge all",
+    "channels.probe": "looks at it every so many seconds: asks for one token of a "
+    "chat with `model`, or for the list of models without",
     "channels.enabled": "whether it is used",
     "keys.name": "unique",
     "keys.rpm": "requests per minute",

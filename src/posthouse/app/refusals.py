@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from posthouse.errors import UpstreamCredential
-from posthouse.model.call import AttemptRecord, Outcome
 from posthouse.observe.logs import logger
 from posthouse.routing.health import HealthTable
 from posthouse.routing.table import Channel
@@ -82,22 +80,27 @@ class Refusals:
             if channel.name in touched:
                 self._health.refused(channel.name, self.of_channel(channel), now)
 
-    def heard(self, channel: Channel, attempt: AttemptRecord) -> None:
-        """Look at an attempt that told of its credential."""
+    def refused(self, channel: Channel, credential: int, status: int) -> None:
+        """A provider has refused a credential, with this status."""
         if channel.sandbox:
             # Its refusals are asked for.
             return
-        name = fingerprint(channel.credentials[attempt.credential], self._pepper)
-        key = (channel.name, name)
-        if attempt.error_code == UpstreamCredential.code:
-            if key not in self.known:
-                refusal = Refusal(
-                    *key, attempt.credential, attempt.upstream_status, now_ms()
-                )
-                self.known[key] = refusal
-                self._begin(self._add(refusal))
-        elif attempt.outcome == Outcome.SERVED and key in self.known:
-            self._begin(self._forget(self.known.pop(key)))
+        key = self._key(channel, credential)
+        if key not in self.known:
+            refusal = Refusal(*key, credential, status, now_ms())
+            self.known[key] = refusal
+            self._begin(self._add(refusal))
+
+    def accepted(self, channel: Channel, credential: int) -> None:
+        """A provider has served a call that came with a credential."""
+        if self.known:
+            refusal = self.known.pop(self._key(channel, credential), None)
+            if refusal is not None:
+                self._begin(self._forget(refusal))
+
+    def _key(self, channel: Channel, credential: int) -> tuple[str, str]:
+        name = fingerprint(channel.credentials[credential], self._pepper)
+        return channel.name, name
 
     async def close(self) -> None:
         """Wait for what is being written."""

@@ -5,6 +5,7 @@ processes leave in the data folder; what outlives it (which channels there are,
 which credentials are refused) stands in the database.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from posthouse.app import RUN
@@ -29,6 +30,7 @@ COLUMNS: Final = (
     Column("resting", 1),
     Column("latency", 3),
     Column("last_error", 2),
+    Column("probe", 3),
 )
 
 Told = dict[str, ChannelStatus]
@@ -98,7 +100,7 @@ def _describe(
     rests = {int(index): rest for index, rest in told.resting.items()}
     for index in refused:
         rests.setdefault(index, RestStatus(Verdict.REFUSED.value, 0.0))
-    error = told.last_error
+    error, probe = told.last_error, told.probe
     return {
         "name": channel.spec.name,
         "state": "enabled" if channel.spec.enabled else "disabled",
@@ -128,6 +130,13 @@ def _describe(
             "status": error.status or None,
             "ago": round(error.ago, 1),
         },
+        "probe": None
+        if probe is None
+        else {
+            "result": probe.code or "ok",
+            "seconds": round(probe.seconds, 4),
+            "ago": round(probe.ago, 1),
+        },
     }
 
 
@@ -138,17 +147,29 @@ def _shown(entry: dict[str, Any], column: str) -> str | int | None:
         return None
     if column == "breaker" and entry["open_for"]:
         return f"{value} {entry['open_for']:.0f} s"
-    if column == "resting":
-        return ", ".join(_shown_rest(rest) for rest in value)
-    if column == "latency":
-        return ", ".join(
-            f"{model} {seconds * 1000:.0f} ms" for model, seconds in value.items()
-        )
-    if column == "last_error":
-        answer = f" ({value['status']})" if value["status"] else ""
-        return f"{value['code']}{answer} {value['ago']:.0f} s ago"
-    shown: str | int = value
+    write = _WRITERS.get(column)
+    shown: str | int = value if write is None else write(value)
     return shown
+
+
+def _shown_latency(value: dict[str, float]) -> str:
+    return ", ".join(
+        f"{model} {seconds * 1000:.0f} ms" for model, seconds in value.items()
+    )
+
+
+def _shown_error(value: dict[str, Any]) -> str:
+    answer = f" ({value['status']})" if value["status"] else ""
+    return f"{value['code']}{answer} {value['ago']:.0f} s ago"
+
+
+def _shown_probe(value: dict[str, Any]) -> str:
+    took = f"{value['seconds'] * 1000:.0f} ms"
+    return f"{value['result']} {took}, {value['ago']:.0f} s ago"
+
+
+def _shown_rests(value: list[dict[str, Any]]) -> str:
+    return ", ".join(map(_shown_rest, value))
 
 
 def _shown_rest(rest: dict[str, Any]) -> str:
@@ -156,3 +177,12 @@ def _shown_rest(rest: dict[str, Any]) -> str:
         answer = f" ({rest['status']})" if rest["status"] else ""
         return f"key {rest['credential']} refused{answer}"
     return f"key {rest['credential']} {rest['reason']} {rest['seconds']:.0f} s"
+
+
+_WRITERS: Final[dict[str, Callable[[Any], str]]] = {
+    "latency": _shown_latency,
+    "last_error": _shown_error,
+    "probe": _shown_probe,
+    "resting": _shown_rests,
+}
+"""How the cells of a column are written, where that is not as they are."""

@@ -292,17 +292,7 @@ def _prepare(
 ) -> Prepared:
     channel = member.channel
     row = channel.provider.operations[operation]
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"accept", b"*/*"),
-        (b"accept-encoding", b"identity"),
-        (b"user-agent", USER_AGENT),
-        *_credential_headers(channel, member.credential),
-        *(
-            (name.lower().encode(), value.encode())
-            for name, value in channel.spec.headers.items()
-        ),
-    ]
+    json_body = (b"content-type", b"application/json")
     return Prepared(
         member=member,
         dialect=_dialect_of(
@@ -310,7 +300,7 @@ def _prepare(
         ),
         origin=channel.origin,
         target=channel.base_path + _path_of(row, member.upstream_model),
-        headers=tuple(headers),
+        headers=(json_body, *channel_headers(channel, member.credential)),
         timeouts=channel.timeouts,
         stream_timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
         proxy=channel.spec.proxy,
@@ -321,6 +311,20 @@ def _prepare(
             channel.spec.body.drop,
         ),
         cost=cost,
+    )
+
+
+def channel_headers(channel: Channel, credential: int) -> Headers:
+    """What every request to a channel has, whatever it asks for."""
+    return (
+        (b"accept", b"*/*"),
+        (b"accept-encoding", b"identity"),
+        (b"user-agent", USER_AGENT),
+        *_credential_headers(channel, credential),
+        *(
+            (name.lower().encode(), value.encode())
+            for name, value in channel.spec.headers.items()
+        ),
     )
 
 

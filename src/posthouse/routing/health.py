@@ -72,6 +72,17 @@ class LastError:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class LastProbe:
+    """What came of the last look at a channel."""
+
+    code: str
+    """Our error's; empty when all was well."""
+    seconds: float
+    """That it took."""
+    at: float
+
+
 @dataclass(slots=True)
 class ChannelHealth:
     """One channel."""
@@ -90,6 +101,7 @@ class ChannelHealth:
     resting: dict[int, Rest] = field(default_factory=dict)
     """By the credential's index."""
     last_error: LastError | None = None
+    last_probe: LastProbe | None = None
 
     def state(self, now: float) -> BreakerState:
         """The breaker's state at `now`."""
@@ -135,6 +147,20 @@ class HealthTable:
         if entry is None:
             entry = self._channels[channel] = ChannelHealth()
         entry.last_error = error
+
+    def probed(self, channel: str, probe: LastProbe) -> LastProbe | None:
+        """Remember what came of a look, to be shown; give what was there before."""
+        entry = self._channels.get(channel)
+        if entry is None:
+            entry = self._channels[channel] = ChannelHealth()
+        before, entry.last_probe = entry.last_probe, probe
+        return before
+
+    def let_try(self, channel: str, now: float) -> None:
+        """Half-open a breaker that is open: its provider can be reached."""
+        entry = self._channels.get(channel)
+        if entry is not None and entry.ejections:
+            entry.open_until = min(entry.open_until, now)
 
     def blocked(self, channel: str, credential: int, now: float) -> Blocked | None:
         """Why this target cannot be used now; None if it can."""

@@ -31,6 +31,15 @@ class ErrorStatus(Struct, frozen=True):
     ago: float
 
 
+class ProbeStatus(Struct, frozen=True):
+    """What came of the last look at a channel."""
+
+    code: str
+    """Our error's; empty when all was well."""
+    seconds: float
+    ago: float
+
+
 class ChannelStatus(Struct, frozen=True, omit_defaults=True):
     """How one channel stands."""
 
@@ -45,6 +54,7 @@ class ChannelStatus(Struct, frozen=True, omit_defaults=True):
     latency: dict[str, float] = {}
     """Seconds to the first content, by model, where a policy asks for it."""
     last_error: ErrorStatus | None = None
+    probe: ProbeStatus | None = None
 
 
 IDLE = ChannelStatus()
@@ -75,7 +85,7 @@ def _status(
     times: Mapping[str, dict[str, float]],
     now: float,
 ) -> ChannelStatus:
-    error = entry.last_error
+    error, probe = entry.last_error, entry.last_probe
     return ChannelStatus(
         breaker=entry.state(now).value,
         open_for=max(0.0, entry.open_until - now) if entry.ejections else 0.0,
@@ -90,13 +100,17 @@ def _status(
         last_error=None
         if error is None
         else ErrorStatus(error.code, error.status, now - error.at),
+        probe=None
+        if probe is None
+        else ProbeStatus(probe.code, probe.seconds, now - probe.at),
     )
 
 
 def join(statuses: Iterable[ChannelStatus]) -> ChannelStatus:
     """How a channel stands in several processes together.
 
-    Of breakers the worst counts, of rests the longest, of latencies the mean.
+    Of breakers the worst counts, of rests the longest, of latencies the mean, of
+    errors and looks the latest.
     """
     given = list(statuses)
     resting: dict[str, RestStatus] = {}
@@ -108,6 +122,7 @@ def join(statuses: Iterable[ChannelStatus]) -> ChannelStatus:
                 resting[index] = rest
         for model, seconds in one.latency.items():
             times.setdefault(model, []).append(seconds)
+    probes = [one.probe for one in given if one.probe is not None]
     errors = [one.last_error for one in given if one.last_error is not None]
     return ChannelStatus(
         breaker=max(
@@ -123,4 +138,5 @@ def join(statuses: Iterable[ChannelStatus]) -> ChannelStatus:
             model: sum(values) / len(values) for model, values in sorted(times.items())
         },
         last_error=min(errors, key=lambda error: error.ago, default=None),
+        probe=min(probes, key=lambda probe: probe.ago, default=None),
     )

@@ -348,6 +348,16 @@ def offered_models(channel: Channel) -> list[tuple[str, str]]:
     ]
 
 
+def offered_as(channel: Channel, model: str) -> str | None:
+    """What a channel calls a public model; None: it does not offer it."""
+    offers = offered_models(channel)
+    covering = [offer for offer in offers if matches(offer[0], model)]
+    if not covering:
+        return None
+    _, upstream = max(covering, key=lambda offer: specificity(offer[0]))
+    return model if is_pattern(upstream) else upstream
+
+
 def make_channel(
     spec: ChannelSpec,
     provider: ProviderRow,

@@ -56,6 +56,16 @@ class ChannelTimeouts(Struct, frozen=True, forbid_unknown_fields=True):
     total: float | None = None
 
 
+class ProbeSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """Looks at a channel while no call does."""
+
+    every: float
+    """Seconds."""
+    model: str | None = None
+    """The public name of a model that is asked for one token of a chat; None: the
+    provider is asked for its list of models."""
+
+
 class BodyEdits(Struct, frozen=True, forbid_unknown_fields=True):
     """Edits of every JSON body that goes to a channel."""
 
@@ -82,6 +92,7 @@ class ChannelSpec(Guarded, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
     body: BodyEdits = BodyEdits()
     on_disconnect: Literal["cancel", "drain"] = "cancel"
+    probe: ProbeSpec | None = None
     enabled: bool = True
 
 

@@ -1,4 +1,4 @@
-"""What routing policies and rules must satisfy beyond their types.
+"""What probes, routing policies and rules must satisfy beyond their types.
 
 Like `checks`: `(path, reason)` pairs in the order of the file, from nothing but
 the arguments.
@@ -6,9 +6,16 @@ the arguments.
 
 from collections.abc import Iterable, Iterator
 
-from posthouse.settings.checks import MAX_COUNT, Problem, check_name, check_pattern
+from posthouse.settings.checks import (
+    MAX_COUNT,
+    MAX_SECONDS,
+    Problem,
+    check_name,
+    check_pattern,
+)
 from posthouse.settings.file import (
     ConfigurationFile,
+    ProbeSpec,
     RoutingSpec,
     RuleSpec,
     RuleUse,
@@ -23,8 +30,11 @@ MAX_RULES = 1_000
 
 
 def check_routing(file: ConfigurationFile) -> Iterator[Problem]:
-    """Yield what is wrong with the sections on routing."""
+    """Yield what is wrong with what the file says of routing."""
     seen: set[str] = set()
+    for index, channel in enumerate(file.channels):
+        if channel.probe is not None:
+            yield from _below("channels", index, check_probe(channel.probe))
     for index, spec in enumerate(file.routing):
         yield from _below("routing", index, check_policy(spec))
         if spec.model in seen:
@@ -43,6 +53,16 @@ def check_routing(file: ConfigurationFile) -> Iterator[Problem]:
 def _below(section: str, index: int, problems: Iterable[Problem]) -> Iterator[Problem]:
     for path, reason in problems:
         yield (section, index, *path), reason
+
+
+def check_probe(spec: ProbeSpec) -> Iterator[Problem]:
+    """Yield what is wrong with a channel's probe, paths relative to the channel."""
+    # Written so that NaN fails too.
+    if not 1 <= spec.every <= MAX_SECONDS:
+        yield ("probe", "every"), "every is a number of seconds from 1, up to a day"
+    reason = None if spec.model is None else check_pattern(spec.model)
+    if reason or "*" in (spec.model or ""):
+        yield ("probe", "model"), reason or "model is one model's name, without *"
 
 
 def check_policy(spec: RoutingSpec) -> Iterator[Problem]:

@@ -101,3 +101,25 @@ def test_more_rules_than_calls_can_be_asked_about_are_refused(tmp_path: Path) ->
     path.write_text("".join(one.format(number) for number in range(1001)))
     with pytest.raises(ConfigurationError, match="more than 1000 rules"):
         load_file(path)
+
+
+@pytest.mark.parametrize(
+    ("probe", "reason"),
+    [
+        ("{ every = 0.5 }", "from 1, up to a day"),
+        ("{ every = nan }", "from 1, up to a day"),
+        ('{ every = 5, model = "gpt-*" }', "one model's name, without *"),
+        ('{ every = 5, model = "a b" }', "no model name has"),
+        ("{ }", "every is missing"),
+    ],
+)
+def test_a_probe_that_cannot_be_is_refused(
+    tmp_path: Path, probe: str, reason: str
+) -> None:
+    """With the line of its channel's key."""
+    path = tmp_path / "posthouse.toml"
+    path.write_text(f'[[channels]]\nname = "a"\nprovider = "openai"\nprobe = {probe}\n')
+    with pytest.raises(ConfigurationError) as refused:
+        load_file(path)
+    assert refused.value.line == 4
+    assert reason in str(refused.value)
