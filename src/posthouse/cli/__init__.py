@@ -31,6 +31,14 @@ COMMANDS: Final = {
         "maintenance:migrate_command",
         "Bring the schema up to date.",
     ),
+    "backup": (
+        "backup:backup_command",
+        "Write a backup of the data folder while the server runs.",
+    ),
+    "restore": (
+        "backup:restore_command",
+        "Restore a backup into an empty data folder.",
+    ),
     "doctor": ("doctor:command", "Look at all that a healthy installation needs."),
 }
 """Each command, where it is, and its line in the help."""

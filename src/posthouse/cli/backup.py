@@ -1,0 +1,151 @@
+"""`posthouse backup` and `restore`: an installation as one file, and back."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from msgspec import to_builtins
+
+from posthouse.billing.ports import LedgerUnavailable
+from posthouse.cli.failures import CommandFailed
+from posthouse.cli.installation import Books, open_books
+from posthouse.cli.options import AsJSON, Config, Data, command, run
+from posthouse.cli.output import iso_time, print_json, print_line, print_note, working
+from posthouse.settings.environment import load_settings
+from posthouse.settings.failure import ConfigurationError
+from posthouse.settings.secret import FILE_NAME, load_secret
+from posthouse.storage.backup import Backup, BackupRefused, Source, make_backup
+from posthouse.storage.backup_archive import DATABASE, DamagedArchive
+from posthouse.storage.restore import Restored
+from posthouse.storage.restore import restore as restore_backup
+
+File = Annotated[Path, Parameter(help="The backup's file.")]
+
+
+def backup(
+    file: File,
+    *,
+    config: Config = None,
+    without_secret: Annotated[
+        bool,
+        Parameter(show_default=False, help="Leave the data folder's secret out."),
+    ] = False,
+    data: Data = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Write a backup of the data folder; the server may run.
+
+    It holds the database and what the journals have not handed to it yet, as of
+    one instant, the data folder's secret (unless POSTHOUSE_SECRET is set, or
+    --without-secret given), the keys made for the configuration file, and that
+    file. On PostgreSQL it holds all but the database. It is for its owner's eyes
+    only, and replaces no file.
+    """
+
+    async def work() -> Backup:
+        async with open_books(load_settings(config=config, data=data)) as books:
+            return make_backup(_source(books, with_secret=not without_secret), file)
+
+    with working("Writing the backup"):
+        try:
+            made = run(work())
+        except BackupRefused as error:
+            raise CommandFailed(str(error)) from None
+    instant = made.instant
+    if as_json:
+        print_json(
+            {
+                "file": str(made.file),
+                "bytes": made.size,
+                "instant": iso_time(instant.at_ms),
+                "instant_ms": instant.at_ms,
+                "database": instant.database is not None,
+                "blocked_ms": round(instant.blocked_ms, 3),
+            }
+        )
+        return
+    print_line(f"{made.file}: {made.size} bytes, as of {iso_time(instant.at_ms)}")
+    if instant.database is None:
+        print_note("The database is not in it: now make PostgreSQL's own backup.")
+
+
+def _source(books: Books, *, with_secret: bool) -> Source:
+    """Say what there is to back up; raises ConfigurationError without a secret."""
+    settings = books.settings
+    path = settings.data / FILE_NAME
+    if settings.secret is None and not path.exists():
+        reason = "is not there, and POSTHOUSE_SECRET is not set"
+        raise ConfigurationError(str(path), None, reason)
+    return Source(
+        data=settings.data,
+        database=None if settings.database else settings.data / DATABASE,
+        secret=load_secret(settings),
+        with_secret=with_secret and settings.secret is None,
+        configuration=settings.config,
+    )
+
+
+def restore(
+    file: File,
+    *,
+    accept_faults: Annotated[
+        bool,
+        Parameter(
+            show_default=False,
+            help="Also restore books in which the audit finds faults.",
+        ),
+    ] = False,
+    data: Data = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Restore a backup into an empty data folder, once it has proved whole.
+
+    What was under way at the instant is ended as after a crash, and the books
+    are audited. Nothing is left in the folder if anything is wrong.
+    """
+    settings = load_settings(data=data)
+    with working("Restoring"):
+        try:
+            done = run(restore_backup(file, settings, accept_faults=accept_faults))
+        except DamagedArchive as error:
+            raise CommandFailed(f"{file} is no whole backup: {error}") from None
+        except BackupRefused as error:
+            raise CommandFailed(f"{file} is not restored: {error}") from None
+        except LedgerUnavailable as error:
+            raise CommandFailed(f"the journals of {file}: {error}") from None
+    if as_json:
+        _print_restored(done, settings.data)
+    else:
+        _tell_restored(done, settings.data)
+
+
+def _print_restored(done: Restored, data: Path) -> None:
+    print_json(
+        {
+            "data": str(data),
+            "instant": iso_time(done.facts.instant_ms),
+            "instant_ms": done.facts.instant_ms,
+            "recovery": to_builtins(done.recovery),
+            "audit": to_builtins(done.report),
+            "config": None if done.configuration is None else str(done.configuration),
+        }
+    )
+
+
+def _tell_restored(done: Restored, data: Path) -> None:
+    print_line(f"{data}: as of {iso_time(done.facts.instant_ms)}")
+    if done.report is None:
+        print_note("The database is PostgreSQL's: restore it before you serve.")
+    else:
+        found = done.recovery
+        print_note(
+            f"Of the calls under way then, {found.charged} were charged for what had"
+            f" been delivered and {found.voided} released."
+        )
+        print_note(f"The audit is {'clean' if done.report.clean else 'faulty'}.")
+    if done.configuration is not None:
+        print_note(f"The configuration file of that time is {done.configuration}.")
+
+
+backup_command = command(backup)
+restore_command = command(restore)
