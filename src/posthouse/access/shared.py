@@ -165,6 +165,9 @@ class SharedLimits(Limiter):
     async def _ask(self, name: str, waiter: Waiter) -> Permit | Refusal:
         if self._is_alone:
             return self._admit_alone(name, waiter)
+        refusal = self._shares.refusal(name, waiter.rates)
+        if refusal is not None:
+            return refusal
         self._shares.wait(name, waiter)
         outcome = waiter.outcome
         try:

@@ -40,6 +40,8 @@ MOST_REFUSALS: Final = 2
 """That may not be final, per call; a busy subject always has something lent."""
 LEAST_AHEAD: Final = 2
 """Requests below which nothing is wanted ahead."""
+REFUSED_SECONDS: Final = 0.25
+"""For how long a refusal that only time can lift is repeated without asking."""
 PACE_SECONDS: Final = 1.0
 """For how long use is counted before it is taken for the pace."""
 
@@ -89,6 +91,9 @@ class Share(Struct):
     """Use per second before that."""
     active: bool = False
     """Whether there was a call since the last ask."""
+    refusal: Refusal | None = None
+    refused_until: float = 0.0
+    """Until then others are refused likewise."""
     asked: int = 0
     """Exchanges under way, and groups of calls that will be asked for again."""
     requests_left: int = 0
@@ -234,6 +239,13 @@ class Shares:
         if share is None or share.waiting:
             return None
         return self._take(share, rates, tokens + output_tokens)
+
+    def refusal(self, name: str, rates: Rates) -> Refusal | None:
+        """Say what the store would, where it is known to refuse."""
+        share = self._shares.get(name)
+        if share is None or self.clock() >= share.refused_until or rates != share.rates:
+            return None
+        return share.refusal
 
     def wait(self, name: str, waiter: Waiter) -> None:
         """Let a call wait for the next exchange."""
@@ -416,6 +428,9 @@ class Shares:
                 again_at = max(again_at, at)
             elif not waiter.outcome.done():
                 waiter.outcome.set_result(verdict)
+                if _is_lasting(verdict, told, now):
+                    share.refusal = verdict
+                    share.refused_until = now + REFUSED_SECONDS
         if again:
             share.asked += 1
             entry = (again_at, next(self._numbers), share, again)
@@ -468,3 +483,15 @@ def _again_at(waiter: Waiter, refusal: Refusal, told: Answer, now: float) -> flo
     if refusal.limit is Limit.CONCURRENCY and not told.others:
         return 0.0
     return now + (GRACE if waiter.refused else SHORT_GRACE)
+
+
+def _is_lasting(refusal: Refusal, told: Answer, now: float) -> bool:
+    """Whether nothing but time can lift a refusal, and not in the next moment.
+
+    Places and tokens may come back at any time, what was lent in its own.
+    """
+    return (
+        refusal.limit is Limit.REQUESTS
+        and refusal.retry_after > 1
+        and told.lent_until <= now
+    )

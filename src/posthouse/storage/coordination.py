@@ -23,6 +23,7 @@ from typing_extensions import override
 from posthouse.access.counters import Answer, Ask, Tally, answer
 from posthouse.access.ports import CounterStore, CountersUnavailable
 from posthouse.access.windows import SWEPT_PER_NEWCOMER
+from posthouse.observe.logs import logger
 from posthouse.storage.coordination_owners import Owners, making
 
 NAME: Final = "coordination"
@@ -47,6 +48,7 @@ CREATE TABLE subjects (
 )
 """
 
+log = logger("posthouse.limits")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Tally).decode
 
@@ -111,6 +113,9 @@ class SqliteCounters(CounterStore):
                 result = self._exchange(asks)
             except CountersUnavailable as error:
                 result = error
+            except Exception as error:
+                log.exception("limits could not be counted", exc_info=error)
+                result = CountersUnavailable("a fault of the program")
             # The loop may have ended meanwhile.
             with suppress(RuntimeError):
                 done.get_loop().call_soon_threadsafe(_deliver, done, result)

@@ -31,6 +31,7 @@ class Worker:
         self.name = name
         self.counters = counters
         self.woken = False
+        self.asks = 0
         self.shares = Shares(among, self._wake, counters.clock)
         self.waiting: list[tuple[Waiter, int]] = []
         self.made: list[Made] = []
@@ -50,6 +51,10 @@ class Worker:
             counted = tokens + output if rates.tokens is not None else 0
             self.made.append(Made(self.counters.clock(), self, permit, counted))
             return
+        refusal = self.shares.refusal("s", rates)
+        if refusal is not None:
+            self.refused.append(refusal)
+            return
         waiter = Waiter(rates, tokens, output, LOOP.create_future(), patient=patient)
         self.waiting.append((waiter, tokens + output))
         self.shares.wait("s", waiter)
@@ -59,7 +64,9 @@ class Worker:
         if self._answers is None:
             self._asked_at = self.counters.clock()
             self.woken = False
-            self._answers = self.counters.answer(self.shares.collect(), self.name)
+            asks = self.shares.collect()
+            self.asks += len(asks)
+            self._answers = self.counters.answer(asks, self.name)
 
     def hear(self) -> None:
         """The answer arrives."""
@@ -470,6 +477,26 @@ def test_changed_limit_holds_at_once(counters: Counters, clock: Clock) -> None:
         clock.now += LEISURE + GRACE
     assert len(worker.made) == 30
     assert [refusal.limit for refusal in worker.refused] == [Limit.REQUESTS]
+
+
+def test_who_calls_on_and_on_is_refused_without_asking(
+    counters: Counters, clock: Clock
+) -> None:
+    """A minute that is used up costs a few exchanges per second, not each call."""
+    worker = Worker("w", counters, 2)
+    rates = Rates(requests=5)
+    for _ in range(6000):
+        worker.call(rates)
+        worker.exchange()
+        clock.now += 0.01
+    assert len(worker.made) == 5
+    assert len(worker.refused) == 5995
+    assert worker.asks < 350
+    for _ in range(200):
+        worker.call(rates)
+        worker.exchange()
+        clock.now += 0.01
+    assert len(worker.made) == 10
 
 
 def test_shares_of_the_idle_are_dropped(counters: Counters, clock: Clock) -> None:

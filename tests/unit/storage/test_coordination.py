@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
 from tests.unit.access.counting import Clock
 
 from posthouse.access.counters import Answer, Ask
@@ -145,6 +146,18 @@ async def test_full_disk_is_told(stores: list[SqliteCounters], tmp_path: Path) -
     with pytest.raises(CountersUnavailable, match="full"):
         await stores[0].exchange([Ask("s", RATES, 2, 0, ((0, 0),)), *asks])
     assert admitted(await ask(stores[1], 9)) == 4
+
+
+async def test_fault_of_ours_ends_nothing(
+    stores: list[SqliteCounters], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is logged, and the thread lives on."""
+    with monkeypatch.context() as patch, structlog.testing.capture_logs() as logs:
+        patch.setattr(coordination, "answer", None)
+        with pytest.raises(CountersUnavailable):
+            await ask(stores[0], 1)
+    assert [entry["log_level"] for entry in logs] == ["error"]
+    assert admitted(await ask(stores[0], 9)) == 5
 
 
 async def test_unreachable_folder_is_told(tmp_path: Path, clock: Clock) -> None:
