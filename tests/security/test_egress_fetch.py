@@ -374,7 +374,8 @@ async def test_tls_keeps_the_name(tmp_path: Path) -> None:
 async def test_https_is_never_left_for_http(tmp_path: Path) -> None:
     """Although the other way is fine."""
     tls = make_certificate(tmp_path, "public.com")
-    async with world(lambda _: redirect("http://8.8.8.8/"), tls=tls) as there:
+    async with world(tls=tls) as there:
+        there.fake._behave = lambda _: redirect(there.at(HERE))
         await there.refused("https://public.com:{port}/")
     async with world(tls=tls) as secure, world(limits=secure.egress._limits) as plain:
         plain.fake._behave = lambda _: redirect(secure.at("https://public.com:{port}/"))
