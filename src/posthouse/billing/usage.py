@@ -89,7 +89,7 @@ def normalise(
     report = reported if reported is not None else _NO_REPORT
     window = (context if context > 0 else UNKNOWN_CONTEXT) * max(choices, 1)
     quantities: dict[str, int] = {}
-    suspicious: list[str] = []
+    suspicious = ["total_not_whole"] if report.odd else []
     estimated = False
     for side, value, own in (
         (_INPUT, report.input, max(estimate.input, 0)),

@@ -72,3 +72,5 @@ class ReportedUsage(Struct, frozen=True):
     audio_output: int | None = None
     image_output: int | None = None
     searches: int | None = None
+    odd: bool = False
+    """A total was something else than a whole number, and counts as absent."""

@@ -32,6 +32,7 @@ from posthouse.model.exchange import (
     Timeouts,
 )
 from posthouse.upstream.head import cut_head, split_head
+from posthouse.upstream.pace import Pace
 from posthouse.upstream.response import Response
 
 HIGH_WATER = 256 * 1024
@@ -148,12 +149,13 @@ class Connection(asyncio.Protocol):
         self.due = 0.0
         self._broken = ""
 
-    def check(self, now: float, keep_alive: float) -> None:
+    def check(self, now: float, keep_alive: float, pace: Pace) -> None:
         """Close what has passed a limit; set when to look again.
 
         Args:
             now: the clock's time.
             keep_alive: how long the connection may be idle, in seconds.
+            pace: how slow a reply may be.
         """
         response = self._response
         if response is None:
@@ -165,9 +167,9 @@ class Connection(asyncio.Protocol):
             if now >= self.due:
                 self.abort()
         else:
-            self._check_exchange(response, now)
+            self._check_exchange(response, now, pace)
 
-    def _check_exchange(self, response: Response, now: float) -> None:
+    def _check_exchange(self, response: Response, now: float, pace: Pace) -> None:
         """End an exchange that has passed a limit.
 
         A silence that has not begun yet, begins now at the earliest: `due` is
@@ -179,9 +181,12 @@ class Connection(asyncio.Protocol):
         silence = limits.idle if response.status else limits.first_byte
         silent = (response.since or now) + silence
         over = response.started + limits.total
-        self.due = now if self._writing else min(silent, over)
+        slow = pace.ends(response, now) if response.status else over
+        self.due = now if self._writing else min(silent, over, slow)
         if now >= over:
             self._fail(FailureKind.TOTAL_TIMEOUT, f"{limits.total:g} s in all")
+        elif now >= slow:
+            self._fail(FailureKind.IDLE_TIMEOUT, f"less than {pace.bytes} bytes")
         elif now < silent:
             return
         elif response.status:
@@ -333,9 +338,9 @@ class Connection(asyncio.Protocol):
         response.chunks += arrived
         arrived.clear()
         response.since = 0.0
-        response.unread = unread = response.unread + size
+        response.received = received = response.received + size
         self._barren_bytes = 0
-        if unread > HIGH_WATER and response.status and self._end < 0:
+        if received - response.taken > HIGH_WATER and response.status and self._end < 0:
             self._hold_back(response)
 
     def _judge(self) -> None:

@@ -64,7 +64,15 @@ class Response:
     """When the reader let go of the rest; 0 while it has not."""
     encoding = b""
     body_less = False
-    unread = 0
+    received = 0
+    """Bytes of the body that have come, its framing included."""
+    taken = 0
+    """How many of them the reader has had."""
+    latest = b""
+    """What it was given last."""
+    window_since = 0.0
+    window_from = 0
+    """When the present window of the least rate began, and after how many bytes."""
     paused = False
     complete = False
     failure: ExchangeFailure | None = None
@@ -114,7 +122,8 @@ class Response:
             await self.arrival()
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
-        self.unread = 0
+        self.latest = data
+        self.taken = self.received
         if self.paused and self.source is not None:
             self.source.resume()
         return data
@@ -145,7 +154,7 @@ class Response:
     def release(self) -> None:
         """Let go of the rest: a short one is discarded, a long one cut off."""
         self.chunks.clear()
-        self.unread = 0
+        self.taken = self.received
         source = self.source
         if source is not None:
             self.released = source.clock()

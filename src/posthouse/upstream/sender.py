@@ -15,6 +15,7 @@ from posthouse.model.exchange import (
 from posthouse.upstream.dial import Dialer, default_tls
 from posthouse.upstream.http1 import HTTP1Sender
 from posthouse.upstream.inprocess import InProcessSender, Play
+from posthouse.upstream.pace import Pace
 from posthouse.upstream.ports import Resending, Sender, UpstreamResponse
 from posthouse.upstream.resolver import Resolver
 from posthouse.upstream.sweep import Sweep
@@ -34,6 +35,7 @@ class Upstream:
         tls: Callable[[], ssl.SSLContext] = default_tls,
         clock: Callable[[], float] = time.monotonic,
         keep_alive: float = KEEP_ALIVE_SECONDS,
+        pace: Pace | None = None,
     ) -> None:
         """Start without connections.
 
@@ -44,8 +46,9 @@ class Upstream:
             tls: makes the TLS context on first use.
             clock: monotonic seconds.
             keep_alive: seconds after which an idle connection is closed.
+            pace: how slow a reply may be.
         """
-        self._sweep = Sweep(clock, keep_alive)
+        self._sweep = Sweep(clock, keep_alive, pace)
         self._http1 = HTTP1Sender(
             Dialer(resolver or Resolver(clock=clock), tls), self._sweep, clock
         )

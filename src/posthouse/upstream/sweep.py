@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from posthouse.upstream.connection import Connection
+from posthouse.upstream.pace import Pace
 
 PERIOD = 0.25
 
@@ -14,15 +15,19 @@ PERIOD = 0.25
 class Sweep:
     """Looks at all connections every `PERIOD` seconds while there are any."""
 
-    def __init__(self, clock: Callable[[], float], keep_alive: float) -> None:
+    def __init__(
+        self, clock: Callable[[], float], keep_alive: float, pace: Pace | None = None
+    ) -> None:
         """Watch nothing yet.
 
         Args:
             clock: monotonic seconds, the same as the connections use.
             keep_alive: seconds after which an idle connection is closed.
+            pace: how slow a reply may be.
         """
         self._clock = clock
         self._keep_alive = keep_alive
+        self._pace = pace or Pace()
         self._connections: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -54,7 +59,7 @@ class Sweep:
         now = self._clock()
         for connection in tuple(self._connections):
             if connection.due <= now:
-                connection.check(now, self._keep_alive)
+                connection.check(now, self._keep_alive, self._pace)
         self._timer = (
             asyncio.get_running_loop().call_later(PERIOD, self._look)
             if self._connections

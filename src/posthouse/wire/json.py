@@ -123,10 +123,10 @@ def pretty(value: Any) -> str:
 def decode_leniently(data: bytes) -> Any:
     """Decode what Python's own parser takes; bad UTF-8 becomes U+FFFD.
 
-    Raises MalformedJSON.
+    Control characters may stand in strings as they are. Raises MalformedJSON.
     """
     try:
-        return lenient.loads(data.decode(errors="replace"))
+        return lenient.loads(data.decode(errors="replace"), strict=False)
     except ValueError as error:
         raise MalformedJSON(str(error)) from None
     except RecursionError:

@@ -285,7 +285,7 @@ USAGES: dict[str, tuple[list[Any], ReportedUsage | None]] = {
                 "completion_tokens_details": {"reasoning_tokens": True},
             }
         ],
-        ReportedUsage(),
+        ReportedUsage(odd=True),
     ),
     "absurd, for the normaliser to judge": (
         [{"prompt_tokens": -5, "completion_tokens": 2**70}],

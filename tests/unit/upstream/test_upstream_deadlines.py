@@ -23,6 +23,7 @@ from posthouse.model.exchange import (
     Timeouts,
 )
 from posthouse.upstream.connection import Connection
+from posthouse.upstream.pace import Pace
 from posthouse.upstream.sender import Upstream
 
 BEGIN = Send(head(200, chunked=True) + chunk(b"begin"))
@@ -176,16 +177,16 @@ async def test_the_wait_for_a_reply_begins_with_the_requests_last_byte(
         clock.now += 0.7
         transport.unsent -= 10 if moves else 0
         assert transport.closed or connection.due <= clock.now
-        connection.check(clock.now, 30.0)
+        connection.check(clock.now, 30.0, Pace())
     assert transport.closed is not moves
     if moves:
         connection.resume_writing()
         clock.now += 0.9
-        connection.check(clock.now, 30.0)
+        connection.check(clock.now, 30.0, Pace())
         assert not transport.closed
         assert connection.due <= clock.now + 0.1001
         clock.now += 0.2
-        connection.check(clock.now, 30.0)
+        connection.check(clock.now, 30.0, Pace())
     with pytest.raises(ExchangeFailure, match="first_byte_timeout"):
         await task
 
@@ -202,7 +203,7 @@ async def test_a_check_is_due_before_any_limit_can_be_passed() -> None:
 
     def due_after_check() -> float:
         assert connection.due <= clock.now
-        connection.check(clock.now, 30.0)
+        connection.check(clock.now, 30.0, Pace())
         return connection.due - 100.0
 
     assert due_after_check() == 9.0

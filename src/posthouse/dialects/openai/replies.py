@@ -209,6 +209,10 @@ def reported_usage(usage: Any) -> ReportedUsage | None:
         reasoning=_whole(completion.get("reasoning_tokens")),
         audio_output=_whole(completion.get("audio_tokens")),
         image_output=_whole(completion.get("image_tokens")),
+        odd=any(
+            usage.get(name) is not None and _whole(usage[name]) is None
+            for name in ("prompt_tokens", "completion_tokens")
+        ),
     )
 
 
