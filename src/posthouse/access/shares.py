@@ -80,8 +80,6 @@ class Share(Struct):
     """Until then what is ahead may be used, and returns may wait."""
     corrections: dict[float, tuple[int, int]] = field(default_factory=dict)
     """To be told: changes of requests and tokens by bucket."""
-    places_freed: bool = False
-    """Whether the store believes that we hold more places than we do."""
     used: int = 0
     used_tokens: int = 0
     since: float = 0.0
@@ -103,13 +101,7 @@ class Share(Struct):
 
     def has_news(self) -> bool:
         """Whether the store should be told something."""
-        return bool(
-            self.spare
-            or self.requests
-            or self.tokens
-            or self.corrections
-            or self.places_freed
-        )
+        return bool(self.spare or self.requests or self.tokens or self.corrections)
 
     def is_idle(self, now: float) -> bool:
         """Whether forgetting the share changes nothing."""
@@ -356,7 +348,6 @@ class Shares:
         failed = []
         for share, waiters, ask in self._asked:
             share.asked -= 1
-            share.places_freed = True
             self._urgent[share.name] = share
             if untold:
                 for bucket, requests, tokens in ask.corrections:
@@ -388,7 +379,6 @@ class Shares:
         if waiters:
             share.rates = waiters[-1].rates
         changes, share.corrections = share.corrections, {}
-        share.places_freed = False
         ask = Ask(
             share.name,
             share.rates,

@@ -107,6 +107,27 @@ def test_what_is_lent_counts_from_the_end_of_its_use(
     assert ask(counters, rates).requests_left == 40
 
 
+def test_what_is_lent_counts_as_long_when_more_is_added(
+    counters: Counters, clock: Clock
+) -> None:
+    """A call of the same second does not shorten it."""
+    rates = Rates(requests=40)
+    ask(counters, rates, 1, ahead=Ahead(5))
+    clock.now += 0.1
+    ask(counters, rates, 1)
+    clock.now += 60.1
+    assert ask(counters, rates).requests_left == 33
+
+
+def test_places_that_are_lent_are_held(counters: Counters) -> None:
+    """Others do not get them."""
+    rates = Rates(concurrency=40)
+    told = ask(counters, rates, 1, ahead=Ahead(9, 9, 3))
+    assert told.ahead.places == 3
+    assert counters.tallies["s"].places == {"me": 4}
+    assert ask(counters, rates, 1, owner="other").others == 4
+
+
 @pytest.mark.parametrize(
     ("limit", "lent"), [(4, 0), (5, 1), (9, 2), (41, 10), (90, 10)]
 )

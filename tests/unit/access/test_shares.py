@@ -404,6 +404,23 @@ def test_call_after_call_finds_its_place_on_another_worker(
     assert len(other.made) == 1
 
 
+def test_place_freed_while_the_store_is_asked_comes_back(
+    counters: Counters, clock: Clock
+) -> None:
+    """The answer on its way still counts it as held."""
+    worker = Worker("w", counters, 2)
+    rates = Rates(requests=1000, concurrency=100)
+    worker.call(rates)
+    worker.exchange()
+    worker.call(rates)
+    worker.ask()
+    worker.made[0].permit.release()
+    worker.hear()
+    clock.now += LEISURE
+    worker.exchange()
+    assert counters.tallies["s"].places == {"w": 1}
+
+
 def test_refusal_is_final_soon(counters: Counters, clock: Clock) -> None:
     """Who is over the limit waits for others for a moment only."""
     one, other = Worker("one", counters, 2), Worker("other", counters, 2)
