@@ -18,17 +18,25 @@ and swaps the snapshot; calls under way keep the one they began with.
 """
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
-from posthouse.access.authenticator import Authenticator, Bounds
+from posthouse.access.authenticator import Authenticator
 from posthouse.access.limits import Limits
 from posthouse.access.ports import Limiter
 from posthouse.access.windows import Refusal
 from posthouse.api.openai import OpenAIRoutes, render
 from posthouse.app.board import Board
-from posthouse.app.options import build_snapshot, host_mark, telemetry_options
+from posthouse.app.options import (
+    build_snapshot,
+    host_mark,
+    key_bounds,
+    make_egress,
+    telemetry_options,
+)
 from posthouse.app.refusals import Refusals
 from posthouse.app.sharing import shared_limits, shared_places
 from posthouse.billing.holds import HoldManager
@@ -51,7 +59,7 @@ from posthouse.relay.keepalive import KeepAlive
 from posthouse.relay.probes import Prober, Told
 from posthouse.relay.service import Ports, Relay
 from posthouse.relay.snapshot import Snapshot
-from posthouse.relay.stream import StreamTimes
+from posthouse.relay.stream_writer import StreamTimes
 from posthouse.routing.health import BreakerState, HealthTable
 from posthouse.routing.latency import LatencyTable
 from posthouse.routing.plan import Target
@@ -72,8 +80,7 @@ from posthouse.storage.ledgers import open_ledger
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.prices import keep_versions
 from posthouse.storage.secrets import SecretBox
-from posthouse.upstream.egress import Egress
-from posthouse.upstream.egress_addresses import make_policy
+from posthouse.upstream.pace import Pace
 from posthouse.upstream.sender import Upstream
 
 log = logger("posthouse")
@@ -121,24 +128,15 @@ class Application:
         self._refusals = Refusals(database, self._health, pepper)
         self._limits = Limits()
         self._shared = shared_limits(settings)
-        self._upstream = Upstream(play=registry.play)
-        self.egress = Egress(
-            make_policy(
-                allow=settings.egress_allow,
-                deny=settings.egress_deny,
-                ports=settings.egress_ports,
-            )
+        self._upstream = Upstream(
+            play=registry.play,
+            pace=Pace(settings.reply_seconds, settings.reply_min_bytes),
         )
+        self.egress = make_egress(settings)
         """What URLs that callers give are fetched with."""
         self._keys = StoredKeys(database)
-        self._authenticator = Authenticator(
-            self._keys,
-            pepper,
-            bounds=Bounds(
-                principals=settings.principal_cache,
-                failures_per_minute=settings.failures_per_minute,
-            ),
-        )
+        bounds = key_bounds(settings)
+        self._authenticator = Authenticator(self._keys, pepper, bounds=bounds)
         self._tokens = TokenProcess()
         self._counting = ExitStack()
         self._lag = LoopLag()
@@ -161,6 +159,7 @@ class Application:
             settings.data / "journal",
             lambda: open_ledger(settings.database_url, settings.data, durable=durable),
             durability=settings.durability,
+            disowned=_begin_anew,
             segment_size=settings.journal_segment_bytes,
         )
         if self._shared is not None:
@@ -427,6 +426,12 @@ class Application:
             proxies=TrustedProxies(settings.trusted_proxies),
             node=f"{settings.node or host_mark()}-{self._worker}",
         )
+
+
+def _begin_anew() -> None:
+    """Stop, so that whoever looks after this process starts it again."""
+    log.critical("other machines took this one for dead: it was away for too long")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _publish(siblings: Siblings) -> None:

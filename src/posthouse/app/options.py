@@ -6,6 +6,7 @@ from hashlib import blake2b
 
 from msgspec import structs
 
+from posthouse.access.authenticator import Bounds
 from posthouse.billing.prices import PriceBook
 from posthouse.model.catalog import ProviderRow
 from posthouse.model.exchange import Timeouts
@@ -20,6 +21,27 @@ from posthouse.server.limits import ServerLimits
 from posthouse.server.run import DrainTimes, RunOptions, Server
 from posthouse.settings.environment import Settings
 from posthouse.storage.configuration import StoredConfiguration
+from posthouse.upstream.egress import Egress
+from posthouse.upstream.egress_addresses import make_policy
+
+
+def make_egress(settings: Settings) -> Egress:
+    """Make the way out for URLs that callers give."""
+    return Egress(
+        make_policy(
+            allow=settings.egress_allow,
+            deny=settings.egress_deny,
+            ports=settings.egress_ports,
+        )
+    )
+
+
+def key_bounds(settings: Settings) -> Bounds:
+    """How much is remembered of keys."""
+    return Bounds(
+        principals=settings.principal_cache,
+        failures_per_minute=settings.failures_per_minute,
+    )
 
 
 def host_mark() -> str:

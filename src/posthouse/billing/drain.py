@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from posthouse.billing.ports import JournalStore
+from posthouse.billing.ports import PostStore
 from posthouse.billing.records import SEALED, SETTLEMENT, Settlement
 from posthouse.billing.segments import (
     HEADER_SIZE,
@@ -61,7 +61,7 @@ class Follower:
         """Up to here everything is in the ledger."""
         return position(self._number, self._offset)
 
-    def drain(self, ledger: JournalStore, batches: int = 16) -> int:
+    def drain(self, ledger: PostStore, batches: int = 16) -> int:
         """Post what is there, at most so many batches; give how many records.
 
         Raises what the ledger raises; what was posted stays posted.

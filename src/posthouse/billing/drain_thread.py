@@ -34,6 +34,10 @@ from posthouse.billing.recovery import Recovery, recover_journal
 TICK_SECONDS: Final = 0.25
 """Between drains; what a drain costs is shared by all calls that ended since."""
 SCAN_SECONDS: Final = 1.0
+RENEW_SECONDS: Final = 5.0
+SILENT_SECONDS: Final = 60.0
+"""After so long without a word another machine's process is taken for dead, by
+those who have had the database all that time."""
 RECALL_SECONDS: Final = 0.1
 """Between two looks at what other processes ask back."""
 FAILURES: Final = 5
@@ -73,6 +77,7 @@ class LedgerThread:
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._recall: RecallDone = _nobody_told
+        self._disown: Callable[[], None] = _nobody_cares
         self._ledger: LedgerStore | None = None
         self._writer: FileLock | None = None
         self._followers: dict[str, Follower] = {}
@@ -80,6 +85,11 @@ class LedgerThread:
         self._drained = 0
         self._flushes: list[FlushDone] = []
         self._closing = False
+        self._disowned = False
+        """Whether others have ended our journal: nothing more may be held in it."""
+        self._renewed = -RENEW_SECONDS
+        self._sound_since = clock()
+        """Since when the ledger has done all that was asked of it."""
         self._abandoned = False
         self._finished = False
 
@@ -89,15 +99,22 @@ class LedgerThread:
         return self._drained
 
     def start(
-        self, loop: asyncio.AbstractEventLoop, recall: RecallDone | None = None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        recall: RecallDone | None = None,
+        disown: Callable[[], None] | None = None,
     ) -> None:
         """Begin; callbacks go to `loop`.
 
-        `recall` is told the accounts of which what is free is asked back; each
-        is answered by a GiveBack, or it is told again.
+        Args:
+            loop: the event loop.
+            recall: is told the accounts of which what is free is asked back; each
+                is answered by a GiveBack, or it is told again.
+            disown: called when other machines have taken this one for dead.
         """
         self._loop = loop
         self._recall = recall or _nobody_told
+        self._disown = disown or _nobody_cares
         self._thread.start()
 
     def draw(self, request: DrawRequest, done: DrawDone) -> None:
@@ -156,7 +173,7 @@ class LedgerThread:
                 next_tick = self._clock() + TICK_SECONDS
             if flushes:
                 self._report(flushes)
-        if not self._abandoned:
+        if not (self._abandoned or self._disowned):
             self._finish()
 
     def _hang_up(self) -> None:
@@ -196,10 +213,11 @@ class LedgerThread:
             work()
         except (LedgerUnavailable, OSError):
             self.backlog_failures += 1
-            self.failing = self.backlog_failures >= FAILURES
+            self.failing = self._disowned or self.backlog_failures >= FAILURES
+            self._sound_since = self._clock()
             return False
         self.backlog_failures = 0
-        self.failing = False
+        self.failing = self._disowned
         return True
 
     def _exchange(self, commands: list[Command]) -> None:
@@ -243,7 +261,21 @@ class LedgerThread:
         with suppress(OSError):
             # A full disk shows in Journal.has_room, not as a failing ledger.
             own.prepare(self.open_holds)
+        if self._disowned:
+            return
         ledger = self._open()
+        try:
+            self._keep_alive(ledger)
+            self._look_after(ledger)
+        except JournalMovedOn:
+            # We were away for so long that our leases were given back. What is
+            # under way is posted late, by whoever recovers our files.
+            self._disowned = self.failing = True
+            self._report([self._disown])
+
+    def _look_after(self, ledger: LedgerStore) -> None:
+        """Drain our journal and our siblings', or let the one drain who does."""
+        own = self._journal
         if self._writer is None:
             self._writer = try_lock(self._root / WRITER_LOCK)
         scanning = self._clock() >= self._scanned + SCAN_SECONDS
@@ -257,6 +289,22 @@ class LedgerThread:
         elif scanning:
             self._drained = ledger.register(own.id)
         own.reclaim(self._drained)
+
+    def _keep_alive(self, ledger: LedgerStore) -> None:
+        """Be heard of elsewhere; end the journals of machines that are not.
+
+        Raises JournalMovedOn when that was done to ours.
+        """
+        now = self._clock()
+        if now < self._renewed + RENEW_SECONDS:
+            return
+        self._renewed = now
+        ledger.renew(self._journal.id)
+        if now - self._sound_since >= SILENT_SECONDS:
+            for journal_id in ledger.silent(SILENT_SECONDS):
+                with suppress(JournalMovedOn):
+                    ledger.finish(journal_id, [], "recovered")
+                    self.recovery.lost += 1
 
     def _drain(self, ledger: LedgerStore) -> None:
         """Post what is in the journals that we follow."""
@@ -332,3 +380,7 @@ def _bind(
 
 def _nobody_told(_accounts: Sequence[str]) -> None:
     """Who has no wallets keeps nothing free."""
+
+
+def _nobody_cares() -> None:
+    """Whoever asks whether new holds are taken learns of it."""

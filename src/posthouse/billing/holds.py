@@ -223,6 +223,7 @@ class HoldManager:
         *,
         sync: GroupSync | None = None,
         policy: LeasePolicy | None = None,
+        disowned: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Join the parts; use `start`.
@@ -232,6 +233,8 @@ class HoldManager:
             thread: the ledger's thread, not started.
             sync: waits for durability against power loss; None does not.
             policy: how leases are drawn.
+            disowned: called when other machines have taken this one for dead;
+                holds are refused from then on, and only a new start helps.
             clock: monotonic seconds.
         """
         self.journal = journal
@@ -242,6 +245,7 @@ class HoldManager:
         """What the start found left by the dead."""
         self._thread = thread
         self._wallet = self.wallets.wallet
+        self._disowned = disowned
         self._ticks = 0
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -254,6 +258,7 @@ class HoldManager:
         *,
         durability: Literal["process", "power"] = "process",
         policy: LeasePolicy | None = None,
+        disowned: Callable[[], None] | None = None,
         segment_size: int = SEGMENT_SIZE,
     ) -> "HoldManager":
         """Recover what the dead left, then open a journal of our own.
@@ -263,6 +268,7 @@ class HoldManager:
             connect: opens the ledger; called in the thread that uses it.
             durability: what a settlement survives before `settle` returns.
             policy: how leases are drawn.
+            disowned: see HoldManager.
             segment_size: bytes per file of the journal.
 
         Raises LedgerUnavailable and OSError: then nothing can be served.
@@ -287,7 +293,7 @@ class HoldManager:
         recovery, journal = await asyncio.to_thread(prepare)
         thread = LedgerThread(root, journal, connect)
         sync = GroupSync(journal) if durable else None
-        manager = cls(journal, thread, sync=sync, policy=policy)
+        manager = cls(journal, thread, sync=sync, policy=policy, disowned=disowned)
         manager.recovery = recovery
         manager.run()
         return manager
@@ -295,7 +301,7 @@ class HoldManager:
     def run(self) -> None:
         """Start the thread and the tick in the running loop."""
         loop = asyncio.get_running_loop()
-        self._thread.start(loop, self.wallets.recall)
+        self._thread.start(loop, self.wallets.recall, self._disowned)
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
 
     @property

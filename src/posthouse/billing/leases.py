@@ -6,7 +6,8 @@ Calls that `free` does not cover wait in order; one draw per account is under
 way at a time and asks for all that wait, so a thousand parallel calls cost a
 few transactions, and those that the money does not reach are refused together.
 Near the limit (strict) nothing is kept that is not held: what other processes
-keep free is recalled, and a call that this may still serve has some patience. Wallets that nobody uses are emptied and forgotten.
+keep free is recalled, and a call that this may still serve has some patience.
+Wallets that nobody uses are emptied and forgotten.
 """
 
 import asyncio

@@ -82,14 +82,8 @@ class LeaseStore(Protocol):
         """The accounts of which the journal shall give back what is free."""
 
 
-class JournalStore(Protocol):
-    """Keeps what of each journal is in the ledger."""
-
-    def register(self, journal_id: str) -> int:
-        """Make the journal known, if it is not; give the position drained to.
-
-        Raises JournalMovedOn when it was closed or recovered before.
-        """
+class PostStore(Protocol):
+    """Takes settlements."""
 
     def post(
         self, journal_id: str, settlements: Sequence[Settlement], position: int
@@ -97,6 +91,16 @@ class JournalStore(Protocol):
         """Post settlements and move the journal's position to `position`.
 
         A call that is posted already is left as it is. Raises JournalMovedOn.
+        """
+
+
+class JournalStore(PostStore, Protocol):
+    """Keeps what of each journal is in the ledger."""
+
+    def register(self, journal_id: str) -> int:
+        """Make the journal known, if it is not; give the position drained to.
+
+        Raises JournalMovedOn when it was closed or recovered before.
         """
 
     def finish(
@@ -107,14 +111,34 @@ class JournalStore(Protocol):
         `state` is `closed` or `recovered`. Raises JournalMovedOn.
         """
 
+    def post_late(self, settlements: Sequence[Settlement]) -> None:
+        """Post what a journal says that was ended without it; known calls stay.
+
+        Its leases have returned: the accounts pay as far as they can, and what
+        is missing is the house's.
+        """
+
     def unfinished(self) -> list[str]:
-        """The ids of the journals that are neither closed nor recovered."""
+        """The ids of this machine's journals that are neither closed nor recovered."""
 
     def lease_ids(self, journal_id: str) -> dict[str, str]:
         """The journal's leases, by the account that they draw on."""
 
 
-class LedgerStore(LeaseStore, JournalStore, Protocol):
+class HeartbeatStore(Protocol):
+    """Lets processes on several machines know which of them live."""
+
+    def renew(self, journal_id: str) -> None:
+        """Say that the journal's process lives, for processes elsewhere.
+
+        Raises JournalMovedOn when they have taken it for dead.
+        """
+
+    def silent(self, seconds: float) -> list[str]:
+        """The journals of other machines that have not been renewed for so long."""
+
+
+class LedgerStore(LeaseStore, JournalStore, HeartbeatStore, Protocol):
     """An open connection to the ledger, for one thread."""
 
     def close(self) -> None:

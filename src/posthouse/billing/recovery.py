@@ -8,6 +8,7 @@ by position and by call, the marking happens once, and files without an open
 journal are only deleted.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from posthouse.billing.journal_lock import LOCK_NAME, try_lock
 from posthouse.billing.journal_replay import replay
 from posthouse.billing.killpoints import reach
 from posthouse.billing.ports import JournalMovedOn, JournalStore
-from posthouse.billing.records import recover_hold
+from posthouse.billing.records import Settlement, recover_hold
 
 
 class Recovery(Struct):
@@ -35,6 +36,8 @@ class Recovery(Struct):
     """Segments that broke off where more followed."""
     lost: int = 0
     """Journals that the ledger knows and whose files are gone."""
+    late: int = 0
+    """Ends of calls that were offered again: of journals that had been ended."""
 
 
 def recover(root: Path, ledger: JournalStore) -> Recovery:
@@ -68,10 +71,13 @@ def recover_journal(directory: Path, ledger: JournalStore, result: Recovery) -> 
         return False
     try:
         # One that was never whole was never used; one that has moved on was
-        # recovered before, and only its files were left.
+        # ended before: by its owner, by a recovery whose last step was to remove
+        # its files, or by another machine that took ours for dead.
         if not directory.name.startswith(NASCENT):
-            with suppress(JournalMovedOn):
+            try:
                 _finish(directory, ledger, result)
+            except JournalMovedOn:
+                _post_late(directory, ledger, result)
         remove_journal(directory)
     finally:
         lock.release()
@@ -98,3 +104,29 @@ def _finish(directory: Path, ledger: JournalStore, result: Recovery) -> None:
     voided = sum(bool(end.void_reason) for end in ends)
     result.voided += voided
     result.charged += len(ends) - voided
+
+
+class _Late(Struct):
+    """Takes the settlements of a journal that was ended without them."""
+
+    ledger: JournalStore
+
+    def post(
+        self, _journal_id: str, settlements: Sequence[Settlement], _position: int
+    ) -> None:
+        """Post them as what they are."""
+        self.ledger.post_late(settlements)
+
+
+def _post_late(directory: Path, ledger: JournalStore, result: Recovery) -> None:
+    """See to it that each call in the files has its one end in the ledger."""
+    follower = Follower(directory, 0, alive=False)
+    try:
+        while count := follower.drain(_Late(ledger)):
+            result.late += count
+    finally:
+        follower.close()
+    holds = replay(directory, follower.position).open_holds.values()
+    if holds:
+        ledger.post_late([recover_hold(hold, "") for hold in holds])
+        result.late += len(holds)

@@ -41,6 +41,7 @@ from posthouse.storage.ledger_rows import (
     in_chunks,
     lease_name,
     touched_accounts,
+    without_lease,
 )
 from posthouse.storage.ownership import now_ms
 from posthouse.wire import json
@@ -362,6 +363,20 @@ class SqliteLedger:
         self._execute(
             "UPDATE leases SET state = 'returned' WHERE owner = ?", (journal_id,)
         )
+
+    def post_late(self, settlements: Sequence[Settlement]) -> None:
+        """See JournalStore."""
+        late = [without_lease(item) for item in settlements]
+        with self._transaction():
+            self._insert(self._unposted(late), trusting=False)
+
+    def renew(self, journal_id: str) -> None:
+        """See JournalStore; one machine's locks tell who lives."""
+
+    def silent(self, seconds: float) -> list[str]:
+        """See JournalStore; there are no other machines."""
+        del seconds
+        return []
 
     def unfinished(self) -> list[str]:
         """See JournalStore."""

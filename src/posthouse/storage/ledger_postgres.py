@@ -41,8 +41,9 @@ from posthouse.storage.ledger_rows import (
     Value,
     are_covered,
     touched_accounts,
+    without_lease,
 )
-from posthouse.storage.ledger_session import Connection, Doubt, Session
+from posthouse.storage.ledger_session import SECONDS, Connection, Doubt, Session
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.postgres import NUMBERS, RUNS
 
@@ -62,9 +63,18 @@ _TAKE: Final = """
     FROM unnest($1::text[], $2::bigint[]) AS taken (id, amount)
     WHERE accounts.id = taken.id
 """
+_NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _REGISTER: Final = (
-    "INSERT INTO journals (id, home, state, created_ms) VALUES ($1, $2, 'open', $3)"
-    " ON CONFLICT (id) DO NOTHING"
+    "INSERT INTO journals (id, home, state, created_ms, seen_ms)"  # noqa: S608 - our own words
+    f" VALUES ($1, $2, 'open', $3, {_NOW}) ON CONFLICT (id) DO NOTHING"
+)
+_RENEW: Final = (
+    f"UPDATE journals SET seen_ms = {_NOW}"  # noqa: S608 - our own words
+    " WHERE id = $1 AND state = 'open' RETURNING 1"
+)
+_SILENT: Final = (
+    "SELECT id FROM journals"  # noqa: S608 - our own words
+    f" WHERE state = 'open' AND home <> $1 AND seen_ms < {_NOW} - $2"
 )
 _JOURNAL: Final = "SELECT drained_to, state FROM journals WHERE id = $1"
 _LEASES: Final = (
@@ -79,16 +89,16 @@ _TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock($1)"
 _NEWEST: Final = "SELECT coalesce(max(id), 0) FROM transfers"
 _LAST_RUN: Final = "SELECT coalesce(max(up_to), 0) FROM runs"
 _MAKE_RUN: Final = (
-    "INSERT INTO runs (up_to) VALUES ($2)",
+    "INSERT INTO runs (up_to) SELECT $2::bigint WHERE $1::bigint < $2::bigint",
     """
     INSERT INTO run_transfers (run, account_id, transfer_id)
-    SELECT $2, account_id, id FROM transfers
-    WHERE id > $1 AND id <= $2 ORDER BY account_id, id
+    SELECT $2::bigint, account_id, id FROM transfers
+    WHERE id > $1::bigint AND id <= $2::bigint ORDER BY account_id, id
     """,
     """
     INSERT INTO run_calls (run, key_id, seq)
-    SELECT $2, key_id, seq FROM calls
-    WHERE seq > $1 AND seq <= $2 ORDER BY key_id, seq
+    SELECT $2::bigint, key_id, seq FROM calls
+    WHERE seq > $1::bigint AND seq <= $2::bigint ORDER BY key_id, seq
     """,
 )
 
@@ -101,18 +111,24 @@ class PostgresLedger:
     """Implements billing's LedgerStore. Use from the thread that made it."""
 
     def __init__(
-        self, url: str, *, home: str = "", clock: Callable[[], int] = now_ms
+        self,
+        url: str,
+        *,
+        home: str = "",
+        seconds: float = SECONDS,
+        clock: Callable[[], int] = now_ms,
     ) -> None:
         """Connect; the schema must be there.
 
         Args:
             url: the database.
             home: names the folder of the journals that may be told of here.
+            seconds: for the server to answer a call that waits.
             clock: Unix time in milliseconds.
         """
         self._clock = clock
         self._home = home
-        self._session = Session(url)
+        self._session = Session(url, seconds=seconds)
         self._up_to = 0
         """The last run's end, as far as we know."""
         self._doubt: tuple[str, list[Move]] | None = None
@@ -273,6 +289,25 @@ class PostgresLedger:
             if self._ended != (journal_id, state):
                 raise
         reach("recovery.after_commit")
+
+    def post_late(self, settlements: Sequence[Settlement]) -> None:
+        """See JournalStore."""
+
+        async def nothing(_connection: Connection) -> None:
+            """There is no journal to move on."""
+
+        late = [without_lease(item) for item in settlements]
+        self._write_once(late, nothing, nothing)
+
+    def renew(self, journal_id: str) -> None:
+        """See JournalStore."""
+        if not self._session.ask(_RENEW, journal_id):
+            raise JournalMovedOn(journal_id)
+
+    def silent(self, seconds: float) -> list[str]:
+        """See JournalStore."""
+        rows = self._session.ask(_SILENT, self._home, round(seconds * 1000))
+        return [row[0] for row in rows]
 
     def unfinished(self) -> list[str]:
         """See JournalStore; only those whose files would be at home here."""

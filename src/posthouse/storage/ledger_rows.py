@@ -9,7 +9,7 @@ line, and what is still missing by the house's `overrun` account.
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 from typing_extensions import override
 
 from posthouse.billing.records import Settlement
@@ -192,6 +192,11 @@ def touched_accounts(settlements: Sequence[Settlement]) -> list[str]:
     names = {item.lease_id for item in settlements}
     names.update(item.account_id for item in settlements if item.record.price)
     return sorted(names - {""})
+
+
+def without_lease(settlement: Settlement) -> Settlement:
+    """The same, to be paid by the account: its lease is somebody else's now."""
+    return replace(settlement, lease_id="", paid=0)
 
 
 def in_chunks(values: list[Value], width: int, most: int) -> Iterator[list[Value]]:

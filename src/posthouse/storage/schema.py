@@ -130,6 +130,8 @@ journals = Table(
     Column("created_ms", BigInteger, nullable=False),
     # Names the data folder with its files; on SQLite there is but one.
     Column("home", Text, nullable=False, server_default=""),
+    # When its process was last heard of, by the database's clock.
+    Column("seen_ms", BigInteger, nullable=False, server_default="0"),
 )
 
 # One row per settle or void, under the transfer's number, which is also how a

@@ -2,29 +2,39 @@
 
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import create_engine
+from tests.support import store
 
 from posthouse.billing.audit import AuditReport
 from posthouse.billing.holds import HoldManager
 from posthouse.billing.leases import LeasePolicy
+from posthouse.billing.ports import LedgerStore
 from posthouse.billing.records import Opening
 from posthouse.model.call import AttemptRecord, CallRecord
 from posthouse.storage.audit import audit
 from posthouse.storage.database import Database, sqlite_url
 from posthouse.storage.ledger import SqliteLedger
+from posthouse.storage.ledger_postgres import PostgresLedger
 from posthouse.storage.ledger_queries import Balance, LedgerReader
 from posthouse.storage.ledger_rows import HOUSE_ACCOUNTS
 from posthouse.storage.schema import metadata
 
 NOW_MS = 1_700_000_000_000
+PATIENT = 20.0
+"""The machine that runs tests may be busy."""
 
 
 class Books:
-    """A database with the schema, and a root for journals."""
+    """A database with the schema, and a root for journals.
+
+    It may be on PostgreSQL (see the fixture `store`), and then a file in the folder
+    has its URL, for other processes.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -33,7 +43,12 @@ class Books:
         self.root = folder / "journal"
         self.keep = False
         self.kept: Database | None = None
-        if not self.path.exists():
+        noted = folder / "database.url"
+        if store.server is not None and not noted.exists():
+            noted.write_text(store.server.new_installation())
+        self.postgres = noted.read_text() if noted.exists() else ""
+        self.url = self.postgres or sqlite_url(self.path)
+        if not self.postgres and not self.path.exists():
             engine = create_engine(f"sqlite:///{self.path}")
             metadata.create_all(engine)
             engine.dispose()
@@ -43,6 +58,10 @@ class Books:
                 )
 
     def execute(self, statement: str, *values: object) -> list[tuple]:
+        if self.postgres:
+            from tests.support import postgres
+
+            return postgres.execute(self.postgres, statement, *values)
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=5)
         try:
             return connection.execute(statement, values).fetchall()
@@ -62,20 +81,47 @@ class Books:
                 account,
             )
             self.execute(
-                "INSERT INTO entries SELECT id, 'funding', ? FROM transfers"
+                "INSERT INTO entries SELECT id, 'funding', CAST(? AS BIGINT)"
+                " FROM transfers"
                 " WHERE reference = ?",
                 -amount,
                 f"opening:{account}",
             )
             self.execute(
-                "INSERT INTO entries SELECT id, ?, ? FROM transfers"
+                "INSERT INTO entries SELECT id, ?, CAST(? AS BIGINT) FROM transfers"
                 " WHERE reference = ?",
                 account,
                 amount,
                 f"opening:{account}",
             )
 
-    def connect(self) -> SqliteLedger:
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Somebody else sits on the accounts."""
+        if self.postgres:
+            from tests.support import postgres
+
+            with postgres.transaction(self.postgres, "LOCK TABLE accounts"):
+                yield
+            return
+        blocker = sqlite3.connect(self.path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        yield
+        blocker.execute("ROLLBACK")
+        blocker.close()
+
+    def connect(self) -> Any:
+        """A ledger to use at once, also where an event loop runs."""
+        if self.postgres:
+            from tests.support.postgres import InThread
+
+            return InThread(self.open)
+        return self.open()
+
+    def open(self) -> LedgerStore:
+        """A ledger for the thread that opens it."""
+        if self.postgres:
+            return PostgresLedger(self.postgres, seconds=PATIENT)
         return SqliteLedger(self.path)
 
     async def start(
@@ -84,23 +130,25 @@ class Books:
         durability: str = "process",
         policy: LeasePolicy | None = None,
         segment_size: int = 256 * 1024,
+        disowned: Callable[[], None] | None = None,
     ) -> HoldManager:
         return await HoldManager.start(
             self.root,
-            self.connect,
+            self.open,
             durability=durability,
             policy=policy,
             segment_size=segment_size,
+            disowned=disowned,
         )
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:
         """The database as the slow side sees it; kept open once `keep` is set."""
         if self.keep:
-            self.kept = self.kept or Database(sqlite_url(self.path))
+            self.kept = self.kept or Database(self.url)
             yield self.kept
             return
-        database = Database(sqlite_url(self.path))
+        database = Database(self.url)
         try:
             yield database
         finally:

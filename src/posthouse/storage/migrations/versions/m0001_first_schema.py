@@ -128,6 +128,7 @@ def create_journals() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("home", sa.Text(), server_default="", nullable=False),
+        sa.Column("seen_ms", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journals")),
     )
 

@@ -1,0 +1,131 @@
+"""Several machines on one ledger: who is silent too long is taken for dead."""
+
+import asyncio
+
+import pytest
+from tests.unit.billing.books import Books, faults, opening, record
+
+from posthouse.billing import drain_thread
+from posthouse.billing.ports import JournalMovedOn
+from posthouse.billing.recovery import recover
+from posthouse.errors import StorageUnavailable
+
+
+@pytest.fixture
+def books(tmp_path) -> Books:
+    return Books(tmp_path)
+
+
+def end_by_others(books: Books, journal_id: str) -> None:
+    """Do what another machine does with a journal that was silent too long."""
+    ledger = books.connect()
+    ledger.finish(journal_id, [], "recovered")
+    ledger.close()
+
+
+async def test_what_was_settled_meanwhile_is_posted_late_and_once(books):
+    """A machine that comes back finds its leases gone, and loses no charge."""
+    books.fund("a", 1000)
+    manager = await books.start()
+    settled, open_call = opening("a", 100), opening("a", 100)
+    await (await manager.open(settled)).settle(record(settled, 70))
+    await manager.open(open_call)
+    manager._thread.abandon()
+    end_by_others(books, manager.journal.id)
+    assert books.available("a") == 1000
+    manager.journal.close()
+    for expected in (2, 0):
+        ledger = books.connect()
+        recovery = recover(books.root, ledger)
+        ledger.close()
+        assert recovery.late == expected
+    assert books.ends() == {
+        settled.call_id: ("settle", "", 70),
+        open_call.call_id: ("void", "crash_unanswered", 0),
+    }
+    assert books.available("a") == 930
+    assert faults(await books.audit()) == {}
+
+
+async def test_what_the_account_cannot_pay_any_more_is_the_houses(books):
+    """Its money was spent by others meanwhile: overrun, and never below zero."""
+    books.fund("a", 100)
+    manager = await books.start()
+    call = opening("a", 100)
+    await (await manager.open(call)).settle(record(call, 100))
+    manager._thread.abandon()
+    end_by_others(books, manager.journal.id)
+    manager.journal.close()
+    other = await books.start()
+    spent = opening("a", 60)
+    late = books.available("a")
+    assert late == 0  # The start of the other has posted what was late.
+    with pytest.raises(Exception, match="balance"):
+        await other.open(spent)
+    await other.close()
+    assert faults(await books.audit()) == {}
+
+
+async def test_a_process_that_was_taken_for_dead_holds_no_more(books, monkeypatch):
+    """It refuses, says so once, and leaves its files to a new start."""
+    monkeypatch.setattr(drain_thread, "TICK_SECONDS", 0.02)
+    books.fund("a", 1000)
+    told = asyncio.Event()
+    manager = await books.start(disowned=told.set)
+    call = opening("a", 100)
+    hold = await manager.open(call)
+    end_by_others(books, manager.journal.id)
+    await hold.settle(record(call, 40))
+    async with asyncio.timeout(5):
+        await told.wait()
+    assert not manager.available
+    with pytest.raises(StorageUnavailable):
+        await manager.open(opening("a", 10))
+    assert not await manager.close()
+    again = await books.start()
+    assert again.recovery.late == 1
+    await again.close()
+    assert books.ends() == {call.call_id: ("settle", "", 40)}
+    assert books.available("a") == 960
+    assert faults(await books.audit()) == {}
+
+
+async def test_only_who_had_the_ledger_all_the_time_judges_silence(books, monkeypatch):
+    """A failure of the database starts the minute anew."""
+    silent: list[str] = []
+    finished: list[str] = []
+    now = 1000.0
+    manager = await books.start()
+    await manager.close()
+    thread = drain_thread.LedgerThread(
+        books.root, manager.journal, books.connect, lambda: now
+    )
+
+    class Ledger:
+        def renew(self, journal_id: str) -> None: ...
+
+        def silent(self, seconds: float) -> list[str]:
+            assert seconds == drain_thread.SILENT_SECONDS
+            return silent
+
+        def finish(self, journal_id, settlements, state) -> None:
+            if journal_id in finished:
+                raise JournalMovedOn(journal_id)
+            finished.append(journal_id)
+
+    ledger = Ledger()
+    silent.append("gone")
+    thread._keep_alive(ledger)
+    assert finished == []
+    now += drain_thread.SILENT_SECONDS - 1
+    thread._guard(lambda: (_ for _ in ()).throw(OSError()))
+    now += 30
+    thread._keep_alive(ledger)
+    assert finished == []
+    now += 31
+    thread._keep_alive(ledger)
+    assert finished == ["gone"]
+    now += 31
+    thread._keep_alive(ledger)
+    assert finished == ["gone"]
+    assert thread.recovery.lost == 1
