@@ -24,7 +24,10 @@ from posthouse.errors import (
     UpstreamUnavailable,
 )
 from posthouse.model.exchange import Certainty, ExchangeFailure, FailureKind
+from posthouse.observe.logs import logger
 from posthouse.routing.health import Verdict
+
+log = logger("posthouse")
 
 LONGEST_REST = 3600.0
 """Seconds; a provider that asks for more is tried again after that."""
@@ -89,13 +92,21 @@ _EXCHANGE_ERRORS: dict[FailureKind, type[PosthouseError]] = {
 
 
 def exchange_failed(
-    failure: ExchangeFailure, *, status: int = 0, delivered: bool = False
+    failure: ExchangeFailure, channel: str, *, status: int = 0, delivered: bool = False
 ) -> AttemptFailed:
-    """Judge a failure below the level of HTTP status."""
+    """Judge a failure below the level of HTTP status; broken framing is logged."""
     kind = _EXCHANGE_ERRORS[failure.kind]
     started = failure.certainty is Certainty.RESPONSE_STARTED
     if failure.kind is FailureKind.RESET and started:
         kind = UpstreamInterrupted if delivered else UpstreamBadResponse
+    if failure.kind is FailureKind.PROTOCOL and started:
+        # Who breaks the framing may be smuggling, or stands between us and them.
+        log.warning(
+            "a provider's reply is not proper HTTP",
+            channel=channel,
+            status=status,
+            found=failure.detail,
+        )
     return AttemptFailed(
         kind(),
         status=status,

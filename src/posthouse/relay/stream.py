@@ -126,7 +126,10 @@ class StreamExchange:
             if self._delivered and failure.kind is FailureKind.TOTAL_TIMEOUT:
                 await self._cut_off(tap, UpstreamTimeout(STREAM_TOO_LONG))
                 return served_stream(target, Completion.CUT_OFF, tap)
-            failed = exchange_failed(failure, status=200, delivered=self._delivered)
+            name = target.member.channel.name
+            failed = exchange_failed(
+                failure, name, status=200, delivered=self._delivered
+            )
             raise self._failed(target, failed) from None
         except UpstreamFault as fault:
             response.abort()

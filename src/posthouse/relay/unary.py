@@ -38,6 +38,7 @@ class UnaryExchange(Struct):
         call.watch.drain = target.member.channel.spec.on_disconnect == "drain"
         prepared = call.prepared(target)
         request = _request(call, prepared, seconds)
+        channel = target.member.channel.name
         response = None
         body = None
         try:
@@ -47,9 +48,9 @@ class UnaryExchange(Struct):
                     body = await response.read_all(REPLY_LIMIT)
         except ExchangeFailure as failure:
             if response is None:
-                raise exchange_failed(failure) from None
+                raise exchange_failed(failure, channel) from None
             response.abort()
-            raise exchange_failed(failure, status=200) from None
+            raise exchange_failed(failure, channel, status=200) from None
         except ClientGone as gone:
             if response is not None:
                 response.abort()
@@ -90,7 +91,7 @@ async def send(
         with call.watch:
             response = await sender.send(request, call.attempts.resending)
     except ExchangeFailure as failure:
-        raise exchange_failed(failure) from None
+        raise exchange_failed(failure, target.member.channel.name) from None
     if response.status == 200:
         return response
     raise await _refusal(call, target, prepared, response)
