@@ -8,6 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.support.guard import Guarded
+    from tests.support.postgres import Server
     from tests.support.posthouse import Posthouse
 
 pytest_plugins = ["tests.faults.summary"]
@@ -36,6 +37,39 @@ def start_posthouse(
             )
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[Server]":
+    """A PostgreSQL 18 of this process's own; each test makes itself a database."""
+    from tests.support.postgres import Server
+
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a test twice: its databases are SQLite's first, then PostgreSQL's.
+
+    Those of a module's tests that are on the same one run together.
+    """
+    from tests.support import store
+
+    if request.param == "postgresql":
+        store.server = request.getfixturevalue("postgres")
+    yield request.param
+    if store.server is not None:
+        store.server.clear()
+        store.server = None
+
+
+@pytest.fixture
+def on_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test of SQLite alone among those that run twice."""
+    from tests.support import store
+
+    monkeypatch.setattr(store, "server", None)
 
 
 @pytest.fixture(scope="session")

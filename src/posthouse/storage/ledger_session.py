@@ -27,7 +27,7 @@ Connection = Any
 Work = Callable[[Connection], Awaitable[T]]
 
 SECONDS: Final = 0.9
-"""For one transaction of a call that waits; and to find out what became of one."""
+"""For one transaction of a call that waits."""
 MOST_SECONDS: Final = 30.0
 PAUSE_SECONDS: Final = 0.25
 """After a failure, before another connection is tried."""
@@ -64,6 +64,7 @@ class Session:
         self,
         url: str,
         *,
+        seconds: float = SECONDS,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -71,6 +72,7 @@ class Session:
 
         Args:
             url: the database.
+            seconds: for the server to answer a call that waits.
             clock: monotonic seconds.
             chance: gives numbers from 0 to 1, by which retries are spread.
         """
@@ -82,7 +84,8 @@ class Session:
         self._chance = chance
         self._connection: Connection = None
         self._pause_until = clock()
-        self._seconds = SECONDS
+        self._limit = seconds
+        self._patience = seconds
         self._loop = uvloop.new_event_loop()
         try:
             self._loop.run_until_complete(self._open())
@@ -117,7 +120,7 @@ class Session:
         async def work() -> list[Any]:
             connection = await self._open()
             try:
-                async with asyncio.timeout(SECONDS):
+                async with asyncio.timeout(self._limit):
                     return list(await connection.fetch(query, *values))
             except Exception as error:
                 await self._give_up(connection, error)
@@ -162,17 +165,17 @@ class Session:
         self, connection: Connection, work: Work[T], *, urgent: bool
     ) -> T:
         try:
-            async with asyncio.timeout(SECONDS if urgent else self._seconds):
+            async with asyncio.timeout(self._limit if urgent else self._patience):
                 await connection.execute(_BEGIN)
                 row = await connection.fetchrow(_TAKE_NUMBER, NUMBERS)
                 result = await work(connection)
         except Exception as error:
             if isinstance(error, TimeoutError) and not urgent:
-                self._seconds = min(2 * self._seconds, MOST_SECONDS)
+                self._patience = min(2 * self._patience, MOST_SECONDS)
             await self._give_up(connection, error)
             raise
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(self._limit):
                 await connection.execute("COMMIT")
         except (
             self._errors.IntegrityConstraintViolationError,
@@ -186,7 +189,7 @@ class Session:
                 raise Doubt(row["number"]) from error
             if not committed:
                 raise LedgerUnavailable(str(error)) from error
-        self._seconds = SECONDS
+        self._patience = self._limit
         return result
 
     @property
@@ -200,7 +203,7 @@ class Session:
             self._drop()
         else:
             try:
-                async with asyncio.timeout(SECONDS):
+                async with asyncio.timeout(self._limit):
                     await connection.execute("ROLLBACK")
             except (self._errors.PostgresError, *self._broken):
                 self._drop()
@@ -210,7 +213,7 @@ class Session:
 
     async def _outcome(self, number: str) -> bool | None:
         """Ask until the server knows, but not for long."""
-        until = self._clock() + SECONDS
+        until = self._clock() + self._limit
         while True:
             with suppress(LedgerUnavailable, self._errors.PostgresError, *self._broken):
                 connection = await self._open(at_once=True)
@@ -230,7 +233,7 @@ class Session:
             raise LedgerUnavailable("PostgreSQL did not answer a moment ago")
         try:
             self._connection = await connect(
-                self._url, timeout=SECONDS, settings=SETTINGS
+                self._url, timeout=self._limit, settings=SETTINGS
             )
         except DatabaseUnreachable as error:
             self._pause_until = self._clock() + PAUSE_SECONDS

@@ -6,7 +6,7 @@ from tests.unit.billing.books import NOW_MS, Books, faults, opening, record
 from posthouse.billing.audit import TITLES, AuditReport
 from posthouse.billing.journal import Journal
 from posthouse.billing.records import OPENED, Opened
-from posthouse.storage.database import Database, sqlite_url
+from posthouse.storage.database import Database
 from posthouse.storage.ledger_accounts import (
     ReferenceTaken,
     credit_account,
@@ -17,7 +17,7 @@ from posthouse.wire import json
 
 
 @pytest.fixture
-async def books(tmp_path) -> Books:
+async def books(tmp_path, store) -> Books:
     """Two accounts, a settled call of one, a void of the other, an overrun."""
     books = Books(tmp_path)
     books.fund("a", 1000)
@@ -32,8 +32,24 @@ async def books(tmp_path) -> Books:
     return books
 
 
+CONSTRAINTS = [
+    ("accounts", "ck_accounts_within_credit_line"),
+    ("entries", "ck_entries_not_zero"),
+    ("transfers", "pk_transfers"),
+    ("transfers", "uq_transfers_reference"),
+]
+
+
 def spoil(books: Books, statement: str) -> None:
     """Change the books behind everybody's back."""
+    if books.postgres:
+        for table, constraint in CONSTRAINTS:
+            drop = (
+                f"ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {constraint}"
+            )
+            books.execute(drop)
+        books.execute(statement)
+        return
     import sqlite3
 
     connection = sqlite3.connect(books.path, isolation_level=None)
@@ -144,7 +160,7 @@ async def test_old_holds_are_found_and_young_ones_are_not(books):
     async def found_after(minutes: int) -> list[str]:
         from posthouse.storage.audit import audit
 
-        database = Database(sqlite_url(books.path))
+        database = Database(books.url)
         at = NOW_MS + minutes * 60_000
         report = await audit(database, books.root, at_ms=at)
         await database.close()
@@ -167,7 +183,7 @@ async def test_a_hold_that_is_open_and_ended_is_found(books):
     journal.close()
 
 
-async def test_the_audit_is_clean_while_the_server_runs(tmp_path):
+async def test_the_audit_is_clean_while_the_server_runs(tmp_path, store):
     """Open holds, undrained settlements and leases out are no faults."""
     books = Books(tmp_path)
     books.fund("a", 10_000)
@@ -194,9 +210,9 @@ class TestCredits:
     """Credits are posted once, under their ids."""
 
     @pytest.fixture
-    async def database(self, tmp_path):
+    async def database(self, tmp_path, store):
         books = Books(tmp_path)
-        database = Database(sqlite_url(books.path))
+        database = Database(books.url)
         yield database
         await database.close()
         assert faults(await books.audit()) == {}

@@ -10,7 +10,7 @@ from posthouse.errors import InsufficientQuota
 
 
 @pytest.fixture
-def books(tmp_path) -> Books:
+def books(tmp_path, store) -> Books:
     return Books(tmp_path)
 
 

@@ -14,7 +14,7 @@ from posthouse.storage.ledger import SqliteLedger
 
 
 @pytest.fixture
-def books(tmp_path) -> Books:
+def books(tmp_path, store) -> Books:
     return Books(tmp_path)
 
 
@@ -169,21 +169,16 @@ async def test_a_broken_ledger_refuses_new_holds_and_loses_nothing(books, monkey
 
 async def test_a_ledger_locked_for_long_delays_draws_only(books):
     """A writer that sits on the database for a while: nothing is lost."""
-    import sqlite3
-
     books.fund("a", 100_000)
     manager = await books.start()
     call = opening("a", 100)
     hold = await manager.open(call)
-    blocker = sqlite3.connect(books.path, isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    other = opening("a", 100)
-    covered = await manager.open(other)
-    await covered.settle(record(other, 5))
-    await hold.settle(record(call, 5))
-    await asyncio.sleep(0.3)
-    blocker.execute("ROLLBACK")
-    blocker.close()
+    with books.locked():
+        other = opening("a", 100)
+        covered = await manager.open(other)
+        await covered.settle(record(other, 5))
+        await hold.settle(record(call, 5))
+        await asyncio.sleep(0.3)
     assert await manager.close()
     assert books.revenue() == 10
 
@@ -274,7 +269,7 @@ async def test_the_journal_stays_short_under_load(books, monkeypatch):
 
 async def test_the_stored_call_is_the_record(books):
     """What was settled can be read back field by field."""
-    from posthouse.storage.database import Database, sqlite_url
+    from posthouse.storage.database import Database
     from posthouse.storage.ledger_queries import LedgerReader
 
     books.fund("a", 1000)
@@ -288,7 +283,7 @@ async def test_the_stored_call_is_the_record(books):
     wanted.append(msgspec.structs.replace(record(unknown, 4), cost=None))
     await (await manager.open(unknown)).settle(wanted[-1])
     await manager.close()
-    database = Database(sqlite_url(books.path))
+    database = Database(books.url)
     reader = LedgerReader(database, books.root)
     page = await reader.calls(limit=3)
     rest = await reader.calls(before=page[-1].seq)

@@ -15,13 +15,27 @@ JOURNAL = "journal"
 
 
 @pytest.fixture
-def books(tmp_path) -> Books:
+def books(tmp_path, store) -> Books:
     return Books(tmp_path)
 
 
 @pytest.fixture
 def ledger(books):
     ledger = books.connect()
+    ledger.register(JOURNAL)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def own_books(tmp_path, on_sqlite) -> Books:
+    """On SQLite alone: what is tested is how its statements are."""
+    return Books(tmp_path)
+
+
+@pytest.fixture
+def own_ledger(own_books):
+    ledger = own_books.open()
     ledger.register(JOURNAL)
     yield ledger
     ledger.close()
@@ -49,7 +63,7 @@ def settlement(account: str, lease_id: str, price: int, *, held: int = 100):
     free=st.integers(1, 9),
 )
 @settings(max_examples=25, deadline=None)
-def test_a_batch_of_any_size_is_written_whole(tmp_path_factory, count, free):
+def test_a_batch_of_any_size_is_written_whole(tmp_path_factory, store, count, free):
     """Every settlement has its transfer, entries, record and place, in order."""
     books = Books(tmp_path_factory.mktemp("books"))
     ledger = books.connect()
@@ -72,8 +86,9 @@ def test_a_batch_of_any_size_is_written_whole(tmp_path_factory, count, free):
     ) == [(item.call_id, item.call_id, item.record.price) for item in batch]
 
 
-def test_a_batch_takes_few_statements_whatever_its_accounts(books, ledger):
+def test_a_batch_takes_few_statements_whatever_its_accounts(own_books, own_ledger):
     """The event loop is waited for once per statement, so their number matters."""
+    books, ledger = own_books, own_ledger
     leased = {name: lease(books, ledger, name, 100) for name in map(str, range(300))}
     batch = [settlement(name, leased[name], 7) for name in leased]
     statements: list[str] = []
@@ -107,8 +122,9 @@ async def test_calls_that_are_there_already_are_left_as_they_are(books, ledger):
     assert faults(await books.audit()) == {}
 
 
-def test_a_batch_that_fails_late_leaves_nothing(books, ledger, monkeypatch):
+def test_a_batch_that_fails_late_leaves_nothing(own_books, own_ledger, monkeypatch):
     """The rows of earlier statements go with the one that could not be written."""
+    books, ledger = own_books, own_ledger
     leased = lease(books, ledger, "a", 10_000)
     batch = [settlement("a", leased, 10) for _ in range(2 * ROWS_PER_STATEMENT)]
 

@@ -67,7 +67,9 @@ async def _pages(ask, number) -> list:
 
 @given(steps=st.lists(Step, max_size=6))
 @settings(max_examples=15, deadline=None)
-async def test_every_page_is_what_a_look_at_everything_finds(tmp_path_factory, steps):
+async def test_every_page_is_what_a_look_at_everything_finds(
+    tmp_path_factory, store, steps
+):
     """Of any batches and draws: by key and by account, and the audit agrees."""
     books = Books(tmp_path_factory.mktemp("books"))
     ledger = start(books)
@@ -110,7 +112,7 @@ async def test_every_page_is_what_a_look_at_everything_finds(tmp_path_factory, s
     assert faults(found) == {}
 
 
-async def test_one_call_of_an_account_is_found(tmp_path):
+async def test_one_call_of_an_account_is_found(tmp_path, store):
     """By its id; and not among another account's."""
     books = Books(tmp_path)
     ledger = start(books)
@@ -125,7 +127,7 @@ async def test_one_call_of_an_account_is_found(tmp_path):
         assert await reader.lines(account_id="b", call_id=name) == []
 
 
-def test_a_long_backlog_becomes_runs_of_bounded_length(tmp_path):
+def test_a_long_backlog_becomes_runs_of_bounded_length(tmp_path, store):
     """Many accounts opened at once do not make one long transaction later."""
     books = Books(tmp_path)
     ledger = start(books)
@@ -137,7 +139,7 @@ def test_a_long_backlog_becomes_runs_of_bounded_length(tmp_path):
     assert runs(books) == [16, 32, 45]
 
 
-def test_a_run_is_made_with_the_batch_or_not_at_all(tmp_path, monkeypatch):
+def test_a_run_is_made_with_the_batch_or_not_at_all(tmp_path, on_sqlite, monkeypatch):
     """A transaction that fails at its end leaves neither."""
     books = Books(tmp_path)
     ledger = start(books)
@@ -155,7 +157,7 @@ def test_a_run_is_made_with_the_batch_or_not_at_all(tmp_path, monkeypatch):
     assert len(books.ends()) == 20
 
 
-async def test_a_page_is_found_without_a_look_at_everything(tmp_path):
+async def test_a_page_is_found_without_a_look_at_everything(tmp_path, on_sqlite):
     """The database goes from run to run and sorts nothing, however many rows."""
     books = Books(tmp_path)
     ledger = start(books)
@@ -202,7 +204,7 @@ SPOILS = [
 
 @pytest.mark.parametrize("statement", SPOILS)
 async def test_the_audit_finds_what_a_listing_would_lack_or_show_twice(
-    tmp_path, statement
+    tmp_path, store, statement
 ):
     """Each planted fault is named; sound books had none."""
     books = Books(tmp_path)

@@ -28,7 +28,7 @@ from posthouse.billing.segments import segment_path
 
 
 @pytest.fixture
-def books(tmp_path) -> Books:
+def books(tmp_path, store) -> Books:
     books = Books(tmp_path)
     books.fund("a", 10_000)
     return books
@@ -279,8 +279,9 @@ RECOVER = """
 import sys
 from pathlib import Path
 from posthouse.billing.recovery import recover
-from posthouse.storage.ledger import SqliteLedger
-recover(Path(sys.argv[1]), SqliteLedger(Path(sys.argv[2])))
+from tests.unit.billing.books import Books
+books = Books(Path(sys.argv[1]))
+recover(books.root, books.open())
 """
 
 
@@ -299,7 +300,7 @@ recover(Path(sys.argv[1]), SqliteLedger(Path(sys.argv[2])))
 async def test_recovery_may_be_killed_anywhere(books, point):
     """Killed at each point, the next recovery does the rest, once."""
     wanted = crash(books)
-    command = [sys.executable, "-c", RECOVER, str(books.root), str(books.path)]
+    command = [sys.executable, "-c", RECOVER, str(books.folder)]
     environment = {**os.environ, "POSTHOUSE_KILL_POINT": point}
     assert subprocess.run(command, env=environment, check=False).returncode == -9
     assert Path(books.root).exists()
@@ -311,9 +312,8 @@ async def test_recovery_may_be_killed_anywhere(books, point):
 
 
 @pytest.mark.parametrize("name", [".new-0123", "0123456789abcdef"])
-async def test_a_directory_that_its_owner_left_empty_goes(tmp_path, name):
+async def test_a_directory_that_its_owner_left_empty_goes(books, name):
     """Its owner died before it had made the lock, or after it had removed it."""
-    books = Books(tmp_path)
     (books.root / name).mkdir(parents=True)
     manager = await books.start()
     assert not (books.root / name).exists()
@@ -321,10 +321,9 @@ async def test_a_directory_that_its_owner_left_empty_goes(tmp_path, name):
 
 
 async def test_a_journal_is_made_again_where_recovery_took_its_directory(
-    tmp_path, monkeypatch
+    books, monkeypatch
 ):
     """A sibling's recovery may come between a directory and its lock."""
-    books = Books(tmp_path)
     made = []
 
     def interfere(name):
