@@ -40,7 +40,12 @@ class Limiter(Protocol):
 
 
 class CountersUnavailable(Exception):
-    """The store has taken nothing of what it was told."""
+    """The store does not answer; str() tells why, to operators."""
+
+    def __init__(self, reason: str, *, untold: bool = True) -> None:
+        super().__init__(reason)
+        self.untold = untold
+        """Whether it has certainly taken nothing of what it was told."""
 
 
 class CounterStore(Protocol):
@@ -53,7 +58,7 @@ class CounterStore(Protocol):
         """Begin, within a running event loop; faults show at the first exchange."""
 
     async def exchange(self, asks: Sequence[Ask]) -> Sequence[Answer]:
-        """Answer all asks, in order, as `counters.answer` does, in one transaction.
+        """Answer all asks, in order, as `counters.answer` does, each as one change.
 
         Callers have one exchange under way at a time; one that is cancelled may
         still be done. Raises CountersUnavailable.
@@ -61,3 +66,8 @@ class CounterStore(Protocol):
 
     async def close(self) -> None:
         """Stop; whatever this process still holds is returned."""
+
+    @property
+    def processes(self) -> int:
+        """How many share the counters; 0 if only their keepers know."""
+        return 0

@@ -38,6 +38,9 @@ PATIENCE_SECONDS: Final = 1.0
 """How long calls wait for the store, once; after that they do not any more."""
 RETRY_SECONDS: Final = 1.0
 """Between attempts to reach a store that does not answer."""
+STEADY_SECONDS: Final = 10.0
+"""A store that fails again earlier is left alone twice as long each time."""
+MOST_RETRY_SECONDS: Final = 16.0
 
 log = logger("posthouse.limits")
 
@@ -55,11 +58,13 @@ class SharedLimits(Limiter):
 
         Args:
             store: what the processes share.
-            workers: how many processes there are.
+            workers: how many processes there are at least.
             clock: monotonic seconds, the same as the store's.
         """
         self._store = store
         self._workers = workers
+        self._processes = workers
+        """How many there are; what the store said last, when it cannot be asked."""
         self._clock = clock
         self._news = asyncio.Event()
         self._shares = Shares(workers, self._news.set, clock)
@@ -67,6 +72,8 @@ class SharedLimits(Limiter):
         self._is_alone = False
         self._retry_at = 0.0
         """When to ask a store again that did not answer."""
+        self._retry_seconds = RETRY_SECONDS
+        self._shared_since = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._pump: asyncio.Task[None] | None = None
@@ -137,7 +144,7 @@ class SharedLimits(Limiter):
         rates = rates_of(principal.rpm, principal.tpm, principal.concurrency)
         name = "key " + principal.key_id
         if self._is_alone:
-            return self._alone.header_lines(name, _part(rates, self._workers))
+            return self._alone.header_lines(name, _part(rates, self._processes))
         return self._shares.header_lines(name, rates)
 
     async def admit_channel(self, name: str, limits: ChannelLimits) -> Permit | Refusal:
@@ -204,7 +211,9 @@ class SharedLimits(Limiter):
         if self._is_alone:
             self._is_alone = False
             self._retry_at = 0.0
-            log.info("limits are shared among the workers again")
+            self._shared_since = self._clock()
+            log.info("limits are shared among the processes again")
+        self._processes = self._shares.among = max(self._workers, self._store.processes)
         self._shares.apply(answers)
 
     def _set_timer(self) -> None:
@@ -225,15 +234,21 @@ class SharedLimits(Limiter):
     # --- without the store -----------------------------------------------------------
 
     def _fail(self, error: Exception) -> None:
-        self._retry_at = self._clock() + RETRY_SECONDS
+        now = self._clock()
         if not self._is_alone:
             self._is_alone = True
+            self._retry_seconds = (
+                min(self._retry_seconds * 2, MOST_RETRY_SECONDS)
+                if now - self._shared_since < STEADY_SECONDS
+                else RETRY_SECONDS
+            )
             log.warning(
-                "limits cannot be shared among the workers; each keeps to its part",
-                workers=self._workers,
+                "limits cannot be shared among the processes; each keeps to its part",
+                processes=self._processes,
                 reason=str(error) or "no answer in time",
             )
-        untold = isinstance(error, CountersUnavailable)
+        self._retry_at = now + self._retry_seconds
+        untold = isinstance(error, CountersUnavailable) and error.untold
         self._answer_alone(self._shares.fail(untold=untold))
 
     def _answer_alone(self, waiting: list[tuple[str, Waiter]]) -> None:
@@ -246,7 +261,7 @@ class SharedLimits(Limiter):
 
         One that would fit the whole, but not the part, takes all of the part.
         """
-        part = _part(waiter.rates, self._workers)
+        part = _part(waiter.rates, self._processes)
         tokens = waiter.tokens
         if part.tokens is not None and tokens <= (waiter.rates.tokens or 0):
             tokens = min(tokens, part.tokens)
@@ -254,10 +269,10 @@ class SharedLimits(Limiter):
 
 
 @lru_cache(maxsize=REMEMBERED_RATES)
-def _part(rates: Rates, workers: int) -> Rates:
+def _part(rates: Rates, processes: int) -> Rates:
     """One process's part of the limits; at least one of each."""
 
     def part(limit: int | None) -> int | None:
-        return None if limit is None else max(1, limit // workers)
+        return None if limit is None else max(1, limit // processes)
 
     return Rates(part(rates.requests), part(rates.tokens), part(rates.concurrency))

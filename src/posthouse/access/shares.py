@@ -207,7 +207,8 @@ class Shares:
             clock: monotonic seconds, the same as the store's.
         """
         self.clock = clock
-        self._workers = workers
+        self.among = workers
+        """How many processes share the limits, as far as is known."""
         self._wake = wake
         self._shares: OrderedDict[str, Share] = OrderedDict()
         self._urgent: dict[str, Share] = {}
@@ -382,7 +383,7 @@ class Shares:
         ask = Ask(
             share.name,
             share.rates,
-            self._workers,
+            self.among,
             share.at_work,
             tuple([(waiter.tokens, waiter.output_tokens) for waiter in waiters]),
             share.wish(now),
