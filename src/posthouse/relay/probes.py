@@ -239,7 +239,7 @@ class Prober:
             prepared.dialect.parse_reply(parsed, reply, None)
         except ExchangeFailure as failure:
             response.abort()
-            raise exchange_failed(failure, status=200) from None
+            raise exchange_failed(failure, channel.name, status=200) from None
         except PosthouseError as error:
             raise status_failed(error, 200, response.headers) from None
 
@@ -249,7 +249,7 @@ class Prober:
         try:
             return await self._sender.send(request)
         except ExchangeFailure as failure:
-            raise exchange_failed(failure) from None
+            raise exchange_failed(failure, channel.name) from None
 
 
 async def _refusal(prepared: Prepared, response: UpstreamResponse) -> AttemptFailed:
