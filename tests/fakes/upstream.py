@@ -58,6 +58,7 @@ class FakeUpstream:
         *,
         journal: Path | None = None,
         tls: ssl.SSLContext | None = None,
+        receive_buffer: int | None = None,
     ) -> None:
         self.journal = Journal(journal)
         self.connections = 0
@@ -65,6 +66,7 @@ class FakeUpstream:
         self.open: set[_Player] = set()
         self._behave = behaviour if callable(behaviour) else _Queue(behaviour)
         self._tls = tls
+        self._receive_buffer = receive_buffer
         self._requests = 0
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -85,7 +87,13 @@ class FakeUpstream:
         self._server = await loop.create_server(
             lambda: _Player(self), "127.0.0.1", port, ssl=self._tls, backlog=4096
         )
-        self.port = self._server.sockets[0].getsockname()[1]
+        listener = self._server.sockets[0]
+        self.port = listener.getsockname()[1]
+        if self._receive_buffer is not None:
+            # Those that are accepted have it of the one that listens.
+            listener.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer
+            )
 
     async def stop(self) -> None:
         """Close everything."""
@@ -127,6 +135,18 @@ class FakeUpstream:
         """Give what to do with a new connection before it asked for anything."""
         greet = getattr(self._behave, "at_accept", None)
         return None if greet is None else greet(connection)
+
+    @property
+    def answers_heads(self) -> bool:
+        """Whether requests are answered before their bodies are there."""
+        return hasattr(self._behave, "at_head")
+
+    def at_head(self, request: Request) -> tuple[Behaviour, Served]:
+        """Give what to do with a request whose body is still to come."""
+        request, behaviour = self._behave.at_head(request)  # type: ignore[attr-defined]
+        served = Served("early", request, behaviour.name, behaviour.usage)
+        self.journal.received(served)
+        return behaviour, served
 
 
 class _Queue:
@@ -207,6 +227,7 @@ class _Player(asyncio.Protocol):
         while self._steps is None and not self._transport.is_closing():
             parsed = parse_request(self._buffer)
             if parsed is None:
+                self._serve_early()
                 return
             method, target, headers, body = parsed
             number = self._fake.next_number()
@@ -218,6 +239,17 @@ class _Player(asyncio.Protocol):
                 self._transport.write(json_reply(500, failure))
                 return
             self._begin(behaviour, served)
+
+    def _serve_early(self) -> None:
+        """Answer a head whose body is not there, and read no more; mostly not."""
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0 or not self._fake.answers_heads:
+            return
+        method, target, headers = parse_head(bytes(self._buffer[:end]))
+        number = self._fake.next_number()
+        request = Request(number, self._number, method, target, headers, b"")
+        self._transport.pause_reading()
+        self._begin(*self._fake.at_head(request))
 
     def _begin(self, behaviour: Behaviour, served: Served) -> None:
         """Play an answer from its first step."""
@@ -298,12 +330,7 @@ def parse_request(buffer: bytearray) -> Parsed | None:
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         return None
-    start, *lines = bytes(buffer[:end]).split(b"\r\n")
-    method, target, _ = start.decode("latin-1").split(" ")
-    headers = []
-    for line in lines:
-        name, _, value = line.partition(b":")
-        headers.append((name.lower(), value.strip()))
+    method, target, headers = parse_head(bytes(buffer[:end]))
     fields = dict(headers)
     if fields.get(b"transfer-encoding") == b"chunked":
         taken = _take_chunks(buffer, end + 4)
@@ -318,6 +345,17 @@ def parse_request(buffer: bytearray) -> Parsed | None:
         end += 4 + size
     del buffer[:end]
     return method, target, headers, body
+
+
+def parse_head(data: bytes) -> tuple[str, str, list[tuple[bytes, bytes]]]:
+    """Take a head apart."""
+    start, *lines = data.split(b"\r\n")
+    method, target, _ = start.decode("latin-1").split(" ")
+    headers = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        headers.append((name.lower(), value.strip()))
+    return method, target, headers
 
 
 def _take_chunks(buffer: bytearray, at: int) -> tuple[bytes, int] | None:

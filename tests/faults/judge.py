@@ -10,8 +10,10 @@ from tests.fakes.steps import Request, Send
 from tests.fakes.upstream import FakeUpstream
 from tests.faults import scripts
 from tests.faults.asked import counted_prompt
-from tests.faults.table import Cell, Quantities
-from tests.faults.wire import DONE, Reply
+from tests.faults.probe import LONGEST_TURN, Probe
+from tests.faults.table import Cell
+from tests.faults.variation import Quantities
+from tests.faults.wire import DONE, Reply, events_of
 
 from posthouse.billing.tokenizer import count_tokens
 from posthouse.model.call import AttemptRecord, CallRecord
@@ -72,7 +74,10 @@ class Judge:
     def reply(self, hosts: Iterable[str]) -> None:
         """Judge the bytes that the client got."""
         self._no_secret(hosts)
-        if self.good or self.failed_over:
+        assert "content-encoding" not in self.seen.headers
+        if self.expected.cut:
+            self._cut()
+        elif self.good or self.failed_over:
             self._whole()
         elif self.partial:
             self._broken_off(self._delivered())
@@ -101,12 +106,18 @@ class Judge:
             return
         assert seen.framing == "chunked"
         assert seen.headers["content-type"] == "text/event-stream; charset=utf-8"
+        if self.expected.answer == "events" and not self.failed_over:
+            sent = events_of(_bodies(self._steps(), chunked=True))
+            shown = [data for data in sent if not _is_usage(b"data: " + data)]
+            assert events_of(seen.body) == shown
+            return
         assert seen.body == self._sent_stream(), seen.body
         assert seen.body.endswith(DONE)
         assert seen.body.count(b"[DONE]") == 1
 
     def _sent_body(self) -> bytes:
-        return _bodies(self._steps())
+        steps = self._steps()
+        return _bodies(steps, chunked=b"Transfer-Encoding: chunked" in steps[0])
 
     def _sent_stream(self) -> bytes:
         """What the provider sent, but for the usage that only we asked for."""
@@ -117,7 +128,7 @@ class Judge:
 
     def _steps(self) -> list[bytes]:
         script = None if self.failed_over else self.cell.variation.script
-        if script is None:
+        if script is None or self.expected.answer == "good":
             steps = openai.answer(self.request).steps
         else:
             steps = script(self.request)
@@ -129,6 +140,19 @@ class Judge:
         if expected.frames is not None:
             return expected.frames(self.request)
         return scripts.first_frames(self.request, expected.words or 0)
+
+    def _cut(self) -> None:
+        """A stream of ours ends as by its length, and says why."""
+        seen = self.seen
+        assert (seen.status, seen.ended) == (200, True), seen.raw[-500:]
+        *before, last, done = seen.frames
+        assert done == DONE
+        cut = json.decode(last[6:])
+        assert [choice["finish_reason"] for choice in cut["choices"]] == ["length"]
+        assert cut["posthouse"]["code"] == self.expected.cut
+        sent = events_of(_bodies(self._steps(), chunked=True))
+        assert before == [b"data: %b\n\n" % data for data in sent[: len(before)]]
+        assert 3 < len(before) < len(sent)
 
     def _broken_off(self, delivered: list[bytes]) -> None:
         """A stream ends with an error, without any terminator."""
@@ -165,13 +189,25 @@ class Judge:
         """Judge how long it took."""
         assert seconds < SLOWEST, f"{seconds:.2f} s"
 
+    def cost(self, probe: Probe) -> None:
+        """Judge for how long others had to wait, and what memory it took."""
+        # Large requests are read by the fake providers in the same loop.
+        longest = LONGEST_TURN * (3 if self.cell.variation.at_head else 1)
+        assert probe.longest < longest, f"a turn of {probe.longest:.3f} s"
+        most = self.cell.variation.memory
+        assert probe.grown < most, f"{probe.grown >> 20} MiB more"
+
     # --- what the providers saw ---------------------------------------------------
 
     def served(self) -> None:
         """Judge what reached the providers: nothing twice, nothing elsewhere."""
         unreachable = self.cell.variation.target != "server"
-        once = 0 if unreachable else 1
-        assert len(self.faulty.served) <= 1, "asked twice"
+        once = 0 if unreachable else 1 + self.expected.resent
+        assert len(self.faulty.served) <= once or self.cell.variation.at_accept
+        assert len(self.faulty.served) <= 2, "asked again and again"
+        most = self.expected.most_sent
+        if most is not None:
+            assert self.faulty.served[0].sent <= most, self.faulty.served[0].sent
         if not self.cell.variation.at_accept:
             assert len(self.faulty.served) == once
         assert self.faulty.connections <= 1
@@ -205,6 +241,9 @@ class Judge:
         assert record.error_code == ("" if answered else self._code())
         assert record.outcome == self._outcome(attempt=False)
         first, *others = record.attempts
+        if expected.resent:
+            self._lost(first)
+            first, *others = others
         self._attempt(first)
         if self.failed_over:
             (second,) = others
@@ -216,6 +255,15 @@ class Judge:
         costs = [attempt.cost for attempt in record.attempts]
         known = [cost for cost in costs if cost is not None]
         assert record.cost == (sum(known) if len(known) == len(costs) else None)
+
+    def _lost(self, attempt: AttemptRecord) -> None:
+        """Judge the record of a request that was sent once more."""
+        assert attempt.channel == f"{self.cell.id}-first"
+        assert (attempt.outcome, attempt.error_code) == (
+            "failed",
+            "upstream_unavailable",
+        )
+        assert (attempt.upstream_status, attempt.cost) == (0, None)
 
     def _code(self) -> str:
         """The code in records, where a provider's own words have no place."""
@@ -255,6 +303,10 @@ class Judge:
             edit = None if self.failed_over else expected.usage
             found = truth if edit is None else edit(truth)
             estimated = self.cell.operation == "moderation"
+            if expected.prompt_counted and not self.failed_over:
+                counted = counted_prompt(self.cell.operation, self.cell.id)
+                found = {"input": counted, **found}
+                estimated = True
             return found, "estimated" if estimated else "provider"
         counts = {"input": counted_prompt(self.cell.operation, self.cell.id)}
         text = self._text()
@@ -278,6 +330,8 @@ class Judge:
         """What was delivered, where it must be counted."""
         if self.cell.operation not in ("chat", "completion"):
             return ""
+        if self.expected.cut:
+            return "".join(map(_words_in, self.seen.frames[:-2]))
         count = scripts.WORDS if self.good else self.expected.words or 0
         return "".join(openai.words(count))
 
@@ -317,7 +371,10 @@ class Judge:
         assert bool(warnings) == self.expected.alert, warnings
         for entry in warnings:
             assert entry["channel"] == f"{self.cell.id}-first"
-            assert entry["status"] == self.expected.provider_status
+            if self.good:
+                assert entry["found"]
+            else:
+                assert entry["status"] == self.expected.provider_status
 
 
 def _bodies(sent: list[bytes], *, chunked: bool = False) -> bytes:
@@ -337,5 +394,15 @@ def _is_usage(frame: bytes) -> bool:
     """Whether a frame is nothing but usage."""
     if not frame.startswith(b"data: {"):
         return False
+    # What has no usage may be such that only lenient parsers read it.
+    if b'"usage":{' not in frame:
+        return False
     value = json.decode(frame[6:])
     return not value["choices"] and value.get("usage") is not None
+
+
+def _words_in(frame: bytes) -> str:
+    """The text that a frame carries."""
+    (choice,) = json.decode(frame[6:])["choices"]
+    found: str = choice["delta"]["content"] if "delta" in choice else choice["text"]
+    return found

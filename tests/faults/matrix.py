@@ -7,26 +7,32 @@ runs the cells whose names contain one of the texts, or all of them, and prints
 that none sees another's connections or health.
 """
 
+import asyncio
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
+from unittest.mock import patch
 
-from msgspec import Struct, json
+from msgspec import Struct, json, structs
 from tests.fakes import openai
 from tests.fakes.faults import NO_SUCH_HOST
 from tests.fakes.steps import Behaviour, Request, Send
 from tests.fakes.upstream import FakeUpstream, refusing_origin, silent_origin
 from tests.faults import judge
 from tests.faults.asked import PATHS, body_of
+from tests.faults.probe import Probe
+from tests.faults.scripts import PAUSE
 from tests.faults.station import (
+    KEY,
     KEYS,
     Leaks,
     Station,
     coarse_timers_made_fine,
+    eventually,
     play,
     running,
 )
@@ -34,6 +40,7 @@ from tests.faults.table import CELLS, Cell
 
 SHORT = "{ connect = 0.2, first_byte = 0.2, idle = 0.2, total = 3 }"
 """For channels whose fault is that nothing comes."""
+PACE = {"reply_seconds": 0.3}
 USUAL = "{ connect = 2, first_byte = 2, idle = 2, total = 5 }"
 
 
@@ -67,7 +74,7 @@ def _behave(cell: Cell, location: Callable[[], str]) -> Callable[[Request], Beha
         assert script is not None
         steps = tuple(
             Send(step.data.replace(b"{other}", location().encode()))
-            if isinstance(step, Send)
+            if isinstance(step, Send) and cell.variation.row == "U7"
             else step
             for step in script(request)
         )
@@ -91,13 +98,65 @@ class _AtAccept:
         return Behaviour(found.name, found.steps, None, before_reading=True)
 
 
+class _AtHead:
+    """Plays a script to every request before its body is there."""
+
+    def __init__(self, cell: Cell, behave: Callable[[Request], Behaviour]) -> None:
+        self._cell = cell
+        self._behave = behave
+
+    def __call__(self, request: Request) -> Behaviour:
+        raise AssertionError(f"the whole of {request.target} has come")
+
+    def at_head(self, request: Request) -> tuple[Request, Behaviour]:
+        """Give the request as it will have been, and the behaviour."""
+        cell = self._cell
+        value = body_of(cell.operation, cell.id, stream=cell.streamed)
+        # We ask for usage ourselves.
+        value["stream_options"] = {"include_usage": True}
+        whole = structs.replace(request, body=json.encode(value))
+        return whole, self._behave(whole)
+
+
+class _Primed:
+    """Answers the first request well, the second with a fault, the others well."""
+
+    def __init__(self, cell: Cell, behave: Callable[[Request], Behaviour]) -> None:
+        self._primer = cell.variation.primer
+        self._behave = behave
+
+    def __call__(self, request: Request) -> Behaviour:
+        if request.number == 1 and self._primer is not None:
+            return Behaviour("primer", tuple(self._primer(request)))
+        return openai.answer(request) if request.number > 2 else self._behave(request)
+
+
+def _request_body(cell: Cell) -> bytes:
+    """Write a cell's request."""
+    value = body_of(cell.operation, cell.id, stream=cell.streamed)
+    value |= cell.variation.asked
+    return json.encode({k: v for k, v in value.items() if v is not None})
+
+
+def _behaviour(
+    cell: Cell, behave: Callable[[Request], Behaviour]
+) -> Callable[[Request], Behaviour]:
+    """What the faulty provider does, and when."""
+    if cell.variation.at_accept:
+        return _AtAccept(behave)
+    if cell.variation.at_head:
+        return _AtHead(cell, behave)
+    return _Primed(cell, behave) if cell.variation.primer else behave
+
+
 @asynccontextmanager
 async def _site(cell: Cell) -> AsyncIterator[Site]:
     """Start a cell's providers."""
     async with AsyncExitStack() as stack:
         backup = await stack.enter_async_context(FakeUpstream(openai.answer))
         behave = _behave(cell, lambda: f"{backup.origin}/v1/elsewhere")
-        faulty = FakeUpstream(_AtAccept(behave) if cell.variation.at_accept else behave)
+        small = 65_536 if cell.variation.at_head else None
+        faulty = FakeUpstream(_behaviour(cell, behave), receive_buffer=small)
         await stack.enter_async_context(faulty)
         target = cell.variation.target
         origin = faulty.origin
@@ -120,7 +179,9 @@ def _channels(site: Site) -> str:
         origins.append(("second", site.backup.origin, 1))
     parts = []
     for place, origin, priority in origins:
-        silent = place == "first" and site.cell.variation.row in ("U1", "U16")
+        first = place == "first"
+        silent = first and site.cell.variation.row in ("U1", "U16", "U18")
+        limits = (first and site.cell.variation.limits) or (SHORT if silent else USUAL)
         parts.append(f"""
 [[channels]]
 name = "{name}-{place}"
@@ -129,7 +190,7 @@ base_url = "{origin}/v1"
 api_key = "{judge.credential(name, place)}"
 models = ["{name}"]
 priority = {priority}
-timeouts = {SHORT if silent else USUAL}
+timeouts = {limits}
 
 [[prices]]
 model = "*"
@@ -138,24 +199,53 @@ input = "1"
 cached_input = "0.25"
 output = "4"
 """)
+    if site.cell.variation.balance:
+        parts.append(f"""
+[[keys]]
+name = "{name}"
+key = "{_key(site.cell)}"
+balance_usd = "{site.cell.variation.balance}"
+""")
     return "".join(parts)
+
+
+def _key(cell: Cell) -> str:
+    """The key that a cell's call is made with."""
+    return f"sk-poor-{cell.id}-0123456789" if cell.variation.balance else KEY
 
 
 async def _run_cell(station: Station, site: Site, leaks: Leaks) -> None:
     """Make a cell's call and judge everything that came of it."""
     cell = site.cell
+    body = _request_body(cell)
+    if cell.variation.primer is not None:
+        await station.ask(PATHS[cell.operation], body)
+        await station.settled()
+        await asyncio.sleep(2 * PAUSE.seconds)
+        site.faulty.served.clear()
+        site.faulty.connections = 0
     logged = len(station.logs)
+    probe = Probe()
     began = time.monotonic()
-    seen = await station.ask(
-        PATHS[cell.operation],
-        json.encode(body_of(cell.operation, cell.id, stream=cell.streamed)),
-    )
+    with ExitStack() as patches:
+        for name, value in cell.variation.patches.items():
+            patches.enter_context(patch(name, value))
+        with probe:
+            seen = await station.ask(PATHS[cell.operation], body, key=_key(cell))
     took = time.monotonic() - began
     await station.settled()
+    if cell.variation.at_head:
+        # The provider reads nothing more, and so does not see the end.
+        assert not station.idle_at(site.faulty.origin), "the connection is kept"
+        for player in tuple(site.faulty.open):
+            player.abort()
+    if cell.variation.expected.discarded:
+        await eventually(lambda: not site.faulty.open, "the connection is kept")
     record, line = await station.books(seen.call_id)
     verdict = judge.Judge(cell, site.faulty, site.backup, seen)
     verdict.reply(site.hosts)
     verdict.time(took)
+    verdict.cost(probe)
     verdict.served()
     verdict.record(record)
     verdict.ledger(record, line)
@@ -172,7 +262,9 @@ async def run_cells(cells: Sequence[Cell], directory: Path) -> list[Result]:
         async with AsyncExitStack() as stack:
             sites = [await stack.enter_async_context(_site(cell)) for cell in cells]
             configuration = KEYS + "".join(_channels(site) for site in sites)
-            station = await stack.enter_async_context(running(directory, configuration))
+            station = await stack.enter_async_context(
+                running(directory, configuration, **PACE)
+            )
             leaks = Leaks()
             for site in sites:
                 result = Result(site.cell)

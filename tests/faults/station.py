@@ -211,6 +211,10 @@ class Station:
         )
         self.assert_idle()
 
+    def idle_at(self, origin: str) -> int:
+        """How many connections to a provider are kept for the next request."""
+        return len(self.upstream._http1._direct[origin].idle)
+
     def hang_up(self) -> None:
         """Close the idle connections to providers."""
         self.upstream._sweep.drop_all()

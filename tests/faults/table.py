@@ -3,78 +3,33 @@
 A `Variation` is one way in which a provider breaks; it says for which operations
 and forms it makes sense. A `Cell` is a variation of one operation, streamed or
 not, with the faulty channel alone or with a healthy one behind it. `CELLS` is
-all of them: what is not in it is not tested, so it is counted in
-`test_fault_table.py`.
+all of them: what is not in it is not tested, so `test_fault_matrix.py` counts
+them, and `absent` says why there can be no others. Faults of bytes stand in
+`table_bytes`, of what is said in them in `table_text`.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 from msgspec import Struct
 from tests.fakes import openai
 from tests.fakes.faults import Target
 from tests.fakes.steps import Request, Send, chunk
-from tests.faults import scripts
+from tests.faults import scripts, table_bytes, table_text
 from tests.faults.scripts import CLOSE, END, HANG, RESET, WORDS, Script
+from tests.faults.variation import (
+    ANSWERING,
+    BAD,
+    ROLE,
+    Expected,
+    Form,
+    Operation,
+    Quantities,
+    Variation,
+    broken,
+    truth,
+)
 
 from posthouse.routing.health import Verdict
-
-Operation = Literal["chat", "completion", "embedding", "moderation"]
-Form = Literal["unary", "stream"]
-OPERATIONS: tuple[Operation, ...] = ("chat", "completion", "embedding", "moderation")
-ANSWERING: tuple[Operation, ...] = ("chat", "completion")
-"""Operations that stream, and that write tokens."""
-ROLE: tuple[Operation, ...] = ("chat",)
-"""Operations whose streams begin with a frame without content."""
-Quantities = dict[str, int]
-
-
-class Expected(Struct, frozen=True):
-    """What a fault must lead to."""
-
-    status: int = 200
-    """Seen by a client whose reply has not begun."""
-    code: str = ""
-    """Seen by it, and by one inside whose stream it is told."""
-    provider_status: int = 0
-    """That the provider's reply had."""
-    cost_known: bool | None = False
-    """That the attempt cost us nothing; None: either may be."""
-    verdict: Verdict = Verdict.FAILURE
-    failover: bool = True
-    """Whether another channel is tried."""
-    retry_after: int | None = None
-    """Seconds that the client is told."""
-    rest: float | None = None
-    """Seconds for which the credential is not used."""
-    begun: tuple[Operation, ...] = ()
-    """Operations for which the head is out, with no content yet."""
-    words: int | None = None
-    """Words that the client has had before the fault; None: it was before them."""
-    frames: Callable[[Request], list[bytes]] | None = None
-    """What the client has had, where it is more than words."""
-    served: bool = False
-    """It is no fault: the answer counts."""
-    usage: Callable[[Quantities], Quantities] | None = None
-    """What is charged, given the truth; None: what was delivered, estimated."""
-    estimated: bool = False
-    """The charge is marked as estimated, though `usage` says what it is."""
-    alert: bool = False
-    """The operator is told."""
-
-
-class Variation(Struct, frozen=True):
-    """One way in which a provider breaks."""
-
-    row: str
-    name: str
-    expected: Expected
-    script: Script | None = None
-    forms: tuple[Form, ...] = ("unary", "stream")
-    operations: tuple[Operation, ...] = OPERATIONS
-    target: Target = "server"
-    at_accept: bool = False
-    """The script is played before any request."""
 
 
 def _unreachable() -> Iterator[Variation]:
@@ -194,9 +149,6 @@ def _redirects() -> Iterator[Variation]:
         yield Variation("U7", str(number), expected, script)
 
 
-BAD = Expected(502, "upstream_bad_response", provider_status=200)
-
-
 def _unreadable() -> Iterator[Variation]:
     """U8: 200, and not what was asked for."""
     page = b"<!doctype html><title>Bad gateway</title>\n\n<p>the provider says 200"
@@ -222,18 +174,6 @@ def _unreadable() -> Iterator[Variation]:
     yield Variation("U8", "no-stream", BAD, unary, ("stream",), ANSWERING)
 
 
-def _broken(
-    words: int | None,
-    *,
-    code: str = "upstream_interrupted",
-    begun: tuple[Operation, ...] = (),
-) -> Expected:
-    """What a stream that breaks off leads to."""
-    if words is None:
-        return Expected(502, "upstream_bad_response", provider_status=200, begun=begun)
-    return Expected(502, code, provider_status=200, failover=False, words=words)
-
-
 def _cut_short() -> Iterator[Variation]:
     """U9: less than was announced."""
     for name, share in (("half", 0.5), ("last-byte", 1.0), ("no-byte", 0.0)):
@@ -245,7 +185,7 @@ def _cut_short() -> Iterator[Variation]:
         ("torn-frame", scripts.words(3, torn=True), 3),
     ):
         script = scripts.part_of_stream(take, CLOSE, framing="length")
-        expected = _broken(words)
+        expected = broken(words)
         yield Variation("U9", name, expected, script, ("stream",), ANSWERING)
 
 
@@ -265,15 +205,15 @@ def _interrupted() -> Iterator[Variation]:
     )  # fmt: skip
     counted = Expected(
         502, "upstream_interrupted", provider_status=200, failover=False,
-        words=WORDS, frames=_all_words, usage=_truth,
+        words=WORDS, frames=_all_words, usage=truth,
     )  # fmt: skip
     places: tuple[tuple[str, Callable[[Request], bytes], Expected], ...] = (
-        ("head", scripts.nothing, _broken(None)),
-        ("first-torn", scripts.words(0, torn=True), _broken(None, begun=ROLE)),
-        ("one-word", scripts.words(1), _broken(1)),
-        ("second-torn", scripts.words(1, torn=True), _broken(1)),
-        ("five-words", scripts.words(5), _broken(5)),
-        ("all-words", scripts.words(WORDS), _broken(WORDS)),
+        ("head", scripts.nothing, broken(None)),
+        ("first-torn", scripts.words(0, torn=True), broken(None, begun=ROLE)),
+        ("one-word", scripts.words(1), broken(1)),
+        ("second-torn", scripts.words(1, torn=True), broken(1)),
+        ("five-words", scripts.words(5), broken(5)),
+        ("all-words", scripts.words(WORDS), broken(WORDS)),
         ("finish", scripts.all_but(2), finished),
         ("usage", scripts.all_but(1), counted),
     )
@@ -282,11 +222,11 @@ def _interrupted() -> Iterator[Variation]:
         yield Variation("U14", name, expected, script, ("stream",), ANSWERING)
     role = scripts.part_of_stream(scripts.words(0), RESET)
     yield Variation(
-        "U14", "role", _broken(None, begun=ROLE), role, ("stream",), ("chat",)
+        "U14", "role", broken(None, begun=ROLE), role, ("stream",), ("chat",)
     )
     # Everything has been said: what happens to the connection then is nothing.
     said = scripts.part_of_stream(scripts.all_but(0), RESET)
-    whole = Expected(served=True, usage=_truth)
+    whole = Expected(served=True, usage=truth)
     yield Variation("U14", "done", whole, said, ("stream",), ANSWERING)
 
 
@@ -299,11 +239,11 @@ def _unended() -> Iterator[Variation]:
         words=WORDS, frames=_all_words,
     )  # fmt: skip
     for name, take, framing, expected in (
-        ("eof-first", scripts.nothing, "eof", _broken(None)),
-        ("eof", scripts.words(3), "eof", _broken(3)),
-        ("cut-frame", scripts.words(3, torn=True), "eof", _broken(3)),
-        ("whole-body-first", scripts.nothing, "chunked", _broken(None)),
-        ("whole-body", scripts.words(3), "chunked", _broken(3)),
+        ("eof-first", scripts.nothing, "eof", broken(None)),
+        ("eof", scripts.words(3), "eof", broken(3)),
+        ("cut-frame", scripts.words(3, torn=True), "eof", broken(3)),
+        ("whole-body-first", scripts.nothing, "chunked", broken(None)),
+        ("whole-body", scripts.words(3), "chunked", broken(3)),
         ("after-finish", scripts.all_but(2), "chunked", finished),
     ):
         ending = CLOSE if framing == "eof" else END
@@ -328,7 +268,7 @@ def _stalls() -> Iterator[Variation]:
         ("torn-frame", scripts.words(3, torn=True)),
     ):
         script = scripts.part_of_stream(take, HANG)
-        expected = _broken(3, code="upstream_timeout")
+        expected = broken(3, code="upstream_timeout")
         yield Variation("U16", name, expected, script, ("stream",), ANSWERING)
 
 
@@ -364,7 +304,7 @@ def _errors_inside() -> Iterator[Variation]:
     yield Variation("U19", "after-role", begun, apart, ("stream",), ("chat",))
     for name, data in (("data", scripts.event(ERROR)), ("event", named)):
         script = scripts.then_event(scripts.words(3), data)
-        expected = _broken(3, code="upstream_overloaded")
+        expected = broken(3, code="upstream_overloaded")
         yield Variation(
             "U19", f"{name}-later", expected, script, ("stream",), ANSWERING
         )
@@ -373,10 +313,6 @@ def _errors_inside() -> Iterator[Variation]:
 def _apart(take: Callable[[Request], bytes], event: bytes) -> Script:
     """A part of a stream, and an event in a packet of its own."""
     return scripts.part_of_stream(take, Send(chunk(event)), END)
-
-
-def _truth(usage: Quantities) -> Quantities:
-    return usage
 
 
 def _uncached(usage: Quantities) -> Quantities:
@@ -397,7 +333,7 @@ def _usages() -> Iterator[Variation]:
     """U20: every shape of usage."""
     tokens: tuple[Operation, ...] = ("chat", "completion", "embedding")
     counting = Expected(served=True)
-    true = Expected(served=True, usage=_truth)
+    true = Expected(served=True, usage=truth)
     plain = Expected(served=True, usage=_uncached)
     prompt = Expected(served=True, usage=_prompt_only)
     silent = scripts.unary_usage(scripts.no_usage)
@@ -428,15 +364,45 @@ def _usages() -> Iterator[Variation]:
         yield Variation("U20", name, expected, script, ("stream",), ANSWERING)
 
 
+_FAMILIES: dict[str, Callable[[], Iterator[Variation]]] = {
+    "U1": _unreachable,
+    "U2": _resets,
+    "U3": _rate_limits,
+    "U4": _overloads,
+    "U5": _refused_keys,
+    "U6": _content_errors,
+    "U7": _redirects,
+    "U8": _unreadable,
+    "U9": _cut_short,
+    "U10": table_bytes.surplus,
+    "U11": table_bytes.ill_formed,
+    "U12": table_bytes.compressed,
+    "U13": table_bytes.long_errors,
+    "U14": _interrupted,
+    "U15": _unended,
+    "U16": _stalls,
+    "U17": table_text.endless,
+    "U18": table_bytes.trickling,
+    "U19": _errors_inside,
+    "U20": _usages,
+    "U21": table_text.impossible_usages,
+    "U22": table_text.oddities,
+    "U23": table_bytes.races,
+}
 VARIATIONS: tuple[Variation, ...] = tuple(
-    variation
-    for family in (
-        _unreachable, _resets, _rate_limits, _overloads, _refused_keys,
-        _content_errors, _redirects, _unreadable, _cut_short, _interrupted,
-        _unended, _stalls, _errors_inside, _usages,
-    )
-    for variation in family()
-)  # fmt: skip
+    variation for family in _FAMILIES.values() for variation in family()
+)
+
+
+def absent(row: str, operation: Operation, form: Form) -> str:
+    """Say why a row has no cell of an operation and form; empty: it must have."""
+    if form == "stream" and operation not in ANSWERING:
+        return "only chats and completions are streamed"
+    if row == "U22" and form == "unary":
+        return "a whole reply is no stream of events"
+    if row == "U21" and operation == "moderation":
+        return "moderations report no usage: it is counted here always"
+    return ""
 
 
 class Cell(Struct, frozen=True):
@@ -465,11 +431,11 @@ def _cells() -> Iterator[Cell]:
     for variation in VARIATIONS:
         for form in variation.forms:
             for operation in variation.operations:
-                if form == "stream" and operation not in ANSWERING:
+                if absent(variation.row, operation, form):
                     continue
                 for backed in (False, True):
                     yield Cell(variation, operation, form, backed)
 
 
 CELLS: tuple[Cell, ...] = tuple(_cells())
-ROWS: tuple[str, ...] = tuple(dict.fromkeys(cell.variation.row for cell in CELLS))
+ROWS: tuple[str, ...] = tuple(_FAMILIES)

@@ -5,6 +5,7 @@ or a connection that was left open is seen as it is.
 """
 
 import asyncio
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -104,6 +105,24 @@ def _chunks(data: bytes) -> tuple[list[bytes], bool]:
         chunks.append(data[start : start + size])
         at = start + size + 2
     return chunks, False
+
+
+def events_of(stream: bytes) -> list[bytes]:
+    """The data of a stream's events, as its standard's grammar says.
+
+    What the stream's end leaves open is an event, too.
+    """
+    found: list[bytes] = []
+    values: list[bytes] = []
+    for line in re.split(rb"\r\n|\n|\r", stream.removeprefix(b"\xef\xbb\xbf")):
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            values.append(value.removeprefix(b" "))
+        if not line:
+            found.append(b"\n".join(values))
+            values.clear()
+    found.append(b"\n".join(values))
+    return [event for event in found if event]
 
 
 class Peer:

@@ -252,6 +252,12 @@ class Settings(Guarded, frozen=True, kw_only=True):
         float, _seconds("From a request's last byte to the reply's first.")
     ] = 120
     idle_seconds: Annotated[float, _seconds("Between two reads of a reply.")] = 60
+    reply_seconds: Annotated[
+        float, _seconds("In which a reply must grow by POSTHOUSE_REPLY_MIN_BYTES.")
+    ] = 60
+    reply_min_bytes: Annotated[
+        int, _count("Least growth of a reply in POSTHOUSE_REPLY_SECONDS.")
+    ] = 1024
     total_seconds: Annotated[float, _seconds("For one attempt as a whole.")] = 600
 
     hold_max_usd: Annotated[
