@@ -142,7 +142,8 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 def _store(content: IO[bytes], info: tarfile.TarInfo, folder: Path) -> str:
     """Write a member below the folder, for its owner alone; give its checksum."""
     path = folder / info.name
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for parent in reversed(Path(info.name).parents):
+        (folder / parent).mkdir(mode=0o700, exist_ok=True)
     summing = _Summing(content)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -160,7 +161,7 @@ def _store(content: IO[bytes], info: tarfile.TarInfo, folder: Path) -> str:
 
 def _read_sums(content: IO[bytes], size: int) -> dict[str, str]:
     """Read the checksums, by name."""
-    text = content.read(MOST_IN_MEMORY).decode()
+    text = content.read(min(size, MOST_IN_MEMORY)).decode()
     lines = text.split("\n")
     found = [_SUM.fullmatch(line) for line in lines[:-1]]
     if len(text.encode()) != size or lines[-1] or None in found:

@@ -94,7 +94,8 @@ class _Copy:
         except DamagedSegment:
             return
         try:
-            self.target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.target.parent.mkdir(mode=0o700, exist_ok=True)
+            self.target.mkdir(mode=0o700, exist_ok=True)
             with segment_path(self.target, number).open("ab") as target:
                 if self.numbers[-1:] != [number]:
                     target.write(_head(self._source, number))
