@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
+from tests.support import store
 
 from posthouse.settings.loader import LoadedFile, load_file
 from posthouse.settings.secret import CREDENTIALS, PEPPER, Secret
@@ -15,7 +16,7 @@ from posthouse.storage.configuration import (
     apply_file,
     load_configuration,
 )
-from posthouse.storage.database import Database, sqlite_url
+from posthouse.storage.database import Database
 from posthouse.storage.key_reader import StoredKeys
 from posthouse.storage.ledger_accounts import ensure_house_accounts
 from posthouse.storage.report import ApplyReport
@@ -35,7 +36,8 @@ class Installation:
         self.data.mkdir()
         self.path = folder / "posthouse.toml"
         self.database_path = self.data / "posthouse.db"
-        self.database = Database(sqlite_url(self.database_path))
+        self.url = store.new_installation(self.database_path)
+        self.database = Database(self.url)
         self.key_store = StoredKeys(self.database)
         self.box = SecretBox(SECRET.derive(CREDENTIALS))
         self.pepper = SECRET.derive(PEPPER)
@@ -43,6 +45,8 @@ class Installation:
         self.now = 1_000
 
     async def create(self) -> None:
+        if not self.url.startswith("sqlite"):
+            return
         async with self.database.write() as connection:
             await connection.run_sync(metadata.create_all)
             await ensure_house_accounts(connection)
@@ -74,22 +78,33 @@ class Installation:
             found = await connection.execute(select(table))
             return [dict(row) for row in found.mappings()]
 
+    def dump(self) -> list[str]:
+        """All that the database has."""
+        if self.url.startswith("sqlite"):
+            import sqlite3
+
+            connection = sqlite3.connect(self.database_path)
+            try:
+                return list(connection.iterdump())
+            finally:
+                connection.close()
+        from tests.support.postgres import execute
+
+        return [
+            f"{table.name}: {row}"
+            for table in metadata.sorted_tables
+            for row in sorted(execute(self.url, f"SELECT * FROM {table.name}"))
+        ]
+
     def bytes_on_disk(self) -> bytes:
+        if not self.url.startswith("sqlite"):
+            return "\n".join(self.dump()).encode()
         return b"".join(path.read_bytes() for path in self.data.glob("posthouse.db*"))
 
 
 @contextmanager
 def unchanged_on_disk(installation: Installation) -> Iterator[None]:
     """Fail when the database has another content afterwards."""
-    import sqlite3
-
-    def dump() -> list[str]:
-        connection = sqlite3.connect(installation.database_path)
-        try:
-            return list(connection.iterdump())
-        finally:
-            connection.close()
-
-    before = dump()
+    before = installation.dump()
     yield
-    assert dump() == before
+    assert installation.dump() == before

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from tests.integration.configuration_support import (
     Installation,
     unchanged_on_disk,
@@ -21,6 +22,7 @@ from posthouse.storage.keys import KeyDesk, decode_rights, list_keys
 from posthouse.storage.ledger_accounts import open_account
 from posthouse.storage.schema import (
     accounts,
+    channels,
     fallbacks,
     keys,
     prices,
@@ -35,7 +37,7 @@ KEY = '[[keys]]\nname = "app"\n'
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Installation]:
+async def here(tmp_path: Path, store: str) -> AsyncIterator[Installation]:
     installation = Installation(tmp_path)
     await installation.create()
     yield installation
@@ -440,16 +442,11 @@ async def test_credentials_are_bound_to_their_row(here: Installation) -> None:
     await here.apply(
         CHANNEL + 'api_key = "a"\n' + CHANNEL.replace("main", "b") + 'api_key = "b"'
     )
-    import sqlite3
-
-    connection = sqlite3.connect(here.database_path)
-    with connection:
-        rows = connection.execute("SELECT id, credentials FROM channels").fetchall()
-        for (row_id, _), (_, sealed) in zip(rows, reversed(rows), strict=True):
-            connection.execute(
-                "UPDATE channels SET credentials = ? WHERE id = ?", (sealed, row_id)
-            )
-    connection.close()
+    rows = await here.rows(channels)
+    async with here.database.write() as connection:
+        for row, other in zip(rows, reversed(rows), strict=True):
+            swap = update(channels).where(channels.c.id == row["id"])
+            await connection.execute(swap.values(credentials=other["credentials"]))
     with pytest.raises(SealBroken):
         await here.stored()
 

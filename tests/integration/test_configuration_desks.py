@@ -1,10 +1,13 @@
 """What the command line does to the database: keys and channels of its own."""
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from tests.integration.configuration_support import Installation
 
 from posthouse.access.authenticator import Authenticator
@@ -27,7 +30,7 @@ FILE = '[[keys]]\nname = "filed"\n[[channels]]\nname = "filed"\nprovider = "open
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Installation]:
+async def here(tmp_path: Path, store: str) -> AsyncIterator[Installation]:
     installation = Installation(tmp_path)
     await installation.create()
     yield installation
@@ -210,16 +213,18 @@ async def test_bad_channel_is_refused(
 
 async def test_key_look_up_uses_an_index(here: Installation) -> None:
     """Finding a key does not grow with the number of keys."""
-    import sqlite3
-
-    connection = sqlite3.connect(here.database_path)
-    plan = connection.execute(
-        "EXPLAIN QUERY PLAN SELECT id FROM keys"
-        " WHERE digest = x'00' AND enabled = 1 AND revoked_ms IS NULL"
-    ).fetchall()
-    connection.close()
-    assert len(plan) == 1
-    assert "SEARCH keys USING INDEX" in plan[0][3]
+    query = "SELECT id FROM keys WHERE digest = {} AND enabled = 1"
+    async with here.database.read() as connection:
+        if here.url.startswith("sqlite"):
+            asked = "EXPLAIN QUERY PLAN " + query.format("x'00'")
+            used = "SEARCH keys USING INDEX"
+        else:
+            # It would look at all of so few.
+            await connection.execute(text("SET LOCAL enable_seqscan = off"))
+            asked = "EXPLAIN " + query.format("'00'::bytea")
+            used = "Index Scan using uq_keys_digest on keys"
+        plan = (await connection.execute(text(asked))).all()
+    assert used in plan[0][-1]
 
 
 async def test_storage_that_fails_is_no_bad_key(tmp_path: Path) -> None:
@@ -234,6 +239,22 @@ async def test_storage_that_fails_is_no_bad_key(tmp_path: Path) -> None:
         await store.close()
         await database.close()
     assert not (tmp_path / "absent.db").exists()
+
+
+async def test_a_server_that_does_not_answer_is_no_bad_key() -> None:
+    """The same within a second, whether it refuses or says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        places = [mute.getsockname()[1], 1]
+        for port in places:
+            database = Database(f"postgresql://me:not-for-eyes@127.0.0.1:{port}/p")
+            store = StoredKeys(database)
+            began = time.monotonic()
+            with pytest.raises(StorageUnavailable) as caught:
+                await store.find(b"x" * 32)
+            assert time.monotonic() - began < 2
+            assert "eyes" not in repr(caught.value.__cause__)
+            await store.close()
+            await database.close()
 
 
 async def test_many_keys_are_found_in_few_reads(here: Installation) -> None:
