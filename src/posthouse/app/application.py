@@ -127,7 +127,7 @@ class Application:
         self._loads: dict[str, Load] = {}
         self._refusals = Refusals(database, self._health, pepper)
         self._limits = Limits()
-        self._shared = shared_limits(settings)
+        self._shared = shared_limits(settings, pepper)
         self._upstream = Upstream(
             play=registry.play,
             pace=Pace(settings.reply_seconds, settings.reply_min_bytes),
@@ -362,6 +362,11 @@ class Application:
             "posthouse_upstream_connections",
             "Open connections to providers.",
             lambda: self._upstream.open_connections,
+        )
+        gauge(
+            "posthouse_limits_shared",
+            "Whether limits hold over all processes; else each keeps to its part.",
+            lambda: self._shared is None or not self._shared.is_alone,
         )
         self.metrics.states(
             "posthouse_breaker_state",

@@ -1,18 +1,40 @@
-"""Limits as the workers of one machine share them; nothing of this with one."""
+"""Limits as several processes share them: of one machine, or of all nodes."""
 
+from hashlib import blake2b
+
+from posthouse.access.ports import CounterStore
 from posthouse.access.shared import SharedLimits
 from posthouse.access.windows import Refusal
 from posthouse.relay.attempt import AdmitShared, Release
 from posthouse.routing.plan import Target
+from posthouse.settings.coordination import read_coordination
 from posthouse.settings.environment import Settings
 from posthouse.storage.coordination import SqliteCounters
 
 
-def shared_limits(settings: Settings) -> SharedLimits | None:
-    """The limits of all workers; None if there is but one."""
-    if settings.workers == 1:
+def shared_limits(settings: Settings, pepper: bytes) -> SharedLimits | None:
+    """The limits of all processes; None if there is but one.
+
+    Args:
+        settings: say whether there is a Valkey, and how many workers.
+        pepper: all nodes of an installation have the same; what they keep in a
+            Valkey bears a mark made of it, apart from other installations.
+    """
+    if settings.coordination is None and settings.workers == 1:
         return None
-    return SharedLimits(SqliteCounters(settings.data), settings.workers)
+    return SharedLimits(_counters(settings, pepper), settings.workers)
+
+
+def _counters(settings: Settings, pepper: bytes) -> CounterStore:
+    if settings.coordination is None:
+        return SqliteCounters(settings.data)
+    # Its driver is loaded only where it is used.
+    from posthouse.storage.coordination_valkey import (  # noqa: PLC0415 - see above
+        ValkeyCounters,
+    )
+
+    mark = blake2b(pepper, digest_size=6, person=b"coordination").hexdigest()
+    return ValkeyCounters(read_coordination(settings.coordination), mark)
 
 
 def shared_places(limits: SharedLimits | None) -> AdmitShared | None:

@@ -22,6 +22,7 @@ from posthouse.cli.installation import Books, open_books
 from posthouse.cli.options import AsJSON, Config, Data, run
 from posthouse.cli.options import command as make_command
 from posthouse.cli.output import Column, print_json, print_table, working
+from posthouse.settings.coordination import read_coordination
 from posthouse.settings.environment import Settings, load_settings, unknown_variables
 from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.loader import load_file
@@ -53,6 +54,8 @@ def doctor(
     settings = load_settings(config=config, data=data)
     with working("Looking at the installation"):
         findings = [*_look_at_machine(settings), _look_at_file(settings)]
+        if settings.coordination is not None:
+            findings.append(run(_look_at_coordination(settings.coordination)))
         findings += run(_look_at_installation(settings))
     if as_json:
         print_json([structs.asdict(finding) for finding in findings])
@@ -119,6 +122,17 @@ def _look_at_file(settings: Settings) -> Finding:
     except ConfigurationError as error:
         return Finding("configuration file", "fault", str(error))
     return Finding("configuration file", "ok", str(settings.config))
+
+
+async def _look_at_coordination(url: str) -> Finding:
+    """Whether limits can be shared; a node without that serves nevertheless."""
+    # Its driver is loaded only where it is used.
+    from posthouse.storage.coordination_valkey_check import (  # noqa: PLC0415 - see above
+        look,
+    )
+
+    seen = await look(read_coordination(url))
+    return Finding("coordination", seen.result, seen.detail)
 
 
 async def _look_at_installation(settings: Settings) -> list[Finding]:

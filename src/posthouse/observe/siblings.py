@@ -25,7 +25,9 @@ from typing_extensions import override
 PUBLISH_SECONDS: Final = 1.0
 _PREFIX: Final = "metrics-"
 _GROWING: Final = frozenset({"counter", "histogram", "summary"})
-_LEAST: Final = frozenset({"posthouse_ready", "process_start_time_seconds"})
+_LEAST: Final = frozenset(
+    {"posthouse_ready", "posthouse_limits_shared", "process_start_time_seconds"}
+)
 _GREATEST: Final = frozenset(
     {
         "posthouse_loop_lag_max_seconds",

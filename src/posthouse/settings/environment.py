@@ -21,6 +21,7 @@ from msgspec import Struct, structs
 from typing_extensions import override
 
 from posthouse.settings import addresses, telemetry
+from posthouse.settings.coordination import check_coordination
 from posthouse.settings.database import check_database
 from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.file import Guarded, ServerSpec, TelemetrySpec
@@ -88,7 +89,7 @@ def _count(meaning: str) -> Rule:
 class Settings(Guarded, frozen=True, kw_only=True):
     """Everything that shapes the process; `load_settings` makes it."""
 
-    __secret__ = frozenset({"secret", "database"})
+    __secret__ = frozenset({"secret", "database", "coordination"})
 
     chosen: frozenset[str] = frozenset()
     """The settings that somebody has set; the others have their defaults."""
@@ -100,6 +101,15 @@ class Settings(Guarded, frozen=True, kw_only=True):
             "PostgreSQL, `postgresql://user:password@host/name`; without it SQLite "
             "in DATA/posthouse.db.",
             item=check_database,
+        ),
+    ] = None
+    coordination: Annotated[
+        str | None,
+        Rule(
+            "Valkey or Redis through which all nodes share limits, "
+            "`valkey://user:password@host:6379/0`, over TLS `valkeys://`; without it "
+            "the workers of a machine share them in DATA/coordination.db.",
+            item=check_coordination,
         ),
     ] = None
     config: Annotated[Path | None, Rule("The configuration file.")] = None

@@ -6,7 +6,9 @@ server tells is a reply like others. Nothing that is raised holds a password.
 """
 
 import asyncio
+import os
 import re
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
@@ -157,8 +159,7 @@ async def connect(
         reason = f"its certificate is not accepted: {error.verify_message}"
         raise CountersUnavailable(reason) from None
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise CountersUnavailable(f"no connection: {reason}") from None
+        raise CountersUnavailable(f"no connection: {_told_by(error)}") from None
     try:
         await _enter(link, place, seconds)
     except BaseException:
@@ -187,6 +188,13 @@ async def _enter(link: Link, place: Coordination, seconds: float) -> None:
             found = _CODE.match(str(reply))
             code = found.group() if found else "ERR"
             raise CountersUnavailable(f"it refuses {command[0]!s} ({code})")
+
+
+def _told_by(error: OSError) -> str:
+    """Say it as the system does, wherever the error came from."""
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or type(error).__name__
+    return os.strerror(error.errno)
 
 
 def reason_of(error: ReplyError) -> str:
