@@ -16,6 +16,7 @@ from http import HTTPStatus
 from urllib.parse import unquote
 
 from msgspec import Struct
+from typing_extensions import override
 
 from posthouse.errors import InvalidRequest
 
@@ -57,6 +58,12 @@ class RequestHead(Struct, frozen=True, gc=False):
     """By name in lower case; repeated fields joined with a comma."""
     content_length: int | None
     chunked: bool
+
+
+    @override
+    def __repr__(self) -> str:
+        """Tell what was asked, and not with which key."""
+        return f"RequestHead({self.method} {self.path} HTTP/{self.version})"
 
 
 def add_repeated(fields: dict[bytes, bytes], name: bytes, value: bytes) -> None:

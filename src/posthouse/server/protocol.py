@@ -281,7 +281,8 @@ class Connection(HttpToolsProtocol):
             return
         fields = self.fields
         self._websocket = b"websocket" in fields.get(b"upgrade", b"").lower()
-        lines = [method, b" ", self.url, b" HTTP/1.1\r\n"]
+        version = self.parser.get_http_version().encode()
+        lines = [method, b" ", self.url, b" HTTP/", version, b"\r\n"]
         for name, value in fields.items():
             if name == b"connection":
                 close = b"close" in value.lower()
