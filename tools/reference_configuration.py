@@ -65,6 +65,8 @@ NOTES = {
     "fallbacks.to": "what is tried when all its channels have failed, in order",
     "routing.model": "a name or a wildcard; the most specific entry wins",
     "routing.policy": "which channel of equal priority comes first",
+    "routing.hedge": "after so many seconds without content another channel is asked "
+    "as well; the first content serves",
     "rules.name": "unique; rules are asked in the order of the file",
     "rules.use": "another model, the only channels that may serve, a policy",
     "rules.when": "what a call must have; one text or a list of them, `*` in any",

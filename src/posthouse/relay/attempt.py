@@ -44,12 +44,12 @@ LEAST_RETRIES = 3
 """Retries in flight that are always allowed."""
 
 T = TypeVar("T")
+Release = Callable[[], None]
 Perform = Callable[[Target, float], Awaitable[T]]
 """Make one attempt on a target within so many seconds.
 
 Raises AttemptFailed or ClientGone; anything else is our own fault.
 """
-Release = Callable[[], None]
 AdmitChannel = Callable[[Target], Release | None]
 """Take a place under a channel's own limits: its release, or None if full."""
 AdmitShared = Callable[[Target], Awaitable[Release | None]]
@@ -98,6 +98,8 @@ class AttemptLog(Struct):
     """When each of them began and ended, by the clock."""
     stream: bool = False
     """Whether the answer is to be streamed."""
+    later: bool = False
+    """Whether it begins after the call's first attempt."""
     content_at: float = 0.0
     """When the first content came, by the clock; 0: not, or nobody asks."""
     _resent_at: float = 0.0
@@ -139,6 +141,13 @@ class AttemptLog(Struct):
                 0 if ended is not None and ended.free else None,
             )
         )
+
+    def join(self, other: "AttemptLog") -> None:
+        """Add the attempts of a log that is another's part."""
+        self.records += other.records
+        self.spans += other.spans
+        self.tries += other.tries
+        self.target = other.target or self.target
 
     def upstream_seconds(self) -> float:
         """For how long at least one attempt was under way."""
@@ -208,26 +217,52 @@ class AttemptLoop:
         try:
             while True:
                 try:
-                    return await self._attempt(target, log, perform, deadline)
+                    return await self.attempt(target, log, perform, deadline)
                 except AttemptFailed as error:
                     failed = error
                 finally:
                     if release is not None:
                         release()
-                self._exclude(plan, target, failed)
-                if not self._may_retry(log, failed, deadline):
+                self.exclude(plan, target, failed)
+                if not self.may_retry(log, failed, deadline):
                     raise failed.error
                 reach("before_retry")
-                chosen = self._next(plan, failed)
-                target, release = await self._claim(plan, chosen, failed)
-                if not self._budget.take(plan.group, plan.in_flight()):
+                target, release = await self.choose(plan, failed)
+                if not self.take_retry(plan):
                     if release is not None:
                         release()
                     raise failed.error
                 retries += 1
         finally:
             if retries:
-                self._budget.give_back(plan.group, retries)
+                self.give_back(plan, retries)
+
+    # --- what a race is made of, too ----------------------------------------------
+
+    def clock(self) -> float:
+        """Monotonic seconds."""
+        return self._clock()
+
+    async def choose(
+        self, plan: Plan, failed: AttemptFailed | None
+    ) -> tuple[Target, Release | None]:
+        """Choose a target and take a place on it; raises PosthouseError.
+
+        `failed` is what made it necessary, if it is not the first.
+        """
+        return await self._claim(plan, self._next(plan, failed), failed)
+
+    def take_retry(self, plan: Plan) -> bool:
+        """Take one retry from the budget, if there is one."""
+        return self._budget.take(plan.group, plan.in_flight())
+
+    def give_back(self, plan: Plan, retries: int) -> None:
+        """A call that took so many retries is over."""
+        self._budget.give_back(plan.group, retries)
+
+    def has_attempts(self, tries: int) -> bool:
+        """Whether a call that has made so many attempts may make another."""
+        return tries < self._most_attempts
 
     def _next(
         self, plan: Plan, failed: AttemptFailed | None, *, full: bool = False
@@ -272,7 +307,7 @@ class AttemptLoop:
             target, release = self._next(plan, failed, full=True)
         return target, release
 
-    async def _attempt(
+    async def attempt(
         self, target: Target, log: AttemptLog, perform: Perform[T], deadline: float
     ) -> T:
         """Make one attempt and tell health, load and log what came of it."""
@@ -316,7 +351,7 @@ class AttemptLoop:
                 rest=rest,
             )
 
-    def _exclude(self, plan: Plan, target: Target, failed: AttemptFailed) -> None:
+    def exclude(self, plan: Plan, target: Target, failed: AttemptFailed) -> None:
         """Try what failed no more in this call."""
         member = target.member
         if failed.retry is Retry.CREDENTIAL:
@@ -324,7 +359,7 @@ class AttemptLoop:
         else:
             plan.exclude_channel(member.channel.name)
 
-    def _may_retry(
+    def may_retry(
         self, log: AttemptLog, failed: AttemptFailed, deadline: float
     ) -> bool:
         """Whether another attempt is allowed after this failure."""

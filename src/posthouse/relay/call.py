@@ -1,5 +1,6 @@
 """One call on its way through the relay: what is known of it from the start."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -79,6 +80,30 @@ class Call:
         self.prompt_tokens = 0
         """The estimate made of byte lengths."""
 
+    def fork(self) -> "Call":
+        """The same call, for one of several attempts that overlap.
+
+        Its attempts are its own. `enter` comes before anything is waited for.
+        """
+        fork = Call.__new__(Call)
+        fork.incoming = self.incoming
+        fork.snapshot = self.snapshot
+        fork.clock = self.clock
+        fork.started = self.started
+        fork.created_ms = self.created_ms
+        fork.watch = self.watch
+        fork.attempts = AttemptLog(
+            self.clock, self.started, later=bool(self.attempts.records)
+        )
+        fork.menu = self.menu
+        fork.other_prices = self.other_prices
+        fork.prompt_tokens = self.prompt_tokens
+        return fork
+
+    def enter(self) -> None:
+        """Let the client's leaving end the waits of the task that calls this."""
+        self.watch = ClientWatch(self.watch.client, asyncio.current_task())
+
     def elapsed(self) -> float:
         """Seconds since the call began."""
         return self.clock() - self.started
@@ -100,7 +125,7 @@ class Call:
         request = self.incoming.request
         stream = request.stream
         timeouts = prepared.stream_timeouts if stream else prepared.timeouts
-        if self.attempts.records:
+        if self.attempts.records or self.attempts.later:
             timeouts = structs.replace(timeouts, total=min(timeouts.total, seconds))
         forwarded = self.incoming.forwarded
         trace = self.incoming.trace

@@ -32,6 +32,8 @@ class Served(Struct, frozen=True, gc=False):
     service_tier: str | None
     text: Callable[[], str]
     """Reads what was produced, where it must be counted."""
+    body: bytes = b""
+    """The whole reply for the client; a stream has been written."""
 
 
 def served_stream(target: Target, completion: Completion, tap: StreamTap) -> Served:

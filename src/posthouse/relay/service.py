@@ -34,11 +34,13 @@ from posthouse.relay.charging import (
     told_usage,
 )
 from posthouse.relay.choosing import likely_tokens
+from posthouse.relay.hedging import Claim, Lane, Race
 from posthouse.relay.keepalive import KeepAlive
 from posthouse.relay.ports import Client
 from posthouse.relay.served import Completion, Served
 from posthouse.relay.snapshot import Snapshot
-from posthouse.relay.stream import StreamExchange, StreamTimes
+from posthouse.relay.stream import StreamExchange
+from posthouse.relay.stream_writer import StreamTimes, StreamWriter
 from posthouse.relay.unary import UnaryExchange
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.health import HealthTable
@@ -109,9 +111,13 @@ class Relay:
         try:
             if ARMED:
                 reach("before_dispatch")
-            served = await self._ports.attempts.run(
-                self._plan(call, admitted), call.attempts, exchange.attempt
-            )
+            plan = self._plan(call, admitted)
+            if call.menu.hedge is None:
+                served = await self._ports.attempts.run(
+                    plan, call.attempts, exchange.attempt
+                )
+            else:
+                served = await self._race_whole(call, plan, call.menu.hedge)
         except ClientGone as gone:
             return await self._abandoned(call, hold, gone, None)
         except BaseException as error:
@@ -125,10 +131,20 @@ class Relay:
             if ARMED:
                 reach("before_terminal")
             headers = JSON_HEADERS + call.headers(served.target)
-            await client.respond(200, headers, exchange.body)
+            await client.respond(200, headers, served.body)
             if ARMED:
                 reach("after_terminal")
         return record
+
+    async def _race_whole(self, call: Call, plan: Plan, after: float) -> Served:
+        """Serve the call by attempts that may overlap."""
+
+        def lane(_claim: Claim) -> Lane[Served]:
+            fork = call.fork()
+            exchange = UnaryExchange(fork, self._ports.sender)
+            return Lane(fork.attempts, exchange.attempt, fork.enter)
+
+        return await Race(self._ports.attempts, plan, call.attempts, lane).run(after)
 
     # --- streams --------------------------------------------------------------------
 
@@ -137,13 +153,13 @@ class Relay:
     ) -> CallRecord:
         hold = admitted.hold
 
-        def answering(target: Target) -> None:
+        def answering(part: Call, target: Target) -> None:
             reach("before_first_content")
             channel = target.member.channel.name
             hold.answering(channel)
             if target.routes.choice is not None:
-                call.attempts.content_at = call.clock()
-            self._ports.health.answering(channel, call.attempts.trial)
+                part.attempts.content_at = call.clock()
+            self._ports.health.answering(channel, part.attempts.trial)
 
         async def progress(target: Target, delivered: int) -> bool:
             reach("mid_stream")
@@ -153,19 +169,19 @@ class Relay:
                 covered=_is_covered(call, target, hold, delivered),
             )
 
+        writer = StreamWriter(client, self._ports.stream_times, call.clock)
         exchange = StreamExchange(
             call,
-            client,
+            writer,
             self._ports.sender,
-            times=self._ports.stream_times,
             progress=progress,
             answering=answering,
         )
-        self._ports.keep_alive.add(exchange)
+        self._ports.keep_alive.add(writer)
         try:
             return await self._run_stream(call, admitted, exchange)
         finally:
-            self._ports.keep_alive.remove(exchange)
+            self._ports.keep_alive.remove(writer)
 
     async def _run_stream(
         self, call: Call, admitted: Admitted, exchange: StreamExchange
@@ -174,14 +190,21 @@ class Relay:
         failure: PosthouseError | None = None
         try:
             reach("before_dispatch")
-            served = await self._ports.attempts.run(
-                self._plan(call, admitted), call.attempts, exchange.attempt
-            )
+            plan = self._plan(call, admitted)
+            if call.menu.hedge is None:
+                served = await self._ports.attempts.run(
+                    plan, call.attempts, exchange.attempt
+                )
+            else:
+                served = await self._race(call, plan, exchange, call.menu.hedge)
+                exchange = exchange.winner or exchange
         except ClientGone as gone:
+            exchange = exchange.winner or exchange
             return await self._abandoned(call, hold, gone, exchange.partial)
         except PosthouseError as error:
+            exchange = exchange.winner or exchange
             if exchange.partial is None:
-                begun = exchange.started
+                begun = exchange.writer.started
                 record = await self._void(call, hold, error, begun=begun)
                 if not begun:
                     raise
@@ -201,6 +224,17 @@ class Relay:
             await exchange.finish()
             reach("after_terminal")
         return record
+
+    async def _race(
+        self, call: Call, plan: Plan, exchange: StreamExchange, after: float
+    ) -> Served:
+        """Serve the call by attempts that may overlap; one has the client."""
+
+        def lane(claim: Claim) -> Lane[Served]:
+            fork = call.fork()
+            return Lane(fork.attempts, exchange.rival(fork, claim), fork.enter)
+
+        return await Race(self._ports.attempts, plan, call.attempts, lane).run(after)
 
     # --- endings ----------------------------------------------------------------------
 

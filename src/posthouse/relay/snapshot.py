@@ -118,6 +118,8 @@ class Menu(Struct, frozen=True):
     """For holds of ordinary calls; None where several models may serve one."""
     weighed: bool = False
     """Whether more than weights decides among channels."""
+    hedge: float | None = None
+    """Seconds without content after which another channel is asked as well."""
 
 
 class Snapshot:
@@ -200,7 +202,8 @@ class Snapshot:
                 offers[other.model] = offer
         plain = own.plain if len(offers) == 1 else None
         weighed = any(one.choice is not None for one in routes)
-        return Menu(tuple(routes), own, offers, plain, weighed)
+        hedge = None if first.choice is None else first.choice.hedge
+        return Menu(tuple(routes), own, offers, plain, weighed, hedge)
 
     def _resolve(
         self, model: str, operation: Operation, *, sandbox: bool, rule: RuleSpec | None

@@ -11,8 +11,6 @@ terminator. Content is never sent twice and never from two channels.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from msgspec import Struct
-
 from posthouse.dialects.base import Dialect, StreamTap
 from posthouse.errors import (
     InsufficientQuota,
@@ -25,13 +23,13 @@ from posthouse.errors import (
 from posthouse.model.exchange import ExchangeFailure, FailureKind
 from posthouse.relay.call import Call
 from posthouse.relay.faults import AttemptFailed, exchange_failed, told_failed
-from posthouse.relay.ports import Client, Headers
 from posthouse.relay.served import Completion, Served, served_stream
+from posthouse.relay.stream_writer import StreamWriter
 from posthouse.relay.unary import send
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
 from posthouse.upstream.ports import Sender, UpstreamResponse
-from posthouse.wire.sse import Frame, FrameTooLarge, SSEDecoder, comment
+from posthouse.wire.sse import Frame, FrameTooLarge, SSEDecoder
 
 USAGE_AFTER_LEAVING = 5.0
 """Seconds that usage is waited for when a client left after the last word."""
@@ -41,58 +39,43 @@ STREAM_LIMIT = 64 * 1024 * 1024
 """Bytes of content that one stream may have."""
 
 
-class StreamTimes(Struct, frozen=True):
-    """Seconds of silence that a client hears at most."""
-
-    head_after: float = 10.0
-    """Until the reply's head is sent."""
-    comment_after: float = 15.0
-
-
-STREAM_HEADERS = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-)
-_KEEP_ALIVE = comment(b"keep-alive")
 STREAM_TOO_LONG = "The answer was longer than a stream may be."
 
 Progress = Callable[[Target, int], Awaitable[bool]]
 """Told the bytes delivered so far; false when the money ends here."""
 
 
+Answering = Callable[[Call, Target], None]
+"""Told before the first content is written."""
+
+
 class StreamExchange:
-    """Makes one call's attempts at a stream, and writes it to the client."""
+    """Makes one call's attempts at a stream, one after the other."""
 
     def __init__(
         self,
         call: Call,
-        client: Client,
+        writer: StreamWriter,
         sender: Sender,
         *,
-        times: StreamTimes,
         progress: Progress,
-        answering: Callable[[Target], None],
+        answering: Answering,
     ) -> None:
-        """Serve `call` to `client` over `sender`.
+        """Serve `call` over `sender`, writing what comes to `writer`.
 
         `answering` is told before the first content is written, `progress`
         as more of it has been.
         """
         self._call = call
-        self._client = client
+        self.writer = writer
         self._sender = sender
-        self._times = times
         self._progress = progress
         self._answering = answering
-        self._background: asyncio.Future[None] | None = None
-        """A head or comment that the silence has brought about."""
+        self.winner: StreamExchange | None = None
+        """The rival that has the client, if there were any."""
         self._checked = 0
         self._held_back: list[bytes] = []
         self._decoder = SSEDecoder()
-        self.last_write = call.clock()
-        self.started = False
-        """The head is on its way: errors must be told in the stream."""
         self.content_ms = 0
         """When the first content was written; 0 while none was."""
         self.partial: Served | None = None
@@ -100,6 +83,39 @@ class StreamExchange:
         self.terminal = b""
         """The frame that ends the stream, for after the settlement."""
         self.tap = self._new_tap(call.incoming.dialect, None)
+
+    def rival(
+        self, call: Call, claim: Callable[[], None]
+    ) -> Callable[[Target, float], Awaitable[Served]]:
+        """Make an attempt that may overlap with others.
+
+        It calls `claim` before anything of its answer is written, and has the
+        client from then on.
+        """
+
+        def win() -> None:
+            claim()
+            self.winner = other
+
+        def answering(part: Call, target: Target) -> None:
+            win()
+            self._answering(part, target)
+
+        other = StreamExchange(
+            call,
+            self.writer,
+            self._sender,
+            progress=self._progress,
+            answering=answering,
+        )
+
+        async def attempt(target: Target, seconds: float) -> Served:
+            served = await other.attempt(target, seconds)
+            # It may have been an empty answer.
+            win()
+            return served
+
+        return attempt
 
     # --- attempts ---------------------------------------------------------------
 
@@ -120,6 +136,9 @@ class StreamExchange:
             if not tap.finished or not await self._late_usage(response, tap):
                 response.abort()
             self.partial = served_stream(target, Completion.ABANDONED, tap)
+            raise
+        except asyncio.CancelledError:
+            response.abort()
             raise
         except ExchangeFailure as failure:
             response.abort()
@@ -217,17 +236,15 @@ class StreamExchange:
             if tapped.raw:
                 out.append(tapped.raw)
                 content = content or tapped.content
-        if begun and not self.started and (fault is None or content):
-            self.started = True
-            self.last_write = self._call.clock()
-            await self._client.start(200, self._headers(target))
+        if begun and not self.writer.started and (fault is None or content):
+            await self.writer.start(self._call.headers(target))
         if out and (content or terminal or self._delivered):
             if not self._delivered:
-                self._answering(target)
+                self._answering(self._call, target)
                 self.content_ms = max(1, self._call.elapsed_ms())
             data = b"".join(out)
             out.clear()
-            await self._write(data)
+            await self.writer.write(data)
         if fault is not None:
             raise fault
         if terminal and not self._delivered and tap.usage is None:
@@ -238,7 +255,7 @@ class StreamExchange:
     async def _cut_off(self, tap: StreamTap, error: PosthouseError) -> None:
         """End the answer before its end, and say why."""
         last, self.terminal = tap.cut_off_frames(error)
-        await self._write(last)
+        await self.writer.write(last)
 
     async def _late_usage(self, response: UpstreamResponse, tap: StreamTap) -> bool:
         """Wait a little for usage that must be on its way; True if it came."""
@@ -253,47 +270,12 @@ class StreamExchange:
         response.release()
         return tap.usage is not None
 
-    # --- the client -------------------------------------------------------------
-
-    def _headers(self, target: Target | None) -> Headers:
-        """The reply's head; before any target answered it tells less."""
-        if target is None:
-            return STREAM_HEADERS
-        return STREAM_HEADERS + self._call.headers(target)
-
-    async def _write(self, data: bytes) -> None:
-        if self._background is not None:
-            await self._background
-            self._background = None
-        if not self._client.gone:
-            self.last_write = self._call.clock()
-            await self._client.write(data)
-
-    def silence_allowed(self) -> float:
-        """Seconds of silence after which `keep_alive` is due."""
-        times = self._times
-        return times.comment_after if self.started else times.head_after
-
-    def keep_alive(self) -> None:
-        """Send the head or a comment, unless the last one is not yet through."""
-        if self._background is not None and not self._background.done():
-            return
-        self.last_write = self._call.clock()
-        if self.started:
-            sending = self._client.write(_KEEP_ALIVE)
-        else:
-            self.started = True
-            sending = self._client.start(200, self._headers(None))
-        self._background = asyncio.ensure_future(sending)
+    # --- the end ----------------------------------------------------------------
 
     async def finish(self) -> None:
         """Send the terminal frame and end the body."""
-        if self._background is not None:
-            await self._background
-        if not self._client.gone:
-            await self._client.finish(self.terminal)
+        await self.writer.finish(self.terminal)
 
     async def fail(self, error: PosthouseError) -> None:
         """Tell of an error inside the stream, and end it without a terminator."""
-        await self._write(self.tap.error_frame(error))
-        self._client.abort()
+        await self.writer.fail(self.tap.error_frame(error))

@@ -1,5 +1,7 @@
 """Calls answered in one piece: read the whole reply, settle, then hand it over."""
 
+import asyncio
+
 from msgspec import Struct
 
 from posthouse.errors import UpstreamFault
@@ -29,8 +31,6 @@ class UnaryExchange(Struct):
 
     call: Call
     sender: Sender
-    body: bytes = b""
-    """The reply for the client, once an attempt has served the call."""
 
     async def attempt(self, target: Target, seconds: float) -> Served:
         """Make one attempt; raises AttemptFailed or ClientGone."""
@@ -56,6 +56,10 @@ class UnaryExchange(Struct):
                 response.abort()
                 gone.status = 200
             raise
+        except asyncio.CancelledError:
+            if response is not None:
+                response.abort()
+            raise
         if body is None:
             raise await _refusal(call, target, prepared, response)
         try:
@@ -64,13 +68,13 @@ class UnaryExchange(Struct):
             )
         except UpstreamFault as error:
             raise told_failed(error, response.headers) from None
-        self.body = reply.body
         return Served(
             target,
             Completion.WHOLE,
             reply.usage,
             reply.service_tier,
             reply.output_text,
+            reply.body,
         )
 
 

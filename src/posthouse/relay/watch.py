@@ -6,6 +6,7 @@ short; `drain` goes on although nobody listens.
 
 import asyncio
 from types import TracebackType
+from typing import Any
 
 from posthouse.model.exchange import Certainty
 from posthouse.relay.ports import Client
@@ -32,10 +33,10 @@ class ClientWatch:
 
     __slots__ = ("_ended", "_task", "_waiting", "client", "drain")
 
-    def __init__(self, client: Client) -> None:
-        """Watch `client` for the task that serves it."""
+    def __init__(self, client: Client, task: "asyncio.Task[Any] | None" = None) -> None:
+        """Watch `client` for the task that serves it, or for another one."""
         self.client = client
-        self._task = client.task
+        self._task = client.task if task is None else task
         self._waiting = False
         self._ended = False
         self.drain = False

@@ -83,16 +83,26 @@ class PolicyBook:
             specs: as configured.
             policies: all but `weighted`, which is no policy at all.
         """
-        self._specs = sorted(
-            specs, key=lambda spec: specificity(spec.model), reverse=True
-        )
-        self._choices = {name: Choice(policy) for name, policy in policies.items()}
+        self._policies = policies
+        self._choices = [
+            (spec.model, self._choice(spec))
+            for spec in sorted(
+                specs, key=lambda spec: specificity(spec.model), reverse=True
+            )
+        ]
+
+    def _choice(self, spec: RoutingSpec) -> Choice | None:
+        policy = self._policies.get(spec.policy)
+        after = None if spec.hedge is None else spec.hedge.after
+        if policy is None and after is None:
+            return None
+        return Choice(policy, None, after)
 
     def choice(self, model: str) -> Choice | None:
         """How a model's channels are chosen among; the most specific entry wins."""
-        for spec in self._specs:
-            if matches(spec.model, model):
-                return self._choices.get(spec.policy)
+        for pattern, choice in self._choices:
+            if matches(pattern, model):
+                return choice
         return None
 
     def restricted(
@@ -102,7 +112,8 @@ class PolicyBook:
         only: frozenset[str] | None,
     ) -> Choice | None:
         """Change a choice as a rule says; None leaves its part as it is."""
-        found = present if policy is None else self._choices.get(policy)
-        if only is None:
-            return found
-        return Choice(None if found is None else found.policy, only)
+        before = present or Choice(None)
+        chosen = before.policy if policy is None else self._policies.get(policy)
+        if chosen is None and only is None and before.hedge is None:
+            return None
+        return Choice(chosen, only, before.hedge)

@@ -128,6 +128,8 @@ class Choice(Struct, frozen=True):
     """None: by weight."""
     only: frozenset[str] | None = None
     """The channels that may serve; None allows all."""
+    hedge: float | None = None
+    """Seconds after which a second attempt begins beside the first; None: never."""
 
     def allows(self, member: Member) -> bool:
         """Whether a member may serve at all."""

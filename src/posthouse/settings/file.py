@@ -156,12 +156,20 @@ Words = str | tuple[str, ...]
 """One pattern or several, of which one must match; `*` is any run of characters."""
 
 
+class HedgeSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """A second attempt beside the first one when that is slow."""
+
+    after: float
+    """Seconds without content."""
+
+
 class RoutingSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """How the channels of a model are chosen among, within a priority."""
 
     model: str
     """A name or a wildcard; the most specific entry wins."""
     policy: PolicyName = "weighted"
+    hedge: HedgeSpec | None = None
 
 
 class TokenRange(Struct, frozen=True, forbid_unknown_fields=True):

@@ -70,6 +70,8 @@ def check_policy(spec: RoutingSpec) -> Iterator[Problem]:
     reason = check_pattern(spec.model)
     if reason:
         yield ("model",), reason
+    if spec.hedge is not None and not 0 < spec.hedge.after <= MAX_SECONDS:
+        yield ("hedge", "after"), "after is a number of seconds above 0, up to a day"
 
 
 def check_rule(spec: RuleSpec) -> Iterator[Problem]:

@@ -29,7 +29,7 @@ from posthouse.routing.table import (
     Policy,
     RoutingTable,
 )
-from posthouse.settings.file import RoutingSpec
+from posthouse.settings.file import HedgeSpec, RoutingSpec
 
 NOW = 1000.0
 NAMES = ("a", "b", "c", "d", "e")
@@ -379,4 +379,6 @@ def test_the_most_specific_entry_decides_a_models_policy() -> None:
     )
     assert book.choice("gpt-4") == Choice(busy)
     assert book.choice("gpt-5") is None
+    hedged = PolicyBook([RoutingSpec("m", hedge=HedgeSpec(2.0))], {})
+    assert hedged.choice("m") == Choice(None, None, 2.0)
     assert book.choice("claude") == Choice(cheap)

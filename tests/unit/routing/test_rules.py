@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from msgspec import structs
 from tests.unit.routing.routes import channel, routes_of, table
 
 from posthouse.routing.policies import LeastBusy, PolicyBook
@@ -101,6 +102,18 @@ def test_a_rule_leaves_only_its_channels_and_changes_the_policy() -> None:
     assert both is not None
     assert (both.policy, both.only) == (busy.policy, frozenset({"b"}))
     assert book.apply(RuleSpec("r", RuleUse(channels=("c",))), routes) is None
+
+
+def test_a_rule_leaves_a_models_hedge_as_it_is() -> None:
+    """Whatever else it changes."""
+    routes = structs.replace(
+        routes_of(table(channel("a", "m")), "m"), choice=Choice(None, None, 2.0)
+    )
+    for use in (RuleUse(channels=("a",)), RuleUse(policy="weighted")):
+        changed = RuleBook([], POLICIES).apply(RuleSpec("r", use), routes)
+        assert changed is not None
+        assert changed.choice is not None
+        assert changed.choice.hedge == 2.0
 
 
 def test_weighted_in_a_rule_takes_a_models_policy_away() -> None:

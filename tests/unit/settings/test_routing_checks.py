@@ -46,6 +46,8 @@ def test_policies_and_rules_are_read_as_they_stand(tmp_path: Path) -> None:
         ('[[routing]]\nmodel = "m"\n[[routing]]\nmodel = "m"\n', 4, "twice"),
         ('[[routing]]\nmodel = "m"\nprice = 1\n', 3, "unknown key 'price'"),
         ('[[rules]]\nname = "r"\n', 1, "use is missing"),
+        ('[[routing]]\nmodel = "m"\nhedge = { after = 0 }\n', 3, "above 0"),
+        ('[[routing]]\nmodel = "m"\nhedge = { }\n', 3, "after is missing"),
         (RULE + "use = { }\n", 3, "use takes model, channels, policy"),
         (RULE + 'use = { model = "gpt-*" }\n', 3, "one model's name, without *"),
         (RULE + "use = { channels = [] }\n", 3, "channels is empty"),
