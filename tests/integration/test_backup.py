@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.support import raw
 from tests.support.cli import CommandLine
 from tests.support.posthouse import Posthouse
@@ -30,6 +31,7 @@ from posthouse.settings.secret import Secret
 from posthouse.storage import backup as making
 from posthouse.storage import restore as restoring
 from posthouse.storage.backup import Source, make_backup
+from posthouse.storage.backup_archive import unpack
 from posthouse.storage.restore import restore
 
 KEY = "sk-backup-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -118,6 +120,17 @@ class Elsewhere:
         return left
 
 
+def source_of(data: Path) -> Source:
+    """What the command makes a backup of."""
+    return Source(
+        data=data,
+        database=data / "posthouse.db",
+        secret=Secret((data / "secret.key").read_bytes().strip()),
+        with_secret=True,
+        configuration=None,
+    )
+
+
 @pytest.fixture(scope="module")
 def posthouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Posthouse]:
     """A server of two workers, whose journals often turn over."""
@@ -137,22 +150,23 @@ def test_a_backup_under_load_is_one_instant(posthouse, tmp_path):
     """
     backups = []
     with loaded(posthouse.url) as load:
-        for number in range(2):
-            time.sleep(0.5)
-            file = tmp_path / f"{number}.backup"
+        for number in range(4):
+            time.sleep(0.4)
+            # In this process: until the command has started, all would be drained.
             before = time.time()
-            backups.append((file, before, posthouse.ask("backup", str(file))))
+            made = make_backup(source_of(posthouse.data), tmp_path / f"{number}.backup")
+            backups.append((before, made))
     prices = wait_for_prices(posthouse, load)
-    for file, before, made in backups:
-        there = Elsewhere(file, tmp_path / f"{file.stem}.data")
+    for before, made in backups:
+        there = Elsewhere(made.file, tmp_path / f"{made.file.stem}.data")
         assert there.done.report.clean
-        assert there.done.facts.instant_ms == made["instant_ms"]
+        assert there.done.facts.instant_ms == made.instant.at_ms
         charged = there.charged()
         assert BALANCE - there.remaining() == sum(charged.values())
         had_ended = {name for name, (_, end) in load.ended.items() if end < before}
         assert had_ended
         assert had_ended <= charged.keys()
-        instant = made["instant_ms"] / 1000 + 0.001
+        instant = made.instant.at_ms / 1000 + 0.001
         had_begun = {name for name, (began, _) in load.ended.items() if began < instant}
         assert had_begun < load.ended.keys()
         assert charged.keys() <= had_begun
@@ -161,7 +175,7 @@ def test_a_backup_under_load_is_one_instant(posthouse, tmp_path):
         differing = {name for name in charged if charged[name] != prices[name]}
         assert len(differing) <= recovery.charged
         assert recovery.charged + recovery.voided <= CALLERS
-        assert made["blocked_ms"] < 500
+        assert made.instant.blocked_ms < 500
 
 
 def wait_for_prices(posthouse: Posthouse, load: Load) -> dict[str, int]:
@@ -307,9 +321,7 @@ def test_a_newer_versions_backup_is_refused(cli, tmp_path):
     with closing(sqlite3.connect(tmp_path / "data/posthouse.db")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
-    data = tmp_path / "data"
-    source = Source(data, data / "posthouse.db", Secret(b""), False, None)
-    make_backup(source, tmp_path / "b")
+    make_backup(source_of(tmp_path / "data"), tmp_path / "b")
     ended = cli.plain("restore", "b", "--data", "new")
     assert ended.code != 0
     assert list((tmp_path / "new").iterdir()) == []
@@ -356,14 +368,32 @@ def test_two_restores_do_not_meet(cli, tmp_path):
     lock.release()
 
 
+def test_the_last_step_of_copying_is_within_the_instant(cli, tmp_path, monkeypatch):
+    """What is written after the journals were first copied is not missing."""
+    data = tmp_path / "data"
+    journal = Journal(data / "journal", segment_size=64 * 1024)
+    journal.append(OPENED, Opened(opening(call_id="call_1"), 100))
+    copy_database = making._copy_database
+
+    def copy_later(*arguments: Any) -> making.Instant:
+        journal.append(OPENED, Opened(opening(call_id="call_2"), 100))
+        return copy_database(*arguments)
+
+    monkeypatch.setattr(making, "_copy_database", copy_later)
+    make_backup(source_of(data), tmp_path / "b")
+    journal.close()
+    unpack(tmp_path / "b", tmp_path / "out")
+    found = replay(tmp_path / "out/journal" / journal.id, 0)
+    assert found.open_holds.keys() == {"call_1", "call_2"}
+
+
 def test_a_node_on_postgresql_keeps_its_part(cli, tmp_path, monkeypatch):
     """All but the database; it is refused where it would be taken for the whole."""
     data = tmp_path / "data"
     journal = Journal(data / "journal", segment_size=64 * 1024)
     journal.append(OPENED, Opened(opening(call_id="call_1"), 100))
     (data / "home.id").write_text("0123456789abcdef01234567\n")
-    secret = Secret((data / "secret.key").read_bytes().strip())
-    source = Source(data, None, secret, with_secret=True, configuration=None)
+    source = structs.replace(source_of(data), database=None)
     made = make_backup(source, tmp_path / "b")
     journal.close()
     assert made.instant.database is None
