@@ -22,6 +22,8 @@ from pathlib import Path
 from shutil import disk_usage, rmtree
 from typing import Any, Self, TypeVar
 
+from asyncpg import InterfaceError, PostgresConnectionError
+
 from posthouse.storage.database import Database
 from posthouse.storage.migrate import migrate
 from posthouse.storage.postgres import connect
@@ -169,7 +171,12 @@ def execute(url: str, statement: str, *values: object) -> list[tuple]:
         connection = _connections.get(url)
         if connection is None or connection.is_closed():
             connection = _connections[url] = await connect(url)
-        rows = await connection.fetch(numbered, *values)
+        try:
+            rows = await connection.fetch(numbered, *values)
+        except (PostgresConnectionError, InterfaceError):
+            # The server was started again since.
+            connection = _connections[url] = await connect(url)
+            rows = await connection.fetch(numbered, *values)
         return [tuple(map(_plain, row)) for row in rows]
 
     return _run(work())

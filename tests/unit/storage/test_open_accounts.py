@@ -7,9 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, func, select
+from tests.support import store
 
 from posthouse.storage import ledger_accounts
-from posthouse.storage.database import Database, sqlite_url
+from posthouse.storage.database import Database
 from posthouse.storage.ledger_accounts import (
     MAX_CREDIT,
     Opening,
@@ -23,7 +24,10 @@ MANY = 2_300
 
 
 async def new_database(path: Path) -> Database:
-    database = Database(sqlite_url(path))
+    url = store.new_installation(path)
+    database = Database(url)
+    if not url.startswith("sqlite"):
+        return database
     async with database.write() as connection:
         await connection.run_sync(metadata.create_all)
         await ensure_house_accounts(connection)
@@ -31,7 +35,7 @@ async def new_database(path: Path) -> Database:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+async def database(tmp_path: Path, store: str) -> AsyncIterator[Database]:
     database = await new_database(tmp_path / "books.db")
     yield database
     await database.close()
@@ -148,6 +152,7 @@ async def test_the_houses_accounts_take_no_opening(database: Database) -> None:
 )
 async def test_together_is_as_one_by_one(
     tmp_path_factory: pytest.TempPathFactory,
+    on_sqlite: None,
     rounds: list[dict[str, tuple[str, int]]],
     at_once: int,
 ) -> None:
