@@ -33,6 +33,7 @@ LEAST_DIFFERENT: Final = 8
 _NANO_PER_USD: Final = 1_000_000_000
 _DAY: Final = 86_400
 _COUNTABLE: Final = 2**53
+_FILE: Final = "file:"
 
 Choice = Literal["process", "power"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -131,7 +132,8 @@ class Settings(Guarded, frozen=True, kw_only=True):
         Rule(
             "Secret that keys and credentials are guarded with, at least 32 "
             "characters and 8 different ones; default is the content of "
-            "DATA/secret.key, made when absent.",
+            "DATA/secret.key, made when absent. Like both URLs above it may stand "
+            "in a file: `file:PATH`.",
             shortest=MIN_SECRET_LENGTH,
         ),
     ] = None
@@ -441,6 +443,8 @@ def load_settings(**given: Any) -> Settings:
 
 def _read(name: str, setting: Setting, value: Any, where: str) -> Any:
     try:
+        if name in Settings.__secret__:
+            value = _from_file(value)
         return setting.read(value)
     except ValueError as error:
         reason = str(error)
@@ -448,6 +452,20 @@ def _read(name: str, setting: Setting, value: Any, where: str) -> Any:
             # What Kubernetes sets in every pod beside a service of that name.
             reason += " (in Kubernetes: enableServiceLinks: false)"
         raise ConfigurationError(where, None, reason) from None
+
+
+def _from_file(value: str) -> str:
+    """Give what is secret, also when the value only names its file: `file:PATH`."""
+    if not value.startswith(_FILE):
+        return value
+    try:
+        return Path(value.removeprefix(_FILE)).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(
+            f"names a file that cannot be read: {error.strerror}"
+        ) from None
+    except UnicodeDecodeError:
+        raise ValueError("names a file that is no text") from None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

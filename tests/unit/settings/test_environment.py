@@ -263,3 +263,46 @@ def test_private_file_keeps_the_first_writers_content(tmp_path: Path) -> None:
 def test_hold_max_is_exact() -> None:
     """The largest hold is whole nano-dollars, never a float."""
     assert Settings(hold_max_usd=Decimal("0.1")).hold_max == 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("secret", SECRET),
+        ("database", "postgresql://posthouse:pw@db/posthouse"),
+        ("coordination", "valkey://:pw@valkey:6379/0"),
+    ],
+)
+def test_what_is_secret_may_stand_in_a_file(
+    name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As service managers hand secrets over; a line's end is none of it."""
+    (tmp_path / "told").write_text(text + "\n")
+    monkeypatch.setenv(f"POSTHOUSE_{name.upper()}", f"file:{tmp_path / 'told'}")
+    assert getattr(load_settings(), name) == text
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"\xff\xfe", "is no text"),
+        (b"short", "at least 32 characters"),
+        (b"", "is empty"),
+    ],
+)
+def test_a_file_without_a_secret_is_refused(
+    content: bytes | None,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the variable's name; what is in the file is not repeated."""
+    path = tmp_path / "told"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("POSTHOUSE_SECRET", f"file:{path}")
+    with pytest.raises(ConfigurationError, match=reason) as refused:
+        load_settings()
+    assert refused.value.source == "POSTHOUSE_SECRET"
+    assert not content or str(content) not in str(refused.value)
