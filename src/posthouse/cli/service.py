@@ -50,6 +50,11 @@ class Service:
 
     async def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop, on the settings' address or on sockets."""
+        with logs.hold_up_nobody():
+            await self._run(sockets)
+
+    async def _run(self, sockets: list[socket.socket] | None) -> None:
+        """Open what is on disk, serve, and leave all of it in order."""
         settings = self._own
         async with open_installation(settings) as installation:
             self._installation = installation
@@ -68,17 +73,23 @@ class Service:
             )
             await application.start()
             try:
-                for warning in application.warnings():
-                    log.warning(warning)
-                self._dispatcher = application.dispatcher()
-                options = run_options(
-                    settings, started=self._started, reload=self._begin_reload
-                )
-                if self._post is not None:
-                    options = structs.replace(options, supervised=True)
-                await run(self._dispatcher, sockets or bind_own(settings), options)
+                await self._serve(application, sockets or bind_own(settings))
             finally:
                 await application.close()
+
+    async def _serve(
+        self, application: Application, sockets: list[socket.socket]
+    ) -> None:
+        """Serve on sockets until told to stop."""
+        for warning in application.warnings():
+            log.warning(warning)
+        self._dispatcher = application.dispatcher()
+        options = run_options(
+            self._own, started=self._started, reload=self._begin_reload
+        )
+        if self._post is not None:
+            options = structs.replace(options, supervised=True)
+        await run(self._dispatcher, sockets, options)
 
     def _started(self, server: Server) -> None:
         if self._post is None:

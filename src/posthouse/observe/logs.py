@@ -9,7 +9,8 @@ a request, only at debug level.
 import logging
 import sys
 import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import structlog
@@ -17,6 +18,7 @@ from structlog.types import EventDict, Processor
 from typing_extensions import override
 
 from posthouse.observe.facts import LogEntry
+from posthouse.observe.log_writer import LogWriter
 from posthouse.observe.redaction import redact
 
 _FRAMES = 30
@@ -61,7 +63,7 @@ def configure(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(out)
+    handler = LogWriter(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -79,6 +81,29 @@ def configure(
     root.setLevel(number)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+def _writers() -> list[LogWriter]:
+    handlers = logging.getLogger().handlers
+    return [handler for handler in handlers if isinstance(handler, LogWriter)]
+
+
+def dropped() -> int:
+    """How many entries were lost because nobody took them."""
+    return sum(writer.dropped for writer in _writers())
+
+
+@contextmanager
+def hold_up_nobody() -> Iterator[None]:
+    """Write in a thread meanwhile: for a process that serves."""
+    writers = _writers()
+    for writer in writers:
+        writer.begin()
+    try:
+        yield
+    finally:
+        for writer in writers:
+            writer.end()
 
 
 class ShippedLog(logging.Handler):
