@@ -45,6 +45,7 @@ from posthouse.billing.tokenizer import counting_elsewhere
 from posthouse.catalog.load import load_catalog
 from posthouse.errors import PosthouseError, UpstreamCredential
 from posthouse.model.call import CallRecord, Outcome
+from posthouse.observe import logs
 from posthouse.observe.logs import logger
 from posthouse.observe.loop_lag import LoopLag
 from posthouse.observe.metrics import Metrics
@@ -353,6 +354,11 @@ class Application:
         gauge("posthouse_loop_lag_p999_seconds", "99.9th percentile of it.", high)
         gauge("posthouse_ready", "Whether calls can be served.", lambda: self.is_ready)
         gauge("posthouse_holds_open", "Holds not ended.", lambda: self.holds.open_holds)
+        self.metrics.counter(
+            "posthouse_log_entries_dropped_total",
+            "Log entries that nobody took in time.",
+            logs.dropped,
+        )
         gauge(
             "posthouse_journal_backlog_segments",
             "Files of the journal by which the ledger is behind.",
