@@ -1,0 +1,159 @@
+"""A disk that is full, and one that does not keep what it was given.
+
+New calls are refused before anything is sent; what is under way ends well; the
+server stays up and serves again by itself once there is room. After a failed
+sync it serves no more: what was written may be lost, and only a restart knows.
+"""
+
+import json
+import os
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from tests.fakes import openai
+from tests.fakes.steps import Behaviour, Request, Send, Step, Wait
+from tests.fakes.upstream import FakeUpstream
+from tests.faults.asked import ask
+from tests.faults.channels import channel
+from tests.faults.station import KEY, KEYS, eventually, play, running
+from tests.support import raw
+from tests.support.fake import ThreadedFake
+from tests.support.posthouse import Posthouse
+
+from posthouse.billing.journal_sync import GroupSync
+
+ROOM = 8 << 20
+SMALL = {"POSTHOUSE_JOURNAL_SEGMENT_BYTES": "65536"}
+PATIENCE = 10.0
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a few megabytes."""
+    place = tmp_path / "volume"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", place]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("file systems can be mounted by root only")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def _fill(place: Path) -> None:
+    """Leave not a byte."""
+    with (place / "ballast").open("ab", buffering=0) as file:
+        for size in (1 << 16, 1 << 10, 1):
+            try:
+                while file.write(b"x" * size):
+                    pass
+            except OSError:
+                continue
+
+
+def _call(posthouse: Posthouse, *, stream: bool = False) -> raw.RawReply:
+    messages = [{"role": "user", "content": "Is there room?"}]
+    body = {"model": "slow" if stream else "m", "messages": messages, "stream": stream}
+    headers = (("Authorization", f"Bearer {KEY}"),)
+    data = json.dumps(body).encode()
+    return raw.send(posthouse.url, "/v1/chat/completions", data, headers=headers)
+
+
+def _until(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def _slowly(request: Request) -> Behaviour:
+    """A stream that lasts for as long as the disk is full."""
+    steps: list[Step] = []
+    for step in openai.chat(request).steps:
+        steps += [step, Wait(0.15)]
+    return Behaviour("slowly", tuple(steps), openai.chat_usage(request))
+
+
+def test_a_full_disk_refuses_calls_and_ends_none(volume: Path) -> None:
+    """503 before anything is sent, a whole stream meanwhile, and then all is well."""
+    with ThreadedFake() as provider:
+        provider.on("slow", _slowly)
+        text = KEYS + channel("a", provider.origin)
+        with Posthouse(volume, text, SMALL) as posthouse:
+            assert _call(posthouse).status == 200
+            streamed: list[raw.RawReply] = []
+            caller = threading.Thread(
+                target=lambda: streamed.append(_call(posthouse, stream=True))
+            )
+            caller.start()
+            _until(lambda: provider.served("slow"), "the stream does not begin")
+            _fill(volume)
+            refused: list[raw.RawReply] = []
+
+            def refusing() -> bool:
+                asked = len(provider.served("m"))
+                reply = _call(posthouse)
+                assert reply.status in (200, 503), reply.body
+                if reply.status == 503:
+                    assert len(provider.served("m")) == asked, "it was asked"
+                    refused.append(reply)
+                return reply.status == 503
+
+            _until(refusing, "calls are still taken")
+            assert json.loads(refused[0].body)["error"]["code"] == "storage_unavailable"
+            assert refused[0].header("retry-after")
+            caller.join(20)
+            assert streamed[0].complete
+            assert streamed[0].body.endswith(b"data: [DONE]\n\n")
+            assert posthouse.process.poll() is None
+            (volume / "ballast").unlink()
+            _until(lambda: _call(posthouse).status == 200, "nobody is served again")
+        # The end of the block has audited the books.
+        with sqlite3.connect(volume / "data" / "posthouse.db") as database:
+            assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_after_a_failed_sync_nothing_more_is_promised(tmp_path: Path) -> None:
+    """The call that waited for it is refused, and so is every other; no retry."""
+    syncs: list[int] = []
+    broken = threading.Event()
+
+    def fsync(descriptor: int) -> None:
+        if broken.is_set():
+            syncs.append(descriptor)
+            raise OSError(5, "the disk is broken")
+        os.fdatasync(descriptor)
+
+    async def test() -> None:
+        with patch(
+            "posthouse.billing.holds.GroupSync", partial(GroupSync, fsync=fsync)
+        ):
+            async with FakeUpstream(openai.answer) as provider:
+                text = KEYS + channel("a", provider.origin)
+                async with running(tmp_path, text, durability="power") as station:
+                    assert (await ask(station)).status == 200
+                    broken.set()
+                    seen = await ask(station)
+                    assert (seen.status, seen.error["code"]) == (
+                        503,
+                        "storage_unavailable",
+                    )
+                    assert len(provider.served) == 2
+                    broken.clear()
+                    for _ in range(3):
+                        assert (await ask(station)).status == 503
+                    assert len(provider.served) == 2, "it was asked"
+                    assert len(syncs) == 1, "it was tried again"
+                    assert not station.application.is_ready
+                    await eventually(
+                        lambda: not station.application.holds.open_holds,
+                        "a hold is left",
+                    )
+
+    play(test)
