@@ -225,11 +225,16 @@ class SharedLimits(Limiter):
         if due is None:
             return
         if timer is not None:
-            if now < self._timer_at <= due:
+            if self._timer_at <= due:
                 return
             timer.cancel()
         self._timer_at = due
-        self._timer = loop.call_later(max(0.0, due - now), self._news.set)
+        self._timer = loop.call_later(max(0.0, due - now), self._ring)
+
+    def _ring(self) -> None:
+        """The time has come; if it is a little early, the timer is set again."""
+        self._timer = None
+        self._news.set()
 
     # --- without the store -----------------------------------------------------------
 

@@ -231,6 +231,19 @@ async def test_places_told_in_vain_are_told_again(
     assert tally.buckets[0].tokens == 10
 
 
+async def test_timer_that_comes_early_is_set_again(
+    workers: list[SharedLimits], clock: Clock
+) -> None:
+    """Event loops round their times; a call that waits is not forgotten."""
+    await workers[0].admit(key(concurrency=1), 0)
+    waiting = asyncio.create_task(workers[1].admit(key(concurrency=1), 0))
+    await asyncio.sleep(0.002)
+    clock.skipped -= 0.02
+    async with asyncio.timeout(2):
+        with pytest.raises(RateLimited):
+            await waiting
+
+
 async def test_store_that_is_away_at_the_start(
     counters: Counters, clock: Clock
 ) -> None:
