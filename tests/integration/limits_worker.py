@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import uvloop
+
 from posthouse.access.ports import Permit
 from posthouse.access.principal import Principal
 from posthouse.access.shared import SharedLimits
@@ -54,4 +56,4 @@ async def main(folder: Path, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2])))
