@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from tests.support.guard import Guarded
     from tests.support.postgres import Server
     from tests.support.posthouse import Posthouse
+    from tests.support.valkey import Valkey
+    from tests.unit.access.counting import Counters
 
 pytest_plugins = ["tests.faults.summary"]
 
 StartPosthouse = Callable[..., "Posthouse"]
+MakeCounters = Callable[[Callable[[], float]], "Counters"]
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +65,32 @@ def store(request: pytest.FixtureRequest) -> Iterator[str]:
     if store.server is not None:
         store.server.clear()
         store.server = None
+
+
+@pytest.fixture(scope="session")
+def valkey() -> "Iterator[Valkey]":
+    """A Valkey 9 of this process's own; each test has keys of its own in it."""
+    from tests.support.valkey import Valkey
+
+    with Valkey() as valkey:
+        yield valkey
+
+
+@pytest.fixture(scope="module", params=["memory", "valkey"])
+def make_counters(request: pytest.FixtureRequest) -> "Iterator[MakeCounters]":
+    """Runs a test of limits twice: it counts in memory, then in a Valkey."""
+    from tests.unit.access.counting import Counters
+
+    if request.param == "memory":
+        yield Counters
+        return
+    from tests.support.valkey import Desk
+    from tests.support.valkey_counting import ValkeyTallies
+
+    valkey = request.getfixturevalue("valkey")
+    desk = Desk(valkey.port)
+    yield lambda clock: ValkeyTallies(clock, valkey, desk)
+    desk.close()
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ class Valkey:
 
     def __init__(self, **options: str) -> None:
         self.port = _free_port()
+        self.bus_port = _free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="posthouse-valkey-"))
         self._options = {"save": "", "appendonly": "no", "daemonize": "no", **options}
         self._process: subprocess.Popen[bytes]
@@ -66,7 +67,7 @@ class Valkey:
             shutil.copy(program(), copy)
             copy.chmod(0o755)
         command = [copy, "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--dir", str(self._folder)]
+        command += ["--dir", str(self._folder), "--cluster-port", str(self.bus_port)]
         for name, value in self._options.items():
             command += [f"--{name}", value]
         with (self._folder / "log").open("ab") as log:

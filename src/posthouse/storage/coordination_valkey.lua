@@ -204,12 +204,12 @@ end
 
 -- Kept for as long as it says anything.
 newest = buckets[#buckets]
-local ends = newest and newest[LAST] + WINDOW or now
+local ends = math.max(newest and newest[LAST] + WINDOW or now, lent_until, kept_until)
 for _, place in pairs(places) do
   ends = math.max(ends, place[TOLD] + DEAD)
 end
-if ends > now then
-  local kept_ms = math.ceil((ends - now + GRAIN) * 1000)
+if newest or next(places) or ends > now then
+  local kept_ms = math.ceil((math.max(ends - now, 0) + GRAIN) * 1000)
   local tally = cmsgpack.pack({buckets, places, lent_until, kept_until})
   redis.call('SET', KEYS[1], tally, 'PX', kept_ms)
 else

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import MakeCounters
 from tests.unit.access.counting import Clock, Counters
 
 from posthouse.access.counters import (
@@ -31,8 +32,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def counters(clock: Clock) -> Counters:
-    return Counters(clock)
+def counters(make_counters: MakeCounters, clock: Clock) -> Counters:
+    return make_counters(clock)
 
 
 def ask(

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import structlog
+from tests.conftest import MakeCounters
+from tests.support.valkey_counting import make_store
 from tests.unit.access.counting import UNREACHABLE, Counters, MemoryStore
 
 from posthouse.access import shared
@@ -40,13 +42,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def counters(clock: Clock) -> Counters:
-    return Counters(clock)
+def counters(make_counters: MakeCounters, clock: Clock) -> Counters:
+    return make_counters(clock)
 
 
 @pytest.fixture
 def stores(counters: Counters) -> list[MemoryStore]:
-    return [MemoryStore(counters, f"w{number}") for number in range(4)]
+    return [make_store(counters, f"w{number}") for number in range(4)]
 
 
 @pytest.fixture
@@ -248,7 +250,7 @@ async def test_store_that_is_away_at_the_start(
     counters: Counters, clock: Clock
 ) -> None:
     """The process serves nevertheless, and asks again by itself."""
-    store = MemoryStore(counters, "w")
+    store = make_store(counters, "w")
     store.error = UNREACHABLE
     worker = SharedLimits(store, 2, clock)
     await worker.start()
@@ -263,7 +265,7 @@ async def test_store_that_is_away_at_the_start(
 
 async def test_last_words_are_heard(counters: Counters, clock: Clock) -> None:
     """A worker that is told to stop corrects its tokens and returns the rest."""
-    store = MemoryStore(counters, "w")
+    store = make_store(counters, "w")
     worker = SharedLimits(store, 2, clock)
     await worker.start()
     principal = key(rpm=1000, tpm=10**6, concurrency=100)

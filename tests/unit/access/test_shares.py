@@ -3,6 +3,7 @@
 from concurrent.futures import Future
 
 import pytest
+from tests.conftest import MakeCounters
 from tests.unit.access.counting import Clock, Counters
 from tests.unit.access.working import Worker
 
@@ -17,8 +18,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def counters(clock: Clock) -> Counters:
-    return Counters(clock)
+def counters(make_counters: MakeCounters, clock: Clock) -> Counters:
+    return make_counters(clock)
 
 
 def busy(worker: Worker, rates: Rates, calls: int, clock: Clock) -> None:
