@@ -367,7 +367,9 @@ class Judge:
 
     def alert(self, logs: Iterable[Any]) -> None:
         """Judge what the operator is told."""
-        warnings = [entry for entry in logs if entry["log_level"] == "warning"]
+        warnings = [
+            entry for entry in logs if entry["log_level"] in {"warning", "error"}
+        ]
         assert bool(warnings) == self.expected.alert, warnings
         for entry in warnings:
             assert entry["channel"] == f"{self.cell.id}-first"

@@ -31,7 +31,10 @@ FORWARDED = frozenset({b"openai-beta"})
 """The only headers of a caller that a provider sees."""
 METADATA = b"x-posthouse-metadata"
 """What rules of routing may ask for, as JSON; beside the body's `metadata`."""
-_ACTED_ON = FORWARDED | {METADATA}
+WAIT = b"x-posthouse-wait"
+"""Seconds that a caller would rather wait than be told that there is no room."""
+_ACTED_ON = FORWARDED | {METADATA, WAIT}
+_DECIMAL = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 _WORDS = re.compile(rb"[ -~]{0,256}")
 """What they may hold: names and versions."""
 
@@ -166,8 +169,21 @@ def _complete(incoming: Incoming, fields: dict[bytes, bytes]) -> Incoming:
     if _ACTED_ON.isdisjoint(fields):
         return incoming
     return structs.replace(
-        incoming, forwarded=_forwarded(fields), metadata=fields.get(METADATA)
+        incoming,
+        forwarded=_forwarded(fields),
+        metadata=fields.get(METADATA),
+        wait=_seconds(fields[WAIT]) if WAIT in fields else 0.0,
     )
+
+
+def _seconds(value: bytes) -> float:
+    """Read for how long a caller would wait; raises InvalidRequest."""
+    if not _DECIMAL.fullmatch(value):
+        raise InvalidRequest(
+            f"The {WAIT.decode()} header must be a number of seconds",
+            code="invalid_wait",
+        )
+    return float(value)
 
 
 def _forwarded(fields: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:

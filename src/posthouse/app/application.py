@@ -61,6 +61,7 @@ from posthouse.relay.probes import Prober, Told
 from posthouse.relay.service import Ports, Relay
 from posthouse.relay.snapshot import Snapshot
 from posthouse.relay.stream_writer import StreamTimes
+from posthouse.relay.waiting import FairQueue
 from posthouse.routing.health import BreakerState, HealthTable
 from posthouse.routing.latency import LatencyTable
 from posthouse.routing.plan import Target
@@ -150,6 +151,7 @@ class Application:
         self._publisher: asyncio.Task[None] | None = None
         self.holds: HoldManager
         self.relay: Relay
+        self._queue: FairQueue
 
     async def start(self) -> None:
         """Recover the journals, read the configuration, begin to watch it."""
@@ -165,7 +167,10 @@ class Application:
         )
         if self._shared is not None:
             await self._shared.start()
-        admission = Admission(self._limiter, self.holds, hold_max=settings.hold_max)
+        self._queue = FairQueue(settings.waiting_calls, settings.wait_seconds)
+        admission = Admission(
+            self._limiter, self.holds, hold_max=settings.hold_max, queue=self._queue
+        )
         loop = AttemptLoop(
             self._health,
             self._admit_channel,
@@ -178,6 +183,7 @@ class Application:
             health=self._health,
             sender=self._upstream,
             keep_alive=KeepAlive(),
+            queue=self._queue,
             stream_times=StreamTimes(
                 settings.commit_seconds, settings.heartbeat_seconds
             ),
@@ -197,6 +203,7 @@ class Application:
     async def close(self) -> None:
         """Drain the journal, return the leases, close connections."""
         self._lag.stop()
+        await self._queue.close()
         await self._board.close()
         await self._prober.close()
         for task in (self._watcher, self._publisher):
@@ -354,6 +361,11 @@ class Application:
         gauge("posthouse_loop_lag_p999_seconds", "99.9th percentile of it.", high)
         gauge("posthouse_ready", "Whether calls can be served.", lambda: self.is_ready)
         gauge("posthouse_holds_open", "Holds not ended.", lambda: self.holds.open_holds)
+        gauge(
+            "posthouse_calls_waiting",
+            "Calls that wait for room because they asked to.",
+            lambda: self._queue.waiting,
+        )
         self.metrics.counter(
             "posthouse_log_entries_dropped_total",
             "Log entries that nobody took in time.",

@@ -89,6 +89,13 @@ class Refusals:
         if key not in self.known:
             refusal = Refusal(*key, credential, status, now_ms())
             self.known[key] = refusal
+            # Said before it is kept: a database that is down hides no alert.
+            log.error(
+                "a provider refused a credential; it is not used",
+                channel=channel.name,
+                credential=credential,
+                status=status,
+            )
             self._begin(self._add(refusal))
 
     def accepted(self, channel: Channel, credential: int) -> None:
@@ -119,13 +126,7 @@ class Refusals:
             log.exception("a refusal could not be kept", exc_info=error)
 
     async def _add(self, refusal: Refusal) -> None:
-        if await add_refusal(self._database, refusal):
-            log.error(
-                "a provider refused a credential; it is not used",
-                channel=refusal.channel,
-                credential=refusal.credential,
-                status=refusal.status,
-            )
+        await add_refusal(self._database, refusal)
 
     async def _forget(self, refusal: Refusal) -> None:
         async with self._database.write() as connection:

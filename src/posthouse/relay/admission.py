@@ -6,6 +6,9 @@ unless the process must draw money from the account, or calls of a limit that
 other processes share.
 """
 
+from collections.abc import Coroutine
+from typing import Any
+
 from msgspec import Struct
 
 from posthouse.access.models import allows
@@ -20,6 +23,7 @@ from posthouse.model.usage import Unit, Usage, UsageSource
 from posthouse.relay.call import Call
 from posthouse.relay.choosing import facts_of
 from posthouse.relay.snapshot import Menu
+from posthouse.relay.waiting import FairQueue
 from posthouse.routing.rules import RuleBook
 from posthouse.routing.table import ModelRoutes
 
@@ -35,8 +39,19 @@ class Admitted(Struct):
 class Admission:
     """Admits calls for one process."""
 
-    def __init__(self, limits: Limiter, holds: HoldManager, *, hold_max: int) -> None:
-        """Ask `limits` and `holds`; a hold is at most `hold_max` nano-dollars."""
+    def __init__(
+        self,
+        limits: Limiter,
+        holds: HoldManager,
+        *,
+        hold_max: int,
+        queue: FairQueue,
+    ) -> None:
+        """Ask `limits` and `holds`; a hold is at most `hold_max` nano-dollars.
+
+        In `queue` wait those that would rather do so than be refused.
+        """
+        self._queue = queue
         self._limits = limits
         self._holds = holds
         self._hold_max = hold_max
@@ -47,17 +62,31 @@ class Admission:
         incoming = call.incoming
         request = incoming.request
         call.prompt_tokens = estimate_prompt(request, menu.first.model)
-        permit = await self._limits.admit(
-            incoming.principal,
-            call.prompt_tokens,
-            output_tokens=request.output_limit or 0,
-        )
+        permit = await (self._permit(call) if not incoming.wait else self._wait(call))
         try:
             hold = await self._holds.open(self._opening(call, menu))
         except BaseException:
             permit.release(0)
             raise
         return Admitted(menu.routes, permit, hold)
+
+    def _permit(self, call: Call) -> Coroutine[Any, Any, Permit]:
+        """Ask the limits of the call's key; raises RateLimited."""
+        incoming = call.incoming
+        return self._limits.admit(
+            incoming.principal,
+            call.prompt_tokens,
+            output_tokens=incoming.request.output_limit or 0,
+        )
+
+    async def _wait(self, call: Call) -> Permit:
+        """Ask them until they have room; raises RateLimited and ClientGone."""
+        principal = call.incoming.principal
+        if principal.tpm is not None and call.prompt_tokens > principal.tpm:
+            # No minute has room for it.
+            return await self._permit(call)
+        waiter = call.waiter(("key", principal.key_id), self._queue.longest)
+        return await self._queue.take(waiter, lambda: self._permit(call))
 
     def _menu(self, call: Call) -> Menu:
         """What may serve the call, once all that its body names is judged."""

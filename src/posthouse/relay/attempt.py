@@ -45,6 +45,8 @@ LEAST_RETRIES = 3
 
 T = TypeVar("T")
 Release = Callable[[], None]
+Chosen = tuple[Target, Release | None]
+"""A target with how to release the place on it; None where it has no limits."""
 Perform = Callable[[Target, float], Awaitable[T]]
 """Make one attempt on a target within so many seconds.
 
@@ -200,16 +202,23 @@ class AttemptLoop:
         self._budget = RetryBudget()
         self._clock = clock
 
-    async def run(self, plan: Plan, log: AttemptLog, perform: Perform[T]) -> T:
+    async def run(
+        self,
+        plan: Plan,
+        log: AttemptLog,
+        perform: Perform[T],
+        first: Chosen | None = None,
+    ) -> T:
         """Serve a call; raises PosthouseError or ClientGone.
 
         Args:
             plan: where to.
             log: takes a record of every attempt.
             perform: makes one attempt.
+            first: what `choose` has given for the first one, if it was asked.
         """
-        target, release = self._next(plan, None)
-        if self._admit_shared is not None:
+        target, release = first or self._next(plan, None)
+        if self._admit_shared is not None and first is None:
             target, release = await self._claim(plan, (target, release), None)
         log.stream = plan.stream
         deadline = self._clock() + plan.seconds(target)
@@ -243,9 +252,7 @@ class AttemptLoop:
         """Monotonic seconds."""
         return self._clock()
 
-    async def choose(
-        self, plan: Plan, failed: AttemptFailed | None
-    ) -> tuple[Target, Release | None]:
+    async def choose(self, plan: Plan, failed: AttemptFailed | None) -> Chosen:
         """Choose a target and take a place on it; raises PosthouseError.
 
         `failed` is what made it necessary, if it is not the first.
@@ -266,7 +273,7 @@ class AttemptLoop:
 
     def _next(
         self, plan: Plan, failed: AttemptFailed | None, *, full: bool = False
-    ) -> tuple[Target, Release | None]:
+    ) -> Chosen:
         """Choose a target and take a place on it; raises PosthouseError.
 
         Gives how to release the place; None where the channel has no limits,
@@ -290,9 +297,9 @@ class AttemptLoop:
     async def _claim(
         self,
         plan: Plan,
-        chosen: tuple[Target, Release | None],
+        chosen: Chosen,
         failed: AttemptFailed | None,
-    ) -> tuple[Target, Release | None]:
+    ) -> Chosen:
         """Take a place where limits are shared, if need be on another target.
 
         Elsewhere `_next` has taken it.

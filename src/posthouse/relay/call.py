@@ -14,6 +14,7 @@ from posthouse.observe.trace_context import TraceContext
 from posthouse.relay.attempt import AttemptLog
 from posthouse.relay.ports import Client
 from posthouse.relay.snapshot import Menu, Offer, Prepared, Snapshot
+from posthouse.relay.waiting import Resource, Waiter
 from posthouse.relay.watch import ClientWatch
 from posthouse.routing.plan import Target
 
@@ -36,6 +37,8 @@ class Incoming(Struct, frozen=True):
     """Those of the caller's headers that go to providers."""
     trace: TraceContext | None = None
     """Its place in a trace; None: there are no traces."""
+    wait: float = 0.0
+    """Seconds that the caller would rather wait than be refused for want of room."""
     metadata: bytes | None = None
     """What the caller's header of that name says, for rules of routing."""
 
@@ -103,6 +106,13 @@ class Call:
     def enter(self) -> None:
         """Let the client's leaving end the waits of the task that calls this."""
         self.watch = ClientWatch(self.watch.client, asyncio.current_task())
+
+    def waiter(self, resource: Resource, longest: float) -> Waiter:
+        """Who waits, for as long as it asks, but at most so many seconds in all."""
+        wait = min(self.incoming.wait, longest) - self.elapsed()
+        deadline = asyncio.get_running_loop().time() + wait
+        tenant = self.incoming.principal.account_id
+        return Waiter(tenant, resource, deadline, self.watch)
 
     def elapsed(self) -> float:
         """Seconds since the call began."""

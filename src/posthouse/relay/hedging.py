@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 from posthouse.errors import PosthouseError
 from posthouse.model.call import AttemptRecord, Outcome
 from posthouse.model.exchange import Certainty
-from posthouse.relay.attempt import AttemptLog, AttemptLoop, Release
+from posthouse.relay.attempt import AttemptLog, AttemptLoop, Chosen, Release
 from posthouse.relay.faults import AttemptFailed
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Plan, Target
@@ -65,12 +65,15 @@ class Race(Generic[T]):
         self._retries = 0
         self._deadline = 0.0
 
-    async def run(self, after: float) -> T:
+    async def run(self, after: float, first: Chosen | None = None) -> T:
         """Serve the call; raises PosthouseError or ClientGone.
 
-        After so many seconds without content a second target is asked as well.
+        Args:
+            after: seconds without content until a second target is asked as well.
+            first: what the loop has chosen for the first attempt, if it was asked.
         """
-        first = await self._loop.choose(self._plan, None)
+        if first is None:
+            first = await self._loop.choose(self._plan, None)
         self._deadline = self._loop.clock() + self._plan.seconds(first[0])
         self._begin(*first)
         wait: float | None = after

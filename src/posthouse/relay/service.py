@@ -21,7 +21,7 @@ from posthouse.billing.killpoints import ARMED, reach
 from posthouse.errors import InternalFault, PosthouseError, UpstreamRejected
 from posthouse.model.call import CallRecord, Outcome
 from posthouse.relay.admission import Admission, Admitted
-from posthouse.relay.attempt import AttemptLoop
+from posthouse.relay.attempt import AttemptLoop, Chosen
 from posthouse.relay.call import Call, Incoming
 from posthouse.relay.charging import (
     CLIENT_CLOSED,
@@ -42,6 +42,7 @@ from posthouse.relay.snapshot import Snapshot
 from posthouse.relay.stream import StreamExchange
 from posthouse.relay.stream_writer import StreamTimes, StreamWriter
 from posthouse.relay.unary import UnaryExchange
+from posthouse.relay.waiting import FairQueue
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.health import HealthTable
 from posthouse.routing.plan import Plan, Target
@@ -63,6 +64,7 @@ class Ports(Struct, frozen=True):
     sender: Sender
     keep_alive: KeepAlive
     stream_times: StreamTimes
+    queue: FairQueue
     call_ended: Callable[[Call, CallRecord, tuple[str, ...]], None]
     """Told every call, its record, and what was suspicious about its usage."""
 
@@ -78,7 +80,11 @@ class Relay:
     async def serve(self, incoming: Incoming, client: Client) -> None:
         """Serve one call; raises PosthouseError while no reply has begun."""
         call = Call(incoming, client, self.snapshot)
-        admitted = await self._ports.admission.admit(call)
+        try:
+            admitted = await self._ports.admission.admit(call)
+        except ClientGone:
+            # It waited for room and has left: there is nothing to tell anybody.
+            return
         tokens = 0
         try:
             client.extra += admitted.permit.header_lines()
@@ -89,6 +95,8 @@ class Relay:
             tokens = sum(record.usage.values())
         finally:
             admitted.permit.release(tokens)
+            if self._ports.queue.waiting:
+                self._ports.queue.room()
 
     def _plan(self, call: Call, admitted: Admitted) -> Plan:
         incoming = call.incoming
@@ -101,6 +109,20 @@ class Relay:
             tokens=_tokens(call) if call.menu.weighed else _NOT_WEIGHED,
         )
 
+    async def _wait(self, call: Call, admitted: Admitted) -> tuple[Plan, Chosen]:
+        """Choose the first target as soon as a channel has room for it.
+
+        Raises what choosing raises, and ClientGone.
+        """
+
+        async def choose() -> tuple[Plan, Chosen]:
+            plan = self._plan(call, admitted)
+            return plan, await self._ports.attempts.choose(plan, None)
+
+        queue = self._ports.queue
+        resource = ("channels", admitted.routes[0].pattern)
+        return await queue.take(call.waiter(resource, queue.longest), choose)
+
     # --- whole replies ------------------------------------------------------------
 
     async def _unary(
@@ -111,13 +133,15 @@ class Relay:
         try:
             if ARMED:
                 reach("before_dispatch")
-            plan = self._plan(call, admitted)
+            plan, first = self._plan(call, admitted), None
+            if call.incoming.wait:
+                plan, first = await self._wait(call, admitted)
             if call.menu.hedge is None:
                 served = await self._ports.attempts.run(
-                    plan, call.attempts, exchange.attempt
+                    plan, call.attempts, exchange.attempt, first
                 )
             else:
-                served = await self._race_whole(call, plan, call.menu.hedge)
+                served = await self._race_whole(call, plan, first)
         except ClientGone as gone:
             return await self._abandoned(call, hold, gone, None)
         except BaseException as error:
@@ -136,7 +160,7 @@ class Relay:
                 reach("after_terminal")
         return record
 
-    async def _race_whole(self, call: Call, plan: Plan, after: float) -> Served:
+    async def _race_whole(self, call: Call, plan: Plan, first: Chosen | None) -> Served:
         """Serve the call by attempts that may overlap."""
 
         def lane(_claim: Claim) -> Lane[Served]:
@@ -144,7 +168,8 @@ class Relay:
             exchange = UnaryExchange(fork, self._ports.sender)
             return Lane(fork.attempts, exchange.attempt, fork.enter)
 
-        return await Race(self._ports.attempts, plan, call.attempts, lane).run(after)
+        race = Race(self._ports.attempts, plan, call.attempts, lane)
+        return await race.run(call.menu.hedge or 0.0, first)
 
     # --- streams --------------------------------------------------------------------
 
@@ -190,13 +215,15 @@ class Relay:
         failure: PosthouseError | None = None
         try:
             reach("before_dispatch")
-            plan = self._plan(call, admitted)
+            plan, first = self._plan(call, admitted), None
+            if call.incoming.wait:
+                plan, first = await self._wait(call, admitted)
             if call.menu.hedge is None:
                 served = await self._ports.attempts.run(
-                    plan, call.attempts, exchange.attempt
+                    plan, call.attempts, exchange.attempt, first
                 )
             else:
-                served = await self._race(call, plan, exchange, call.menu.hedge)
+                served = await self._race(call, plan, exchange, first)
                 exchange = exchange.winner or exchange
         except ClientGone as gone:
             exchange = exchange.winner or exchange
@@ -226,7 +253,7 @@ class Relay:
         return record
 
     async def _race(
-        self, call: Call, plan: Plan, exchange: StreamExchange, after: float
+        self, call: Call, plan: Plan, exchange: StreamExchange, first: Chosen | None
     ) -> Served:
         """Serve the call by attempts that may overlap; one has the client."""
 
@@ -234,7 +261,8 @@ class Relay:
             fork = call.fork()
             return Lane(fork.attempts, exchange.rival(fork, claim), fork.enter)
 
-        return await Race(self._ports.attempts, plan, call.attempts, lane).run(after)
+        race = Race(self._ports.attempts, plan, call.attempts, lane)
+        return await race.run(call.menu.hedge or 0.0, first)
 
     # --- endings ----------------------------------------------------------------------
 

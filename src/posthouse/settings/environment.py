@@ -290,6 +290,13 @@ class Settings(Guarded, frozen=True, kw_only=True):
     breaker_seconds: Annotated[
         float, _seconds("For which a channel is out the first time.")
     ] = 30
+    wait_seconds: Annotated[
+        float,
+        _seconds("For which a caller may wait for room (`x-posthouse-wait`) at most."),
+    ] = 60
+    waiting_calls: Annotated[
+        int, _count("Most calls of one process that wait for room.")
+    ] = 1000
     principal_cache: Annotated[int, _count("Keys kept in memory.")] = 20_000
     failures_per_minute: Annotated[
         int, _count("Bad keys per address and minute before it must wait.")
