@@ -183,8 +183,11 @@ def execute(url: str, statement: str, *values: object) -> list[tuple]:
 
 
 @contextmanager
-def transaction(url: str, *statements: str) -> Iterator[None]:
-    """A transaction of somebody else's, which is rolled back in the end."""
+def transaction(url: str, *statements: str) -> Iterator[Callable[[str], None]]:
+    """A transaction of somebody else's, which is rolled back in the end.
+
+    Gives what executes one more statement in it.
+    """
 
     async def begin() -> Any:
         connection = await connect(url)
@@ -192,8 +195,12 @@ def transaction(url: str, *statements: str) -> Iterator[None]:
         return connection
 
     connection = _run(begin())
+
+    async def go_on(statement: str) -> None:
+        await connection.execute(statement)
+
     try:
-        yield
+        yield lambda statement: _run(go_on(statement))
     finally:
         _run(connection.close())
 

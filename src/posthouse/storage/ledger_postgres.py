@@ -86,6 +86,8 @@ _LEFT: Final = """
     WHERE owner = $1 AND state = 'open' AND balance <> 0 ORDER BY account_id
 """
 _TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock($1)"
+_LOCK: Final = "SELECT pg_advisory_xact_lock($1)"
+_HURRY: Final = "SET LOCAL lock_timeout = '200ms'"
 _NEWEST: Final = "SELECT coalesce(max(id), 0) FROM transfers"
 _LAST_RUN: Final = "SELECT coalesce(max(up_to), 0) FROM runs"
 _MAKE_RUN: Final = (
@@ -129,8 +131,8 @@ class PostgresLedger:
         self._clock = clock
         self._home = home
         self._session = Session(url, seconds=seconds)
-        self._up_to = 0
-        """The last run's end, as far as we know."""
+        self._run_at = 0
+        """From which number on it is worth looking whether a run is due."""
         self._doubt: tuple[str, list[Move]] | None = None
         """A transaction whose end is not known, and what it moved."""
         self._ended: tuple[str, str] | None = None
@@ -254,9 +256,10 @@ class PostgresLedger:
 
         newest = self._write_once(settlements, advance, conclude)
         reach("drain.after_commit")
-        if newest - self._up_to >= ledger_index.RUN:
+        if newest >= self._run_at:
+            self._run_at = newest + ledger_index.RUN // 4
             with suppress(LedgerUnavailable):
-                self._make_run()
+                self._run_at = self._make_run() + ledger_index.RUN
 
     def finish(
         self, journal_id: str, settlements: Sequence[Settlement], state: str
@@ -387,32 +390,36 @@ class PostgresLedger:
 
     # Runs
 
-    def _make_run(self) -> None:
-        """Make a run if one is due and nobody else does; see `ledger_index`.
+    def _make_run(self) -> int:
+        """Make a run if one is due; give where the last one ends. See `ledger_index`.
 
         While we alone have `NUMBERS`, every number up to the newest has been
-        committed, or never will be. When others keep it, the next batch tries again.
+        committed, or never will be. Raises LedgerUnavailable also when others keep
+        it for long; they wait behind us, so we do not wait for long.
         """
 
-        async def last_number(connection: Connection) -> int:
+        async def newest_number(connection: Connection) -> int:
             if not await connection.fetchval(_TRY_LOCK, NUMBERS):
-                return 0
+                await connection.execute(_HURRY)
+                await connection.execute(_LOCK, NUMBERS)
             return int(await connection.fetchval(_NEWEST))
 
         async def make(connection: Connection) -> int:
+            await connection.execute(_LOCK, RUNS)
             after = int(await connection.fetchval(_LAST_RUN))
             if newest - after < ledger_index.RUN:
-                return after
-            if not await connection.fetchval(_TRY_LOCK, RUNS):
                 return after
             last = min(newest, after + ledger_index.LONGEST)
             for statement in _MAKE_RUN:
                 await connection.execute(statement, after, last)
             return last
 
-        newest = self._session.transact(last_number)
-        if newest:
-            self._up_to = self._session.transact(make)
+        ((after,),) = self._session.ask(_LAST_RUN)
+        ((last,),) = self._session.ask(_NEWEST)
+        if last - after < ledger_index.RUN:
+            return int(after)
+        newest = self._session.transact(newest_number)
+        return self._session.transact(make)
 
 
 async def _unposted(

@@ -195,7 +195,8 @@ class Session:
     @property
     def _broken(self) -> tuple[type[Exception], ...]:
         """What a connection that is of no use any more raises."""
-        return (self._errors.InterfaceError, OSError)
+        errors = self._errors
+        return (errors.InterfaceError, errors.InternalClientError, OSError)
 
     async def _give_up(self, connection: Connection, error: Exception) -> None:
         """End the transaction; raise LedgerUnavailable unless the error is ours."""
