@@ -72,8 +72,9 @@ docs: setup ## rewrite the generated pages of docs/reference, and the dashboard
 	$(BIN)/python tools/reference.py
 	$(BIN)/python tools/dashboard.py
 
-crash: setup ## 200 random kills and a hundred thousand calls, then the report
+crash: setup ## 200 random kills and a hundred thousand calls, 200 power losses, then the report
 	$(BIN)/python -m tests.crash
+	$(BIN)/python -m tests.crash.power.losses
 
 fuzz: setup ## requests that nobody would write, for MINUTES=10; the provider sees what was sent
 	$(BIN)/python -m tests.security $(if $(MINUTES),--minutes $(MINUTES))

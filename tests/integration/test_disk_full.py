@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import pytest
 from tests.fakes import openai
-from tests.fakes.steps import Behaviour, Request, Send, Step, Wait
+from tests.fakes.steps import Behaviour, Request, Step, Wait
 from tests.fakes.upstream import FakeUpstream
 from tests.faults.asked import ask
 from tests.faults.channels import channel
