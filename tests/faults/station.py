@@ -219,6 +219,12 @@ class Station:
         """Close the idle connections to providers."""
         self.upstream._sweep.drop_all()
 
+    def hang_up_idle(self) -> None:
+        """Close those that wait for a request, and no other."""
+        for site in self.upstream._http1._direct.values():
+            for connection in tuple(site.idle):
+                connection.drop()
+
 
 class Leaks:
     """Remembers what is open and under way, to see whether it comes back to that."""
