@@ -12,11 +12,13 @@ from pathlib import Path
 
 import uvloop
 
-from posthouse.access.ports import Permit
+from posthouse.access.ports import CounterStore, Permit
 from posthouse.access.principal import Principal
 from posthouse.access.shared import SharedLimits
 from posthouse.errors import RateLimited
+from posthouse.settings.coordination import read_coordination
 from posthouse.storage.coordination import SqliteCounters
+from posthouse.storage.coordination_valkey import ValkeyCounters
 
 
 async def admit(limits: SharedLimits, principal: Principal) -> Permit | None:
@@ -42,9 +44,16 @@ async def order(limits: SharedLimits, line: str, kept: list[Permit]) -> int:
     return len(permits)
 
 
-async def main(folder: Path, workers: int) -> None:
+def store_at(place: str) -> CounterStore:
+    """A Valkey's URL, or a folder."""
+    if "://" in place:
+        return ValkeyCounters(read_coordination(place), "processes")
+    return SqliteCounters(Path(place))
+
+
+async def main(place: str, workers: int) -> None:
     """Serve orders until the input ends."""
-    limits = SharedLimits(SqliteCounters(folder), workers)
+    limits = SharedLimits(store_at(place), workers)
     await limits.start()
     kept: list[Permit] = []
     print("ready", flush=True)
@@ -56,4 +65,4 @@ async def main(folder: Path, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    uvloop.run(main(sys.argv[1], int(sys.argv[2])))

@@ -1,4 +1,4 @@
-"""Limits over real processes and their file: exact, and free of the dead."""
+"""Limits over real processes, by file and by Valkey: exact, and free of the dead."""
 
 import json
 import sqlite3
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.valkey import Valkey
+
+from posthouse.storage.coordination_valkey import DEAD_SECONDS
 
 WORKERS = 4
 
@@ -18,10 +21,10 @@ WORKERS = 4
 class Process:
     """A worker that does what it is told."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, place: str) -> None:
         command = [sys.executable, "-m", "tests.integration.limits_worker"]
         self._process = subprocess.Popen(
-            [*command, str(folder), str(WORKERS)],
+            [*command, place, str(WORKERS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -59,8 +62,8 @@ class Process:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[list[Process]]:
-    processes = [Process(folder) for _ in range(WORKERS)]
+def running(place: str) -> Iterator[list[Process]]:
+    processes = [Process(place) for _ in range(WORKERS)]
     try:
         for process in processes:
             assert process.hear() == "ready"
@@ -70,10 +73,21 @@ def running(folder: Path) -> Iterator[list[Process]]:
             process.kill()
 
 
+@pytest.fixture(scope="module", params=["sqlite", "valkey"])
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """Where they meet."""
+    if request.param == "valkey":
+        valkey: Valkey = request.getfixturevalue("valkey")
+        return valkey.url
+    return str(tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture(scope="module")
-def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Process]]:
+def processes(place: str) -> Iterator[list[Process]]:
     """Four that survive their test."""
-    with running(tmp_path_factory.mktemp("data")) as processes:
+    with running(place) as processes:
         yield processes
 
 
@@ -105,13 +119,14 @@ def test_a_busy_key_gets_all_of_its_limit(processes: list[Process], limit: int) 
     assert made == limit
 
 
-def test_the_dead_and_the_stopped_hold_nothing(tmp_path: Path) -> None:
-    """SIGKILL keeps places for two seconds at most; a stop in good order, none.
+def test_the_dead_and_the_stopped_hold_nothing(place: str, tmp_path: Path) -> None:
+    """SIGKILL keeps places for a few seconds at most; a stop in good order, none.
 
     And each of a thousand keys gets its limit over all processes together.
     """
     rates = {"rpm": 2, "concurrency": 5}
-    with running(tmp_path) as processes:
+    is_valkey = "://" in place
+    with running(place if is_valkey else str(tmp_path)) as processes:
         assert at_once(processes, rates=rates, calls=2, keys=1000) == 2000
         order = {"key": "dying", "rates": {"concurrency": 6}}
         assert processes[0].ask(calls=9, **order) == 6
@@ -121,10 +136,13 @@ def test_the_dead_and_the_stopped_hold_nothing(tmp_path: Path) -> None:
         made = 0
         while made < 6:
             made += processes[1].ask(calls=6, **order)
-            assert time.monotonic() - killed < 2
+            assert time.monotonic() - killed < (DEAD_SECONDS + 2 if is_valkey else 2)
+            time.sleep(0.02)
         assert made == 6
         assert processes[2].ask(calls=2, **order) == 0
         assert [process.stop() for process in processes[1:]] == [0, 0, 0]
+    if is_valkey:
+        return
     with sqlite3.connect(tmp_path / "coordination.db") as connection:
         names = connection.execute("SELECT name FROM subjects").fetchall()
     connection.close()

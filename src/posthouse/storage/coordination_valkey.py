@@ -49,7 +49,7 @@ from posthouse.storage.coordination_valkey_link import (
 
 RENEW_SECONDS: Final = 1.5
 DEAD_SECONDS: Final = 5.0
-MOST_ASKS: Final = 256
+MOST_ASKS: Final = 32
 """In one round trip; the time in which it must be answered is for so many."""
 CLOSE_SECONDS: Final = 1.0
 _SLOTS: Final = 16384
