@@ -298,6 +298,23 @@ def test_a_caller_that_leaves_ends_both(tmp_path: Path, *, stream: bool) -> None
     serve(tmp_path, late(SLOW), late(SLOW), test)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_waited_for_room_is_hedged_like_any_other(
+    tmp_path: Path, *, stream: bool
+) -> None:
+    """Its first target is the one whose room it waited for."""
+
+    async def test(station: Station, a: FakeUpstream, b: FakeUpstream) -> None:
+        waits = [("x-posthouse-wait", "5")]
+        reply = await ask(station, headers=waits, stream=stream)
+        assert_whole(reply, stream=stream)
+        assert (len(a.served), len(b.served)) == (1, 1)
+        record = await only(station, reply)
+        assert [name for name, _, _ in outcomes(record)] == ["a", "b"]
+
+    serve(tmp_path, late(SLOW), openai.answer, test)
+
+
 def test_hedges_are_few_of_many_calls(tmp_path: Path) -> None:
     """A slow provider gets no second storm: a fifth of what is under way, or three."""
 

@@ -1,4 +1,4 @@
-"""`posthouse channel`: switched on and off."""
+"""`posthouse channel`: switched on and off; `posthouse key`: in a group."""
 
 import os
 import sqlite3
@@ -57,3 +57,11 @@ def test_a_channel_of_the_file_is_switched_there(cli: CommandLine) -> None:
     assert done.code != 0
     assert "file" in done.err
     assert state(cli) == "enabled"
+
+
+def test_a_key_is_made_in_a_group(cli: CommandLine) -> None:
+    assert cli("key", "create", "grouped", "--group", "team-a").code == 0
+    found = {key["name"]: key["group"] for key in cli("key", "list", "--json").json}
+    assert found["grouped"] == "team-a"
+    assert set(found.values()) == {"team-a", None}
+    assert cli("key", "create", "odd", "--group", " ").code != 0

@@ -10,7 +10,7 @@ from math import exp
 
 from msgspec import Struct
 
-from posthouse.routing.table import Asked, Member, Tier
+from posthouse.routing.table import REMEMBERED_NAMES, Asked, Member, Tier
 
 HALF_FORGOTTEN = 30.0
 """Seconds; about so old is what an average is made of, where calls are rare."""
@@ -58,8 +58,12 @@ class LatencyTable:
     def add(self, key: Key, seconds: float, now: float) -> None:
         """Take a time into an average; `now` in monotonic seconds."""
         figure = self._figures.get(key)
-        if figure is None or now - figure.at > STALE:
+        if figure is None:
+            if len(self._figures) >= REMEMBERED_NAMES:
+                del self._figures[next(iter(self._figures))]
             self._figures[key] = Figure(seconds, now)
+        elif now - figure.at > STALE:
+            figure.seconds, figure.at = seconds, now
         else:
             figure.add(seconds, now)
 

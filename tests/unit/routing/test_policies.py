@@ -22,6 +22,7 @@ from posthouse.routing.latency import (
 from posthouse.routing.plan import LOAD_FACTOR, Plan, Target
 from posthouse.routing.policies import LeastBusy, LowestCost, PolicyBook
 from posthouse.routing.table import (
+    REMEMBERED_NAMES,
     Asked,
     Channel,
     Choice,
@@ -326,6 +327,15 @@ def test_an_average_forgets() -> None:
     assert later.seconds == 3.0
     found.keep_only(set())
     assert found.find(key, NOW + 2 * STALE) is None
+
+
+def test_strangers_names_do_not_fill_the_memory() -> None:
+    """A wildcard's models are as many as callers can think of."""
+    found = LatencyTable()
+    for number in range(REMEMBERED_NAMES + 10):
+        found.add(("a", f"m{number}", False), 1.0, NOW)
+    assert len(found.by_channel(NOW)["a"]) == REMEMBERED_NAMES
+    assert found.find(("a", f"m{REMEMBERED_NAMES + 9}", False), NOW) is not None
 
 
 def test_a_quick_failure_is_not_quick() -> None:
