@@ -11,13 +11,12 @@ import random
 import sys
 from pathlib import Path
 
-from tests.unit.billing.books import opening, record
+from tests.unit.billing.books import Books, opening, record
 
 from posthouse.billing import drain_thread, holds
 from posthouse.billing.holds import HoldManager
 from posthouse.billing.leases import LeasePolicy
 from posthouse.errors import InsufficientQuota
-from posthouse.storage.ledger import SqliteLedger
 
 AT_ONCE = 50
 
@@ -55,9 +54,7 @@ async def run(folder: Path, seed: int, calls: int) -> None:
     drain_thread.TICK_SECONDS = 0.02
     holds.TICK_SECONDS = 0.02
     holds.SWEEP_TICKS = 1
-    manager = await HoldManager.start(
-        folder / "journal",
-        lambda: SqliteLedger(folder / "posthouse.db"),
+    manager = await Books(folder).start(
         policy=LeasePolicy(slice_holds=4, idle_seconds=0.05),
         segment_size=32 * 1024,
     )

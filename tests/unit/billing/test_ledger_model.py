@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -19,6 +20,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from tests.support import store
 from tests.unit.billing.simulation import Simulation
 
 ACCOUNTS = {"rich": (10**6, 0), "poor": (500, 0), "line": (0, 300), "free": (0, None)}
@@ -98,3 +100,23 @@ LedgerModel.TestCase.settings = settings(
     suppress_health_check=list(HealthCheck),
 )
 TestLedgerModel = LedgerModel.TestCase
+
+
+class LedgerModelOnPostgres(LedgerModel):
+    """The same, on a database that a crash leaves as it is."""
+
+
+LedgerModelOnPostgres.TestCase.settings = settings(
+    LedgerModel.TestCase.settings, max_examples=2
+)
+TestLedgerModelOnPostgres = pytest.mark.usefixtures("postgres_for_books")(
+    LedgerModelOnPostgres.TestCase
+)
+
+
+@pytest.fixture
+def postgres_for_books(postgres, monkeypatch):
+    """Books are on PostgreSQL."""
+    monkeypatch.setattr(store, "server", postgres)
+    yield
+    postgres.clear()
