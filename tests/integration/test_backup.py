@@ -300,7 +300,7 @@ def test_a_damaged_backup_is_refused(cli, tmp_path, place):
         assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_books_at_fault_are_refused_unless_accepted(cli, tmp_path):
+def test_books_at_fault_are_refused_unless_nobody_looks(cli, tmp_path):
     """The backup is whole, but what it was made of was not right."""
     with closing(sqlite3.connect(tmp_path / "data/posthouse.db")) as connection:
         connection.execute(
@@ -313,8 +313,9 @@ def test_books_at_fault_are_refused_unless_accepted(cli, tmp_path):
     assert ended.code == 1
     assert "the audit finds faults in it (I2" in ended.err
     assert list((tmp_path / "new").iterdir()) == []
-    ended = cli.plain("restore", "b", "--accept-faults", "--data", "new", "--json")
-    assert not ended.json["audit"]["clean"]
+    ended = cli.plain("restore", "b", "--skip-audit", "--data", "new", "--json")
+    assert ended.json["audit"] is None
+    assert cli.plain("audit", "--data", "new").code == 1
 
 
 def test_a_newer_versions_backup_is_refused(cli, tmp_path):

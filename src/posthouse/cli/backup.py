@@ -88,11 +88,11 @@ def _source(books: Books, *, with_secret: bool) -> Source:
 def restore(
     file: File,
     *,
-    accept_faults: Annotated[
+    skip_audit: Annotated[
         bool,
         Parameter(
             show_default=False,
-            help="Also restore books in which the audit finds faults.",
+            help="Take the books as they are: sooner, or in spite of faults.",
         ),
     ] = False,
     data: Data = None,
@@ -101,12 +101,13 @@ def restore(
     """Restore a backup into an empty data folder, once it has proved whole.
 
     What was under way at the instant is ended as after a crash, and the books
-    are audited. Nothing is left in the folder if anything is wrong.
+    are audited, which takes most of the time. Nothing is left in the folder if
+    anything is wrong.
     """
     settings = load_settings(data=data)
     with working("Restoring"):
         try:
-            done = run(restore_backup(file, settings, accept_faults=accept_faults))
+            done = run(restore_backup(file, settings, skip_audit=skip_audit))
         except DamagedArchive as error:
             raise CommandFailed(f"{file} is no whole backup: {error}") from None
         except BackupRefused as error:
@@ -134,7 +135,7 @@ def _print_restored(done: Restored, data: Path) -> None:
 
 def _tell_restored(done: Restored, data: Path) -> None:
     print_line(f"{data}: as of {iso_time(done.facts.instant_ms)}")
-    if done.report is None:
+    if not done.facts.has_database:
         print_note("The database is PostgreSQL's: restore it before you serve.")
     else:
         found = done.recovery
@@ -142,7 +143,11 @@ def _tell_restored(done: Restored, data: Path) -> None:
             f"Of the calls under way then, {found.charged} were charged for what had"
             f" been delivered and {found.voided} released."
         )
-        print_note(f"The audit is {'clean' if done.report.clean else 'faulty'}.")
+        print_note(
+            "The audit is clean."
+            if done.report is not None
+            else "The books were not looked at: run `posthouse audit`."
+        )
     if done.configuration is not None:
         print_note(f"The configuration file of that time is {done.configuration}.")
 

@@ -54,20 +54,20 @@ class Restored(Struct, frozen=True):
     recovery: Recovery
     """What became of the calls that were under way at the instant."""
     report: AuditReport | None
-    """None where the database was not ours to restore."""
+    """None where there was none: it was skipped, or the database is not ours."""
     configuration: Path | None
     """Where the configuration file of that time is now."""
 
 
 async def restore(
-    file: Path, settings: Settings, *, accept_faults: bool = False
+    file: Path, settings: Settings, *, skip_audit: bool = False
 ) -> Restored:
     """Restore a backup into the empty folder `settings.data`.
 
     Args:
         file: the backup.
         settings: name the folder, the database and perhaps the secret.
-        accept_faults: also take books in which the audit finds something.
+        skip_audit: take the books as they are, without looking for faults.
 
     Raises BackupRefused, DamagedArchive and what a database raises; then the
     folder is empty again.
@@ -80,12 +80,12 @@ async def restore(
         _own(draft / JOURNALS)
         recovery, report = Recovery(), None
         if facts.has_database:
-            recovery, report = await _check_books(draft)
-            if not (report.clean or accept_faults):
-                names = ", ".join(c.name for c in report.checks if not c.passed)
-                raise BackupRefused(
-                    f"the audit finds faults in it ({names}); --accept-faults takes it"
-                )
+            recovery, report = await _check_books(draft, skip_audit=skip_audit)
+        if report is not None and not report.clean:
+            names = ", ".join(c.name for c in report.checks if not c.passed)
+            raise BackupRefused(
+                f"the audit finds faults in it ({names}); --skip-audit takes it"
+            )
         _install(draft, settings.data)
     configuration = settings.data / CONFIGURATION
     found = configuration if configuration.exists() else None
@@ -127,7 +127,9 @@ def _check_secret(settings: Settings, facts: Facts, draft: Path) -> None:
         raise BackupRefused("POSTHOUSE_SECRET is not the one that it was made with")
 
 
-async def _check_books(draft: Path) -> tuple[Recovery, AuditReport]:
+async def _check_books(
+    draft: Path, *, skip_audit: bool
+) -> tuple[Recovery, AuditReport | None]:
     """Make the database ready to serve, and look whether its books are right."""
     path = draft / DATABASE
     with closing(sqlite3.connect(path)) as connection:
@@ -139,7 +141,7 @@ async def _check_books(draft: Path) -> tuple[Recovery, AuditReport]:
         await migrate(database)
         with closing(SqliteLedger(path, durable=True)) as ledger:
             recovery = recover(draft / JOURNALS, ledger)
-        report = await audit(database, draft / JOURNALS)
+        report = None if skip_audit else await audit(database, draft / JOURNALS)
     finally:
         await database.close()
     return recovery, report
