@@ -1,6 +1,7 @@
 """A real Posthouse: `posthouse serve` as a subprocess, asked through its own CLI."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ class Posthouse(ServerProcess):
         """Start it on a free port."""
         directory.mkdir(parents=True, exist_ok=True)
         self.data = directory / "data"
+        self.environment = dict(environment or {})
         self.configuration = directory / "posthouse.toml"
         self.configuration.write_text(configuration)
         port = free_port()
@@ -64,6 +66,7 @@ class Posthouse(ServerProcess):
         done = subprocess.run(
             [COMMAND, *command, "--data", self.data],
             cwd=ROOT,
+            env={**os.environ, **self.environment},
             capture_output=True,
             text=True,
             timeout=60,
