@@ -80,6 +80,7 @@ from posthouse.storage.database import Database
 from posthouse.storage.key_reader import StoredKeys
 from posthouse.storage.ledgers import open_ledger
 from posthouse.storage.ownership import now_ms
+from posthouse.storage.postgres import DatabaseUnreachable
 from posthouse.storage.prices import keep_versions
 from posthouse.storage.secrets import SecretBox
 from posthouse.upstream.pace import Pace
@@ -266,12 +267,19 @@ class Application:
 
     async def _watch(self) -> None:
         """Follow the feed of changes; a faulty database is asked again."""
+        told = ""
         while True:
             await asyncio.sleep(self.settings.changes_seconds)
             try:
                 await self._follow_changes()
+            except DatabaseUnreachable as error:
+                if told != str(error):
+                    told = str(error)
+                    log.warning("the database cannot be reached", reason=told)
             except Exception as error:
                 log.exception("the configuration could not be read", exc_info=error)
+            else:
+                told = ""
 
     async def _follow_changes(self) -> None:
         async with self._database.read() as connection:
