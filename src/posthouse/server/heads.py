@@ -59,7 +59,6 @@ class RequestHead(Struct, frozen=True, gc=False):
     content_length: int | None
     chunked: bool
 
-
     @override
     def __repr__(self) -> str:
         """Tell what was asked, and not with which key."""
