@@ -96,15 +96,6 @@ def eventually(condition: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
-def test_the_doctor_looks_at_it(nodes: list[Posthouse], own: Valkey) -> None:
-    """It tells where and what it is, without the password."""
-    _, output = nodes[0].run("doctor", "--json")
-    (found,) = [one for one in json.loads(output) if one["subject"] == "coordination"]
-    assert found["result"] == "ok"
-    assert f"valkey://127.0.0.1:{own.port}/0: Valkey 9" in found["detail"]
-    assert PASSWORD not in output
-
-
 def test_of_a_hundred_over_two_nodes_exactly_five_pass(nodes: list[Posthouse]) -> None:
     """rpm = 5, whichever process of whichever node is asked."""
     assert flood(nodes, "five", 100) == {200: 5, 429: 95}

@@ -186,7 +186,8 @@ async def test_flapping(proxy: TCPProxy, monkeypatch: pytest.MonkeyPatch) -> Non
                 await asyncio.sleep(0.01)
     assert 30 <= len(tally.admitted) <= 60
     assert tally.refused == 150 * 6 - len(tally.admitted)
-    assert max(tally.waits) < LONGEST
+    # Near the limit a call may wait for what others were lent, twice.
+    assert max(tally.waits) < LONGEST + 2 * LEISURE
     assert 1 <= words(logs).count("warning") <= 5 * NODES
 
 
@@ -239,6 +240,5 @@ async def test_flushed_under_load(own: Valkey, proxy: TCPProxy) -> None:
             await asyncio.sleep(2.5)
             assert await tally.flood(nodes, places, 30) == 0
     assert not logs
-    # Near the limit a call may wait for what others were lent.
-    assert max(tally.waits) < LONGEST + LEISURE
+    assert max(tally.waits) < LONGEST + 2 * LEISURE
     assert not any(isinstance(permit, Permit) for permit in tally.admitted)

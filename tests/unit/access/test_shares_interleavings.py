@@ -2,7 +2,8 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.access.counting import Clock, Counters
+from tests.conftest import MakeCounters
+from tests.unit.access.counting import Clock
 from tests.unit.access.working import Made, Worker
 
 from posthouse.access.counters import LEISURE
@@ -37,10 +38,10 @@ STEPS = st.lists(
 class World:
     """Three workers and what they did."""
 
-    def __init__(self, rates: Rates) -> None:
+    def __init__(self, rates: Rates, make_counters: MakeCounters) -> None:
         self.rates = rates
         self.clock = Clock()
-        self.counters = Counters(self.clock)
+        self.counters = make_counters(self.clock)
         self.born = 0
         self.workers = [self.fresh() for _ in range(3)]
         self.made: list[Made] = []
@@ -161,10 +162,10 @@ class World:
     ),
 )
 def test_any_interleaving_keeps_the_limits(
-    steps: list[tuple[int, str, int]], rates: Rates
+    make_counters: MakeCounters, steps: list[tuple[int, str, int]], rates: Rates
 ) -> None:
     """Whatever happens in whichever order: never too much, nothing left behind."""
-    world = World(rates)
+    world = World(rates, make_counters)
     for index, action, number in steps:
         world.step(index, action, number)
         if rates.concurrency is not None:
