@@ -190,10 +190,12 @@ async def test_name_that_means_nothing() -> None:
     assert "no connection: " in await try_it(Coordination("no.such.invalid", 1))
 
 
-async def test_server_that_takes_connections_and_says_nothing(tmp_path: Path) -> None:
+async def test_server_that_takes_connections_and_says_nothing() -> None:
     """It is waited for half a second, not longer."""
     async with TCPProxy(1) as proxy:
         proxy.is_deaf = True
         place = Coordination("127.0.0.1", proxy.port, password="hidden")
         assert "no answer within 0.5 seconds" in await try_it(place)
         assert "no answer within" in await try_it(Coordination("127.0.0.1", proxy.port))
+        place = Coordination("127.0.0.1", proxy.port, is_tls=True)
+        assert await try_it(place) == "no connection within 0.5 seconds"
