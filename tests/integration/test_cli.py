@@ -241,6 +241,7 @@ def test_key_list_shows_limits_and_what_remains(made: CommandLine) -> None:
         "ips": ["10.0.0.0/8"],
         "expires": "2099-01-01T00:00:00Z",
         "sandbox": False,
+        "group": None,
         "created": "",
     }
     head, *rows = made("key", "list").rows
