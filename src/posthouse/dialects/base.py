@@ -108,7 +108,10 @@ class StreamTap(Protocol):
         """Judge one frame; raises UpstreamFault for an error object in it."""
 
     def output_text(self) -> str:
-        """What was produced so far."""
+        """What was produced so far; of much, an even sample (see `compact`)."""
+
+    def compact(self) -> None:
+        """Keep less, if it is much: called every now and then, not per frame."""
 
     def error_frame(self, error: PosthouseError) -> bytes:
         """Tell the client of an error after its reply has begun."""

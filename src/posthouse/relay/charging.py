@@ -131,6 +131,9 @@ async def _count(call: Call, served: Served) -> TokenEstimate:
         counted = count_tokens(prompt, model) + framing
         text = served.text()
         output = count_tokens(text, model) if text else 0
+        size = len(text.encode(errors="replace"))
+        if served.size > size > 0:
+            output = -(-output * served.size // size)
         return TokenEstimate(max(counted, media), output)
 
     return await asyncio.to_thread(count)

@@ -31,11 +31,20 @@ class Served(Struct, frozen=True, gc=False):
     """As the provider told it; None must be counted."""
     service_tier: str | None
     text: Callable[[], str]
-    """Reads what was produced, where it must be counted."""
+    """Reads what was produced, where it must be counted; of much, a sample."""
+    size: int = 0
+    """Bytes of all of it, where that may be more than `text` gives."""
     body: bytes = b""
     """The whole reply for the client; a stream has been written."""
 
 
 def served_stream(target: Target, completion: Completion, tap: StreamTap) -> Served:
     """A stream, as far as it came."""
-    return Served(target, completion, tap.usage, tap.service_tier, tap.output_text)
+    return Served(
+        target,
+        completion,
+        tap.usage,
+        tap.service_tier,
+        tap.output_text,
+        tap.output_bytes,
+    )

@@ -183,21 +183,23 @@ class StreamExchange:
         while True:
             with watch:
                 data = await response.read()
+            over = not data
             try:
-                frames = decoder.feed(data) if data else decoder.close()
+                frames = decoder.close() if over else decoder.feed(data)
             except FrameTooLarge:
                 raise UpstreamBadResponse from None
+            data = b""
             try:
                 ended = await self._pass(target, frames, tap)
             except UpstreamBadResponse:
-                if data or not self._delivered:
+                if not over or not self._delivered:
                     raise
                 # The last frame is cut in half: it broke off, it is not odd.
                 raise UpstreamInterrupted from None
             if ended:
                 response.release()
                 return Completion.ABANDONED if watch.gone else Completion.WHOLE
-            if not data:
+            if over:
                 raise UpstreamInterrupted if self._delivered else UpstreamBadResponse
             if tap.output_bytes - self._checked >= PROGRESS_BYTES:
                 self._checked = tap.output_bytes
@@ -211,6 +213,7 @@ class StreamExchange:
         self, target: Target, tap: StreamTap
     ) -> PosthouseError | None:
         """Why the stream must end here; None if it may go on."""
+        tap.compact()
         if tap.output_bytes > STREAM_LIMIT:
             return UpstreamBadResponse(STREAM_TOO_LONG)
         if await self._progress(target, tap.output_bytes):
@@ -242,9 +245,12 @@ class StreamExchange:
             if not self._delivered:
                 self._answering(self._call, target)
                 self.content_ms = max(1, self._call.elapsed_ms())
-            data = b"".join(out)
+            written = b"".join(out)
             out.clear()
-            await self.writer.write(data)
+            # A client may take its time: nothing is kept of it twice meanwhile.
+            frames.clear()
+            raw = data = b""
+            await self.writer.write(written)
         if fault is not None:
             raise fault
         if terminal and not self._delivered and tap.usage is None:

@@ -74,7 +74,7 @@ class UnaryExchange(Struct):
             reply.usage,
             reply.service_tier,
             reply.output_text,
-            reply.body,
+            body=reply.body,
         )
 
 

@@ -37,7 +37,7 @@ class Pace(Struct, frozen=True):
 
 def _may_be_slow(response: Response) -> bool:
     """Whether bytes are still unread, or the last ones said only `wait`."""
-    if response.received > response.taken:
+    if response.unread:
         return True
     latest = response.latest
     said = latest.lstrip()

@@ -19,6 +19,9 @@ from posthouse.model.exchange import (
 )
 from posthouse.upstream.head import Headers, split_head
 
+SAID_AT_MOST = 256
+"""Bytes of what a provider says that only asks for patience."""
+
 
 def check_size(size: int, limit: int) -> None:
     """Raise TOO_LARGE when a body of `size` bytes is over its limit."""
@@ -69,7 +72,7 @@ class Response:
     taken = 0
     """How many of them the reader has had."""
     latest = b""
-    """What it was given last."""
+    """What it was given last, if it was little."""
     window_since = 0.0
     window_from = 0
     """When the present window of the least rate began, and after how many bytes."""
@@ -90,6 +93,11 @@ class Response:
         self.timeouts = timeouts
         self.started = started
         self.chunks: list[bytes] = []
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have come and that the reader has not had."""
+        return self.received - self.taken
 
     @property
     def headers(self) -> Headers:
@@ -122,7 +130,7 @@ class Response:
             await self.arrival()
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
-        self.latest = data
+        self.latest = data if len(data) < SAID_AT_MOST else b""
         self.taken = self.received
         if self.paused and self.source is not None:
             self.source.resume()

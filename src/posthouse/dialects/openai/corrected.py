@@ -142,6 +142,10 @@ class CorrectedTap(StreamTap):
         return self._plain.output_text()
 
     @override
+    def compact(self) -> None:
+        self._plain.compact()
+
+    @override
     def error_frame(self, error: PosthouseError) -> bytes:
         return self._plain.error_frame(error)
 

@@ -25,12 +25,15 @@ from posthouse.dialects.openai.replies import (
     with_model,
     with_model_leniently,
 )
+from posthouse.dialects.openai.sample import TextSample
 from posthouse.errors import PosthouseError, UpstreamBadResponse
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
 from posthouse.wire.json import Decoder, MalformedJSON
 from posthouse.wire.sse import data_frame, event_name, with_data
 
+COMPACTED_BYTES = 64 * 1024
+"""Of text, after which less is kept of it."""
 MOST_CUT_OFF = 128
 """Choices that are told of an end before their end."""
 
@@ -66,11 +69,13 @@ class OpenAIStreamTap(StreamTap):
     """Reads one stream along."""
 
     __slots__ = (
+        "_compacted",
         "_decoder",
         "_finished",
         "_hide_usage",
         "_object",
         "_public_model",
+        "_sample",
         "_texts",
         "_wanted",
         "finished",
@@ -101,6 +106,9 @@ class OpenAIStreamTap(StreamTap):
         self._decoder = decoder
         self._object = object_name
         self._texts: list[str] = []
+        self._sample: TextSample | None = None
+        """What came before `_texts`, once there was much."""
+        self._compacted = 0
         self._finished: set[int] = set()
         self._wanted = request.choices
         self._hide_usage = not request.include_usage
@@ -192,9 +200,24 @@ class OpenAIStreamTap(StreamTap):
 
     @override
     def output_text(self) -> str:
+        text = "".join(self._texts)
+        if self._sample is not None:
+            self._sample.add(text)
+            self._texts.clear()
+            text = self._sample.text()
         # Halves of surrogate pairs may have come in different frames.
-        joined = "".join(self._texts).encode("utf-16", "surrogatepass")
+        joined = text.encode("utf-16", "surrogatepass")
         return joined.decode("utf-16", "replace")
+
+    @override
+    def compact(self) -> None:
+        if self.output_bytes - self._compacted < COMPACTED_BYTES:
+            return
+        self._compacted = self.output_bytes
+        if self._sample is None:
+            self._sample = TextSample()
+        self._sample.add("".join(self._texts))
+        self._texts.clear()
 
     @override
     def error_frame(self, error: PosthouseError) -> bytes:
