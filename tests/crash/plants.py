@@ -56,7 +56,7 @@ _UNARY = """        record = await self._settle(call, hold, served, None)
             if ARMED:
                 reach("before_terminal")
             headers = JSON_HEADERS + call.headers(served.target)
-            await client.respond(200, headers, exchange.body)
+            await client.respond(200, headers, served.body)
             if ARMED:
                 reach("after_terminal")
         return record
@@ -64,7 +64,7 @@ _UNARY = """        record = await self._settle(call, hold, served, None)
 _UNARY_LATE = """        if not client.gone:
             reach("before_terminal")
             headers = JSON_HEADERS + call.headers(served.target)
-            await client.respond(200, headers, exchange.body)
+            await client.respond(200, headers, served.body)
         await asyncio.sleep(0)
         return await self._settle(call, hold, served, None)
 """
