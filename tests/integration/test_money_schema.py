@@ -165,6 +165,23 @@ async def test_a_failed_step_leaves_the_database_as_it_was(database, monkeypatch
     assert await migrate(database) == [HEAD]
 
 
+async def test_a_start_that_is_killed_in_a_step_is_made_good_by_the_next(database):
+    """Everything of the step is written but for the commit."""
+    program = (
+        "import asyncio, os\n"
+        "from posthouse.storage import migrate as module\n"
+        "from posthouse.storage.database import Database\n"
+        "async def die(connection):\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "module.ensure_house_accounts = die\n"
+        f"asyncio.run(module.migrate(Database({database.url!r})))\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program], check=False)
+    assert killed.returncode == -9
+    assert await schema_version(database) is None
+    assert await migrate(database) == [HEAD]
+
+
 MORE_STEPS = """
 import sqlalchemy as sa
 from alembic import op

@@ -1,7 +1,7 @@
 """The ledger in PostgreSQL, where more goes wrong or on at once than in a file."""
 
 import asyncio
-import threading
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,38 +219,34 @@ async def test_connections_that_are_cut_off_lose_and_double_nothing(
     """An administrator ends the session over and over while batches are posted."""
     books.fund("a", 10_000)
     lease = (await run(lambda: draw(ledger, "a", 5_000))).lease_id
-    over = threading.Event()
+    chance = random.Random(5)
 
-    def cut() -> None:
-        while not over.is_set():
-            execute(
-                books.postgres,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'posthouse ledger'"
-                " AND datname = current_database()",
-            )
-            time.sleep(0.05)
+    def cut(pause: float) -> None:
+        time.sleep(pause)
+        execute(
+            books.postgres,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'posthouse ledger'"
+            " AND datname = current_database()",
+        )
 
-    def post() -> int:
+    def post(position: int) -> int:
+        batch = [settlement("a", lease) for _ in range(20)]
         failures = 0
-        for position in range(1, 16):
-            batch = [settlement("a", lease) for _ in range(20)]
-            while True:
-                try:
-                    ledger.post(JOURNAL, batch, position)
-                except LedgerUnavailable:
-                    failures += 1
-                except JournalMovedOn:
-                    break  # Nobody knew that it was done; it was.
-                else:
-                    break
-        return failures
+        while True:
+            try:
+                ledger.post(JOURNAL, batch, position)
+            except LedgerUnavailable:
+                failures += 1
+            except JournalMovedOn:
+                return failures  # Nobody knew that it was done; it was.
+            else:
+                return failures
 
-    cutting = asyncio.ensure_future(run(cut))
-    try:
-        failures = await run(post)
-    finally:
-        over.set()
+    failures = 0
+    for position in range(1, 16):
+        cutting = asyncio.ensure_future(run(cut, chance.random() / 50))
+        failures += await run(post, position)
         await cutting
     assert failures > 0
     assert books.revenue() == 300

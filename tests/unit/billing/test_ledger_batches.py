@@ -58,14 +58,27 @@ def settlement(account: str, lease_id: str, price: int, *, held: int = 100):
     return Settlement(wanted.call_id, account, lease_id, held, price, reason, end)
 
 
-@given(
-    count=st.integers(0, 2 * ROWS_PER_STATEMENT + 3),
-    free=st.integers(1, 9),
-)
+Sizes = given(count=st.integers(0, 2 * ROWS_PER_STATEMENT + 3), free=st.integers(1, 9))
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+@Sizes
 @settings(max_examples=25, deadline=None)
 def test_a_batch_of_any_size_is_written_whole(tmp_path_factory, store, count, free):
     """Every settlement has its transfer, entries, record and place, in order."""
-    books = Books(tmp_path_factory.mktemp("books"))
+    check_batch(Books(tmp_path_factory.mktemp("books")), count, free)
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+@Sizes
+@settings(max_examples=6, deadline=None)
+def test_a_batch_of_any_size_is_copied_whole(tmp_path_factory, store, count, free):
+    """The same where a batch is copied."""
+    check_batch(Books(tmp_path_factory.mktemp("books")), count, free)
+
+
+def check_batch(books: Books, count: int, free: int) -> None:
+    """Post so many settlements, every so-manyth without a charge."""
     ledger = books.connect()
     ledger.register(JOURNAL)
     leased = lease(books, ledger, "a", 1_000)

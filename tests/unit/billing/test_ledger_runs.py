@@ -65,13 +65,28 @@ async def _pages(ask, number) -> list:
     return found
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @given(steps=st.lists(Step, max_size=6))
 @settings(max_examples=15, deadline=None)
 async def test_every_page_is_what_a_look_at_everything_finds(
     tmp_path_factory, store, steps
 ):
     """Of any batches and draws: by key and by account, and the audit agrees."""
-    books = Books(tmp_path_factory.mktemp("books"))
+    await check_pages(Books(tmp_path_factory.mktemp("books")), steps)
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+@given(steps=st.lists(Step, max_size=6))
+@settings(max_examples=4, deadline=None)
+async def test_every_page_of_postgresql_is_what_a_look_at_everything_finds(
+    tmp_path_factory, store, steps
+):
+    """The same where a run is made after the batch."""
+    await check_pages(Books(tmp_path_factory.mktemp("books")), steps)
+
+
+async def check_pages(books: Books, steps) -> None:
+    """Post batches and draw, so often each, and look."""
     ledger = start(books)
     for number, (batch, draws) in enumerate(steps, 1):
         for _ in range(draws):
