@@ -34,6 +34,7 @@ def test_the_doctor_looks_at_the_valkey(
 ) -> None:
     """It says where it is, what it is and what is wrong; never the password."""
     assert cli("init").code == 0
+    monkeypatch.setenv("POSTHOUSE_COORDINATION_SECONDS", "5")
     assert "coordination" not in cli("doctor").out
     with Valkey(requirepass=PASSWORD) as server:
         place = f"valkey://127.0.0.1:{server.port}/0"

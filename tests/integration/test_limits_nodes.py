@@ -50,6 +50,8 @@ def nodes(
         patch.setenv(
             "POSTHOUSE_COORDINATION", f"valkey://:{PASSWORD}@127.0.0.1:{own.port}/0"
         )
+        # A machine that does much else is no fault.
+        patch.setenv("POSTHOUSE_COORDINATION_SECONDS", "5")
         yield [
             stack.enter_context(
                 Posthouse(

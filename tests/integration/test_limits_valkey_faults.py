@@ -25,7 +25,7 @@ from posthouse.settings.coordination import Coordination
 from posthouse.storage.coordination_valkey import ValkeyCounters
 
 NODES = 3
-LONGEST = 0.4
+LONGEST = 0.8
 """Seconds that a call waits, once: the answer's, and what a busy machine adds."""
 
 
@@ -55,7 +55,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 async def running(port: int) -> AsyncIterator[list[SharedLimits]]:
     """Some nodes of one process each, which know how many they are."""
     place = Coordination("127.0.0.1", port)
-    stores = [ValkeyCounters(place, "faults") for _ in range(NODES)]
+    stores = [ValkeyCounters(place, "faults", seconds=0.2) for _ in range(NODES)]
     nodes = [SharedLimits(store, 1) for store in stores]
     for node in nodes:
         await node.start()

@@ -99,6 +99,7 @@ class ValkeyStore(ValkeyCounters, MemoryStore):
             counters.mark,
             clock=counters.clock,
             moment=counters.clock,
+            seconds=10,
         )
         self.counters = counters
         self.error: Exception | None = None

@@ -9,7 +9,6 @@ limits alone: nobody is turned away for that, and nobody is without limits.
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import lru_cache
 from typing import Final
 
@@ -53,6 +52,8 @@ class SharedLimits(Limiter):
         store: CounterStore,
         workers: int,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        patience: float | None = None,
     ) -> None:
         """Prepare; call `start` before the first call.
 
@@ -60,12 +61,14 @@ class SharedLimits(Limiter):
             store: what the processes share.
             workers: how many processes there are at least.
             clock: monotonic seconds, the same as the store's.
+            patience: seconds for an exchange; None is PATIENCE_SECONDS.
         """
         self._store = store
         self._workers = workers
         self._processes = workers
         """How many there are; what the store said last, when it cannot be asked."""
         self._clock = clock
+        self._patience = patience
         self._news = asyncio.Event()
         self._shares = Shares(workers, self._news.set, clock)
         self._alone = WindowTable(clock)
@@ -77,6 +80,7 @@ class SharedLimits(Limiter):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._pump: asyncio.Task[None] | None = None
+        self._is_closing = False
 
     @property
     def is_alone(self) -> bool:
@@ -92,10 +96,11 @@ class SharedLimits(Limiter):
 
     async def close(self) -> None:
         """Tell the store what it does not know yet, return what is held, stop."""
+        self._is_closing = True
         if self._pump is not None:
-            self._pump.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._pump
+            # An exchange under way is not cut off: it may have been heard.
+            self._news.set()
+            await self._pump
         if self._timer is not None:
             self._timer.cancel()
         self._answer_alone(self._shares.let_go())
@@ -193,6 +198,8 @@ class SharedLimits(Limiter):
         while True:
             await self._news.wait()
             self._news.clear()
+            if self._is_closing:
+                return
             if self._clock() >= self._retry_at:
                 await self._exchange()
             self._set_timer()
@@ -203,7 +210,8 @@ class SharedLimits(Limiter):
         if not asks and not self._is_alone and self._pump is not None:
             return
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            patience = PATIENCE_SECONDS if self._patience is None else self._patience
+            async with asyncio.timeout(patience):
                 answers = await self._store.exchange(asks)
         except (CountersUnavailable, TimeoutError) as error:
             self._fail(error)

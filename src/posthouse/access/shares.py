@@ -13,7 +13,7 @@ import heapq
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from itertools import count
+from itertools import count, islice
 from typing import Final
 
 from msgspec import Struct, field
@@ -42,6 +42,8 @@ LEAST_AHEAD: Final = 2
 """Requests below which nothing is wanted ahead."""
 REFUSED_SECONDS: Final = 0.25
 """For how long a refusal that only time can lift is repeated without asking."""
+MOST_ASKS: Final = 1000
+"""Subjects of one exchange, so that it is answered in time however many there are."""
 PACE_SECONDS: Final = 1.0
 """For how long use is counted before it is taken for the pace."""
 
@@ -314,7 +316,7 @@ class Shares:
         return min(times, default=None)
 
     def collect(self) -> list[Ask]:
-        """Give what the store must be told and asked now."""
+        """Give what the store must be told and asked now; the rest is for the next."""
         now = self.clock()
         urgent = self._urgent
         while self._leisurely and self._leisurely[0][0] <= now:
@@ -326,8 +328,10 @@ class Shares:
             share.asked -= 1
             share.waiting.extend(waiters)
             urgent[share.name] = share
-        self._asked = [self._ask(share, now) for share in urgent.values()]
-        self._urgent = {}
+        first = list(islice(urgent, MOST_ASKS))
+        self._asked = [self._ask(urgent.pop(name), now) for name in first]
+        if urgent:
+            self._wake()
         return [ask for _, _, ask in self._asked]
 
     def apply(self, answers: Sequence[Answer]) -> None:

@@ -55,7 +55,7 @@ def doctor(
     with working("Looking at the installation"):
         findings = [*_look_at_machine(settings), _look_at_file(settings)]
         if settings.coordination is not None:
-            findings.append(run(_look_at_coordination(settings.coordination)))
+            findings.append(run(_look_at_coordination(settings, settings.coordination)))
         findings += run(_look_at_installation(settings))
     if as_json:
         print_json([structs.asdict(finding) for finding in findings])
@@ -124,14 +124,14 @@ def _look_at_file(settings: Settings) -> Finding:
     return Finding("configuration file", "ok", str(settings.config))
 
 
-async def _look_at_coordination(url: str) -> Finding:
+async def _look_at_coordination(settings: Settings, url: str) -> Finding:
     """Whether limits can be shared; a node without that serves nevertheless."""
     # Its driver is loaded only where it is used.
     from posthouse.storage.coordination_valkey_check import (  # noqa: PLC0415 - see above
         look,
     )
 
-    seen = await look(read_coordination(url))
+    seen = await look(read_coordination(url), settings.coordination_seconds)
     return Finding("coordination", seen.result, seen.detail)
 
 

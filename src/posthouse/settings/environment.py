@@ -113,6 +113,10 @@ class Settings(Guarded, frozen=True, kw_only=True):
             item=check_coordination,
         ),
     ] = None
+    coordination_seconds: Annotated[
+        float,
+        Rule("For it to answer, else it counts as gone.", above=0, most=10),
+    ] = 0.1
     config: Annotated[Path | None, Rule("The configuration file.")] = None
     host: Annotated[str, Rule("Address to listen at.")] = "127.0.0.1"
     port: Annotated[int, Rule("Port; 0 takes a free one.", least=0, most=65_535)] = 3000

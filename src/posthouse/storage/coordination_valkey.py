@@ -47,6 +47,10 @@ from posthouse.storage.coordination_valkey_link import (
     reason_of,
 )
 
+CALL_SECONDS: Final = 0.1
+"""For all that is asked in one round trip to be answered."""
+CONNECT_CALLS: Final = 5
+"""For a connection there is so many times as long."""
 RENEW_SECONDS: Final = 1.5
 DEAD_SECONDS: Final = 5.0
 MOST_ASKS: Final = 32
@@ -140,6 +144,7 @@ class ValkeyCounters(CounterStore):
         *,
         clock: Callable[[], float] = time.monotonic,
         moment: Callable[[], float] | None = None,
+        seconds: float = CALL_SECONDS,
     ) -> None:
         """Prepare; nothing is connected yet.
 
@@ -148,11 +153,13 @@ class ValkeyCounters(CounterStore):
             mark: sets an installation's keys apart from those of others.
             clock: monotonic seconds, the same as the keeper's.
             moment: the time by which to count, where it is not the server's.
+            seconds: for a round trip; what is slower counts as gone.
         """
         self._place = place
         self._prefix = f"posthouse:{mark}:limits:"
         self._clock = clock
         self._moment = moment
+        self._seconds = seconds
         self._owner = secrets.token_hex(8)
         self._context: ssl.SSLContext | None = None
         self._home: Address = (place.host, place.port)
@@ -353,7 +360,7 @@ class ValkeyCounters(CounterStore):
         if link is None or not link.is_open:
             link = await self._connect(address)
         try:
-            return await link.call(commands)
+            return await link.call(commands, self._seconds)
         except BaseException:
             self._disconnect()
             raise
@@ -362,7 +369,8 @@ class ValkeyCounters(CounterStore):
         try:
             if self._context is None:
                 self._context = await asyncio.to_thread(make_context, self._place)
-            link = await connect(self._place, address, self._context)
+            seconds = CONNECT_CALLS * self._seconds
+            link = await connect(self._place, address, self._context, seconds=seconds)
         except CountersUnavailable:
             self._disconnect()
             raise

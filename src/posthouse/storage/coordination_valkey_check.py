@@ -9,7 +9,11 @@ from posthouse.access.counters import Ask
 from posthouse.access.ports import CountersUnavailable
 from posthouse.access.windows import Rates
 from posthouse.settings.coordination import Coordination
-from posthouse.storage.coordination_valkey import ValkeyCounters
+from posthouse.storage.coordination_valkey import (
+    CALL_SECONDS,
+    CONNECT_CALLS,
+    ValkeyCounters,
+)
 from posthouse.storage.coordination_valkey_link import connect, make_context
 
 _EVICTS_NOTHING: Final = "noeviction"
@@ -22,12 +26,16 @@ class Seen(Struct, frozen=True):
     detail: str
 
 
-async def look(place: Coordination) -> Seen:
-    """Count one call, take it back, and ask the server what it is."""
-    counters = ValkeyCounters(place, f"check-{secrets.token_hex(4)}")
+async def look(place: Coordination, seconds: float = CALL_SECONDS) -> Seen:
+    """Count one call, take it back, and ask the server what it is.
+
+    `seconds` are for each of these.
+    """
+    mark = f"check-{secrets.token_hex(4)}"
+    counters = ValkeyCounters(place, mark, seconds=seconds)
     try:
         await counters.exchange([Ask("key", Rates(concurrency=1), 1, 1)])
-        facts = await _facts(place)
+        facts = await _facts(place, seconds)
     except CountersUnavailable as error:
         detail = f"{place}: {error}; each process keeps to its part of the limits"
         return Seen("fault", detail)
@@ -43,12 +51,14 @@ async def look(place: Coordination) -> Seen:
     return Seen("ok", detail)
 
 
-async def _facts(place: Coordination) -> dict[str, str]:
+async def _facts(place: Coordination, seconds: float) -> dict[str, str]:
     """What the server tells of itself; nothing if it does not want to."""
-    link = await connect(place, (place.host, place.port), make_context(place))
+    context = make_context(place)
+    address = (place.host, place.port)
+    link = await connect(place, address, context, seconds=CONNECT_CALLS * seconds)
     try:
         replies: list[Any] = await link.call(
-            [("INFO", section) for section in ("server", "memory")]
+            [("INFO", section) for section in ("server", "memory")], seconds
         )
     finally:
         link.close()

@@ -19,10 +19,6 @@ from typing_extensions import override
 from posthouse.access.ports import CountersUnavailable
 from posthouse.settings.coordination import Coordination
 
-CONNECT_SECONDS: Final = 0.5
-"""To connect and be let in, TLS included."""
-CALL_SECONDS: Final = 0.1
-"""For all replies of one call to arrive."""
 LAG_SECONDS: Final = 0.01
 """After it is late, for what has arrived while the event loop was busy."""
 MOST_BYTES: Final = 16 * 1024 * 1024
@@ -52,12 +48,11 @@ class Link(asyncio.Protocol):
         self._done: asyncio.Future[list[Any]] | None = None
         self.is_open = False
 
-    async def call(
-        self, commands: Sequence[Command], seconds: float = CALL_SECONDS
-    ) -> list[Any]:
+    async def call(self, commands: Sequence[Command], seconds: float) -> list[Any]:
         """Give the reply to each command, a ReplyError if it is one.
 
-        Raises CountersUnavailable; the connection is closed then.
+        Raises CountersUnavailable, also if not all is there after so many seconds;
+        the connection is closed then.
         """
         if not self.is_open:
             raise CountersUnavailable("the connection was lost")
@@ -138,7 +133,7 @@ async def connect(
     address: tuple[str, int],
     context: ssl.SSLContext | None,
     *,
-    seconds: float = CONNECT_SECONDS,
+    seconds: float,
 ) -> Link:
     """Open a connection and be let in; raises CountersUnavailable.
 
@@ -146,7 +141,7 @@ async def connect(
         place: says how.
         address: host and port; a cluster's differ from those of the place.
         context: of `make_context`.
-        seconds: until it must be there.
+        seconds: until it must be there, TLS included; and as many to be let in.
     """
     loop = asyncio.get_running_loop()
     try:

@@ -240,6 +240,25 @@ def test_who_calls_on_and_on_is_refused_without_asking(
     assert len(worker.made) == 10
 
 
+def test_many_subjects_take_several_exchanges(counters: Counters, clock: Clock) -> None:
+    """First come, first asked; and there is a call for the next."""
+    woken: list[bool] = []
+    shares = Shares(2, lambda: woken.append(True), clock)
+    waiters = [
+        Waiter(Rates(requests=1), 0, 0, Future(), patient=True) for _ in range(2500)
+    ]
+    for number, waiter in enumerate(waiters):
+        shares.wait(f"{number}", waiter)
+    for expected in (1000, 2000, 2500):
+        woken.clear()
+        shares.apply(counters.answer(shares.collect(), "w"))
+        assert sum(waiter.outcome.done() for waiter in waiters[:expected]) == expected
+        assert not any(waiter.outcome.done() for waiter in waiters[expected:])
+        assert bool(woken) == (expected < 2500)
+    assert all(waiter.outcome.done() for waiter in waiters)
+    assert shares.collect() == []
+
+
 def test_shares_of_the_idle_are_dropped(counters: Counters, clock: Clock) -> None:
     """Passers-by do not fill the memory; who still counts is not lost."""
     shares = Shares(2, lambda: None, clock)

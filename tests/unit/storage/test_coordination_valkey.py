@@ -47,11 +47,9 @@ async def make_store(own: Valkey) -> AsyncIterator[MakeStore]:
     mark = secrets.token_hex(4)
     made: list[ValkeyCounters] = []
 
-    def make(clock: Clock | None = None) -> ValkeyCounters:
-        if clock is None:
-            made.append(ValkeyCounters(own.place, mark))
-        else:
-            made.append(ValkeyCounters(own.place, mark, clock=clock, moment=clock))
+    def make(clock: Clock | None = None, seconds: float = 10) -> ValkeyCounters:
+        how = {} if clock is None else {"clock": clock, "moment": clock}
+        made.append(ValkeyCounters(own.place, mark, seconds=seconds, **how))
         return made[-1]
 
     yield make
@@ -163,7 +161,7 @@ async def test_all_count_in_one_place(make_store: MakeStore) -> None:
 
 async def test_installations_do_not_meet(own: Valkey, make_store: MakeStore) -> None:
     """Those with other secrets, in the same database, count for themselves."""
-    stranger = ValkeyCounters(own.place, "stranger")
+    stranger = ValkeyCounters(own.place, "stranger", seconds=10)
     assert admitted(await ask(make_store(), 9)) == 5
     assert admitted(await ask(stranger, 9)) == 5
     await stranger.close()
@@ -326,7 +324,7 @@ async def test_half_of_it_refused(make_store: MakeStore, own: Valkey) -> None:
 
 async def test_standing_still(make_store: MakeStore, own: Valkey) -> None:
     """It is waited for once and briefly; what it says later goes to nobody."""
-    store = make_store()
+    store = make_store(seconds=0.1)
     await ask(store, 1)
     own.pause(on=True)
     try:
@@ -334,9 +332,10 @@ async def test_standing_still(make_store: MakeStore, own: Valkey) -> None:
         with pytest.raises(CountersUnavailable, match="no answer within") as caught:
             await ask(store, 1, subject="late")
         assert not caught.value.untold
-        assert asyncio.get_running_loop().time() - began < 0.3
+        assert asyncio.get_running_loop().time() - began < 1
     finally:
         own.pause(on=False)
+    store._seconds = 10
     told = await store.exchange([Ask("s", RATES, 2), Ask("other", RATES, 2)])
     assert [one.requests_left for one in told] == [4, 5]
 
@@ -363,7 +362,7 @@ async def test_busy_event_loop_is_no_fault_of_the_server(
     """An answer that is there when the loop comes back is in time."""
     import time
 
-    store = make_store()
+    store = make_store(seconds=0.1)
     await ask(store, 1)
     task = asyncio.create_task(ask(store, 1))
     for _ in range(3):
@@ -395,7 +394,7 @@ async def test_cluster() -> None:
                     await asyncio.sleep(0.05)
                 while b"cluster_state:ok" not in node.do("CLUSTER", "INFO"):
                     await asyncio.sleep(0.05)
-        stores = [ValkeyCounters(node.place, "m") for node in (one, two)]
+        stores = [ValkeyCounters(node.place, "m", seconds=10) for node in (one, two)]
         asks = [Ask(f"{number}", RATES, 2, 0, ((0, 0),) * 3) for number in range(20)]
         for expected in (3, 2):
             answers = await stores[expected == 3].exchange(asks)

@@ -21,9 +21,12 @@ from posthouse.storage.coordination_valkey_check import look
 ASK = Ask("s", Rates(requests=5), 2)
 
 
-async def try_it(place: Coordination) -> str:
+PATIENT = 3.0
+
+
+async def try_it(place: Coordination, seconds: float = PATIENT) -> str:
     """Make an exchange; give why it fails, or nothing."""
-    store = ValkeyCounters(place, "m")
+    store = ValkeyCounters(place, "m", seconds=seconds)
     try:
         (told,) = await store.exchange([ASK])
         assert told.requests_left == 5
@@ -68,7 +71,7 @@ async def test_users_and_passwords(
     told = await try_it(read_coordination(url))
     assert reason in told if reason else not told
     assert "hid" not in told
-    seen = await look(read_coordination(url))
+    seen = await look(read_coordination(url), PATIENT)
     assert seen.result == ("fault" if reason else "ok")
     assert "hid" not in seen.detail
 
@@ -76,7 +79,7 @@ async def test_users_and_passwords(
 async def test_database_by_its_number(valkey: Valkey) -> None:
     """Another number is another place; one that is not there is told."""
     place = read_coordination(f"redis://127.0.0.1:{valkey.port}/7")
-    store = ValkeyCounters(place, "numbered")
+    store = ValkeyCounters(place, "numbered", seconds=PATIENT)
     await store.exchange([Ask("s", Rates(concurrency=1), 2, 1)])
     assert b"db7" in valkey.do("INFO", "keyspace")
     await store.close()
@@ -98,7 +101,7 @@ async def test_tls(valkey: Valkey, tmp_path: Path) -> None:
         assert "certificate is not accepted" in told
         other = f"127.0.0.1:{proxy.port}/0{trusting}"
         assert "not accepted" in await try_it(read_coordination(f"valkeys://{other}"))
-        assert await try_it(read_coordination(f"valkey://{there}"))
+        assert await try_it(read_coordination(f"valkey://{there}"), 0.1)
         told = await try_it(read_coordination(f"valkeys://{there}?ssl_ca_certs=/no"))
         assert told == "the files for TLS cannot be used: No such file or directory"
 
@@ -195,7 +198,9 @@ async def test_server_that_takes_connections_and_says_nothing() -> None:
     async with TCPProxy(1) as proxy:
         proxy.is_deaf = True
         place = Coordination("127.0.0.1", proxy.port, password="hidden")
-        assert "no answer within 0.5 seconds" in await try_it(place)
-        assert "no answer within" in await try_it(Coordination("127.0.0.1", proxy.port))
+        assert "no answer within 0.5 seconds" in await try_it(place, 0.1)
+        assert "no answer within" in await try_it(
+            Coordination("127.0.0.1", proxy.port), 0.1
+        )
         place = Coordination("127.0.0.1", proxy.port, is_tls=True)
-        assert await try_it(place) == "no connection within 0.5 seconds"
+        assert await try_it(place, 0.1) == "no connection within 0.5 seconds"
