@@ -115,7 +115,11 @@ class Settings(Guarded, frozen=True, kw_only=True):
     ] = None
     coordination_seconds: Annotated[
         float,
-        Rule("For it to answer, else it counts as gone.", above=0, most=10),
+        Rule(
+            "For the Valkey to answer; one that is slower counts as gone.",
+            above=0,
+            most=10,
+        ),
     ] = 0.1
     config: Annotated[Path | None, Rule("The configuration file.")] = None
     host: Annotated[str, Rule("Address to listen at.")] = "127.0.0.1"
