@@ -61,7 +61,7 @@ class Server:
         self._data = self.folder / "data"
         self._identity: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes]
-        self._port = _free_port()
+        self.port = _free_port()
         self._databases: list[str] = []
         self._made = 0
         self._template = ""
@@ -88,7 +88,7 @@ class Server:
     def start(self) -> None:
         """Start, also after a stop or a kill; it takes connections then."""
         command = [programs() / "postgres", "-D", self._data, "-k", self._data]
-        command += ["-h", "127.0.0.1", "-p", str(self._port)]
+        command += ["-h", "127.0.0.1", "-p", str(self.port)]
         for name, value in OPTIONS.items():
             command += ["-c", f"{name}={value}"]
         with (self.folder / "log").open("ab") as log:
@@ -96,7 +96,7 @@ class Server:
                 command, stderr=log, stdout=log, cwd="/", **self._identity
             )
         ready = [programs() / "pg_isready", "-q", "-h", "127.0.0.1"]
-        ready += ["-p", str(self._port)]
+        ready += ["-p", str(self.port)]
         for _ in range(500):
             assert self._process.poll() is None, (self.folder / "log").read_text()
             if subprocess.run(ready, check=False).returncode == 0:
@@ -118,7 +118,7 @@ class Server:
 
     def url(self, database: str) -> str:
         """The URL of a database, over TCP."""
-        return f"postgresql://posthouse@127.0.0.1:{self._port}/{database}"
+        return f"postgresql://posthouse@127.0.0.1:{self.port}/{database}"
 
     def new_database(self) -> str:
         """Make an empty database; give its URL."""
