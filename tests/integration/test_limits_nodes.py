@@ -110,6 +110,8 @@ def test_of_a_hundred_over_two_nodes_exactly_five_pass(nodes: list[Posthouse]) -
 def test_while_the_valkey_is_gone(nodes: list[Posthouse], own: Valkey) -> None:
     """No call fails for it, the limits hold in parts, the operator can see it."""
     assert [shared(node) for node in nodes] == [1, 1]
+    # Each process has heard of the others.
+    time.sleep(2)
     own.stop()
     try:
         statuses = flood(nodes, "eight", 60)

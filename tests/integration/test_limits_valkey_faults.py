@@ -61,8 +61,8 @@ async def running(port: int) -> AsyncIterator[list[SharedLimits]]:
         await node.start()
     for node, store in zip(nodes, stores, strict=True):
         if not node.is_alone:
+            # As each does of itself after a while.
             await store.exchange([])
-            node._processes = store.processes
     try:
         yield nodes
     finally:

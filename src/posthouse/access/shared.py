@@ -65,8 +65,6 @@ class SharedLimits(Limiter):
         """
         self._store = store
         self._workers = workers
-        self._processes = workers
-        """How many there are; what the store said last, when it cannot be asked."""
         self._clock = clock
         self._patience = patience
         self._news = asyncio.Event()
@@ -86,6 +84,11 @@ class SharedLimits(Limiter):
     def is_alone(self) -> bool:
         """Whether the store does not answer, so that each process counts alone."""
         return self._is_alone
+
+    @property
+    def _processes(self) -> int:
+        """How many share the limits; what the store said last if it does not answer."""
+        return max(self._workers, self._store.processes)
 
     async def start(self) -> None:
         """Reach the store; one that cannot be reached is tried again later."""
@@ -221,7 +224,7 @@ class SharedLimits(Limiter):
             self._retry_at = 0.0
             self._shared_since = self._clock()
             log.info("limits are shared among the processes again")
-        self._processes = self._shares.among = max(self._workers, self._store.processes)
+        self._shares.among = self._processes
         self._shares.apply(answers)
 
     def _set_timer(self) -> None:
