@@ -61,8 +61,9 @@ golden: setup ## rewrite what recorded streams are known to become
 bench: setup ## what a call costs beside nginx; PEERS=1 adds others, PAGE=1 writes the page
 	$(BIN)/python -m benchmarks --json .bench/figures.json $(if $(PAGE),--page)
 
-soak: setup ## ten thousand idle streams for ten minutes
+soak: setup ## ten thousand idle streams for ten minutes, then storms of callers
 	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.storms
 
 demo: setup ## a chat through the relay, its ledger lines, then a server; ONCE=1 stops, PORT=3000
 	@$(BIN)/posthouse demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(PORT),--port $(PORT))

@@ -11,6 +11,7 @@ from tests.faults.scripts import Script
 from tests.faults.variation import (
     ANSWERING,
     BAD,
+    USUAL_MEMORY,
     Expected,
     Operation,
     Quantities,
@@ -206,7 +207,7 @@ def oddities() -> Iterator[Variation]:
     """U22: the same events, however they are written and cut."""
     same = Expected(served=True, usage=truth, answer="events")
     for name, script in _STREAMS:
-        memory = (128 if name == "5-mb-event" else 32) << 20
+        memory = 128 << 20 if name == "5-mb-event" else USUAL_MEMORY
         yield Variation(
             "U22", name, same, script, ("stream",), ANSWERING, memory=memory
         )

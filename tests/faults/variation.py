@@ -19,6 +19,7 @@ ANSWERING: tuple[Operation, ...] = ("chat", "completion")
 ROLE: tuple[Operation, ...] = ("chat",)
 """Operations whose streams begin with a frame without content."""
 Quantities = dict[str, int]
+USUAL_MEMORY = 32 << 20
 
 
 class Expected(Struct, frozen=True):
@@ -90,7 +91,7 @@ class Variation(Struct, frozen=True):
     """In USD, of a key of its own."""
     patches: Mapping[str, Any] = {}
     """Limits that are scaled down, by their full names."""
-    memory: int = 32 << 20
+    memory: int = USUAL_MEMORY
     """Bytes by which the process may grow meanwhile, with client and provider."""
 
 
