@@ -58,6 +58,31 @@ DEFAULT_ARRIVALS = 3
 FIRST_ARRIVAL = frozenset({"journal.after_carry", "journal.before_reclaim"})
 
 
+LEFT_OUT = frozenset(
+    {
+        "after_terminal",
+        "after_usage",
+        "apply.before_commit",
+        "before_retry",
+        "client_gone",
+        "close.after_drain",
+        "draw.before_commit",
+        "journal.after_creation",
+        "journal.before_reclaim",
+        "journal.before_rotation",
+        "journal.mid_segment",
+        "journal.registered",
+        "recovery.after_replay",
+        "recovery.before_rmdir",
+        "recovery.mid_removal",
+        "return.before_commit",
+        "void.before_record",
+    }
+)
+"""Whose neighbours the suite kills at under load: here it has `make crash`, and
+for those of money the kills of one process without load."""
+
+
 @cache
 def discovered() -> tuple[str, ...]:
     """The names of all instants at which the program may be killed."""

@@ -15,6 +15,7 @@ def test_what_was_told_of_survives_power_losses(tmp_path: Path) -> None:
     assert report.lost == []
 
 
+@pytest.mark.slow
 def test_without_it_the_last_calls_are_lost(tmp_path: Path) -> None:
     """So the experiment shows what it is meant to show."""
     report = run(tmp_path, losses=1, durability="process")

@@ -120,6 +120,7 @@ def test_nodes_first_then_the_database(posthouse, postgres, url, tmp_path):
     assert BALANCE - left == sum(charged.values())
 
 
+@pytest.mark.slow
 def test_the_wrong_order_is_seen(posthouse, postgres, url, tmp_path):
     """What the database was given between the two is in neither: why order matters."""
     node, dump = tmp_path / "node.tar", tmp_path / "dump"

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.crash.points import LEFT_OUT
 from tests.unit.billing.books import Books, faults
 
 from posthouse.billing.killpoints import POINTS
@@ -78,10 +79,18 @@ LATE = {name for name in POINTS if name.startswith(("recovery", "close"))}
 
 
 def on_stores(points: set[str]) -> pytest.MarkDecorator:
-    """Every point on SQLite, and those in a transaction's way on PostgreSQL too."""
+    """Every point on SQLite, and those in a transaction's way on PostgreSQL too.
+
+    Of SQLite's those are slow at which a whole server is killed elsewhere.
+    """
     near = {name for name in points if not name.startswith(NEAR_THE_JOURNAL)}
-    cases = [("sqlite", name) for name in sorted(points)]
-    cases += [("postgresql", name) for name in sorted(near)]
+    cases = [
+        pytest.param(
+            "sqlite", name, marks=[] if name in LEFT_OUT else [pytest.mark.slow]
+        )
+        for name in sorted(points)
+    ]
+    cases += [pytest.param("postgresql", name) for name in sorted(near)]
     return pytest.mark.parametrize(("store", "point"), cases, indirect=["store"])
 
 

@@ -73,6 +73,7 @@ def nodes(tmp_path: Path, url: str) -> Iterator[tuple[Posthouse, Posthouse]]:
         yield one, two
 
 
+@pytest.mark.slow
 def test_what_one_node_is_told_holds_on_all(
     nodes: tuple[Posthouse, Posthouse], url: str
 ) -> None:

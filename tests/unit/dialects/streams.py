@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.unit.dialects.requests import CHAT, parse
+from tests.unit.dialects.asked import CHAT, parse
 
 from posthouse.dialects.base import StreamTap, TappedFrame
 from posthouse.wire.sse import Frame, SSEDecoder

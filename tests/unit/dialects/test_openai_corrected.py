@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.dialects.requests import BASES, CHAT, EMBEDDINGS, parse
+from tests.unit.dialects.asked import BASES, CHAT, EMBEDDINGS, parse
 from tests.unit.dialects.streams import DONE, USAGE, chunk, data, frames_of
 
 from posthouse.dialects import openai_chat, openai_embeddings

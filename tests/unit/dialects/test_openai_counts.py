@@ -1,7 +1,7 @@
 """Absurd numbers in the fields that money is held by."""
 
 import pytest
-from tests.unit.dialects.requests import (
+from tests.unit.dialects.asked import (
     CHAT,
     COMPLETIONS,
     parse,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.dialects.requests import EMBEDDINGS, parse
+from tests.unit.dialects.asked import EMBEDDINGS, parse
 
 from posthouse.errors import UpstreamBadResponse
 

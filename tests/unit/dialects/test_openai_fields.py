@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.unit.dialects.requests import (
+from tests.unit.dialects.asked import (
     CHAT,
     COMPLETIONS,
     EMBEDDINGS,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.dialects.requests import (
+from tests.unit.dialects.asked import (
     CHAT,
     COMPLETIONS,
     EMBEDDINGS,

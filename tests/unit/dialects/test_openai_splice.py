@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
-from tests.unit.dialects.requests import (
+from tests.unit.dialects.asked import (
     BASES,
     CHAT,
     COMPLETIONS,

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.unit.dialects.requests import COMPLETIONS, EMBEDDINGS, parse
+from tests.unit.dialects.asked import COMPLETIONS, EMBEDDINGS, parse
 from tests.unit.dialects.streams import (
     DONE,
     USAGE,
