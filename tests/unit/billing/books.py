@@ -118,6 +118,14 @@ class Books:
             return InThread(self.open)
         return self.open()
 
+    def connect_from(self, home: str) -> Any:
+        """A ledger on PostgreSQL, as a node with another folder has it."""
+        from tests.support.postgres import InThread
+
+        return InThread(
+            lambda: PostgresLedger(self.postgres, home=home, seconds=PATIENT)
+        )
+
     def open(self) -> LedgerStore:
         """A ledger for the thread that opens it."""
         if self.postgres:

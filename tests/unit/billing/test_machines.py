@@ -10,6 +10,8 @@ from posthouse.billing.ports import JournalMovedOn
 from posthouse.billing.recovery import recover
 from posthouse.errors import StorageUnavailable
 
+pytestmark = pytest.mark.usefixtures("store")
+
 
 @pytest.fixture
 def books(tmp_path) -> Books:
@@ -129,3 +131,26 @@ async def test_only_who_had_the_ledger_all_the_time_judges_silence(books, monkey
     thread._keep_alive(ledger)
     assert finished == ["gone"]
     assert thread.recovery.lost == 1
+
+
+async def test_the_database_knows_which_machines_are_silent(books):
+    """By its own clock; our own machine's locks tell of ours, and one ends once."""
+    if not books.postgres:
+        ledger = books.connect()
+        assert ledger.silent(0) == []
+        ledger.close()
+        return
+    ours, theirs = books.connect(), books.connect_from("another-home")
+    theirs.register("their-journal")
+    ours.register("our-journal")
+    await asyncio.sleep(0.05)
+    assert ours.silent(0.01) == ["their-journal"]
+    assert ours.silent(60) == []
+    theirs.renew("their-journal")
+    assert ours.silent(0.04) == []
+    ours.finish("their-journal", [], "recovered")
+    assert ours.silent(0) == []
+    with pytest.raises(JournalMovedOn):
+        theirs.renew("their-journal")
+    ours.close()
+    theirs.close()
