@@ -1,7 +1,7 @@
 """What every suite may use: a way to start a real Posthouse."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,11 +19,9 @@ StartPosthouse = Callable[..., "Posthouse"]
 MakeCounters = Callable[[Callable[[], float]], "Counters"]
 
 
-@pytest.fixture(scope="session")
-def start_posthouse(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[StartPosthouse]:
-    """Start `posthouse serve` with a configuration, stopped after the session.
+@contextmanager
+def starting(factory: pytest.TempPathFactory) -> Iterator[StartPosthouse]:
+    """Give what starts servers, and stop them at the end.
 
     Stopping asserts that it ended well and that its books are in order.
     """
@@ -34,11 +32,32 @@ def start_posthouse(
         def start(
             configuration: str, environment: Mapping[str, str] | None = None
         ) -> Posthouse:
-            directory = tmp_path_factory.mktemp("posthouse")
+            directory = factory.mktemp("posthouse")
             return running.enter_context(
                 Posthouse(directory, configuration, environment)
             )
 
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_posthouse(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[StartPosthouse]:
+    """Start `posthouse serve` with a configuration, stopped after the module.
+
+    What serves nobody still costs something: dozens of them would be a burden.
+    """
+    with starting(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def start_lasting_posthouse(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[StartPosthouse]:
+    """The same for servers that several modules use."""
+    with starting(tmp_path_factory) as start:
         yield start
 
 
@@ -102,9 +121,9 @@ def on_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def guarded(start_posthouse: StartPosthouse) -> "Iterator[Guarded]":
+def guarded(start_lasting_posthouse: StartPosthouse) -> "Iterator[Guarded]":
     """A Posthouse for bad input, which at the end holds no more memory than before."""
     from tests.support.guard import guarding
 
-    with guarding(start_posthouse) as guarded:
+    with guarding(start_lasting_posthouse) as guarded:
         yield guarded

@@ -85,10 +85,10 @@ def aimock(directory: Path, ports: Ports) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="session")
 def posthouse(
-    start_posthouse: StartPosthouse, fake: ThreadedFake, ports: Ports
+    start_lasting_posthouse: StartPosthouse, fake: ThreadedFake, ports: Ports
 ) -> Posthouse:
     """Posthouse over all of them, whether or not they are running yet."""
-    return start_posthouse(
+    return start_lasting_posthouse(
         configuration(fake.origin, llama=ports.llama, aimock=ports.aimock),
         {"POSTHOUSE_MAX_BODY_BYTES": str(MAX_BODY_BYTES)},
     )

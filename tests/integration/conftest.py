@@ -50,7 +50,7 @@ def proxies() -> Iterator[ThreadedProxies]:
 
 @pytest.fixture(scope="session")
 def example(
-    start_posthouse: StartPosthouse,
+    start_lasting_posthouse: StartPosthouse,
     proxies: ThreadedProxies,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Example]:
@@ -67,4 +67,4 @@ def example(
             http_proxy=proxies.http.url,
             socks_proxy=proxies.socks.url,
         )
-        yield Example(start_posthouse(text, ENVIRONMENT), fake, folder)
+        yield Example(start_lasting_posthouse(text, ENVIRONMENT), fake, folder)
