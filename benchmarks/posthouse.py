@@ -127,10 +127,7 @@ class Posthouse(Gateway):
 
     def database(self) -> Path:
         """The ledger's file."""
-        found = sorted(self.data.glob("*.db"))
-        if len(found) != 1:
-            raise SystemExit(f"{self.name}: no single database in {self.data}")
-        return found[0]
+        return self.data / "posthouse.db"
 
     @override
     async def settle(self) -> None:
