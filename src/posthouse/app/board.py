@@ -1,6 +1,7 @@
-"""What this process tells commands of its channels, once a second."""
+"""What this process tells commands of its channels, about once a second."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,10 @@ from posthouse.server.run_files import RunFile
 from posthouse.wire import json
 
 KIND = "channels"
-SECONDS = 1.0
+LEAST_SECONDS, MOST_SECONDS = 1.0, 5.0
+"""Between two writings."""
+SHARE = 0.01
+"""Of its time, at most, that the process spends on this, however many there are."""
 
 log = logger("posthouse")
 
@@ -48,9 +52,11 @@ class Board:
             return
         try:
             while True:
+                began = time.thread_time()
                 with suppress(OSError):
                     # A full disk is no reason to serve nobody.
                     file.write(json.encode(self._describe()))
-                await asyncio.sleep(SECONDS)
+                pause = (time.thread_time() - began) / SHARE
+                await asyncio.sleep(min(max(pause, LEAST_SECONDS), MOST_SECONDS))
         finally:
             file.close()
