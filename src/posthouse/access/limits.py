@@ -61,10 +61,7 @@ class Limits(Limiter):
         rates = rates_of(principal.rpm, principal.tpm, principal.concurrency)
         result = self._keys.admit(principal.key_id, rates, tokens, output_tokens)
         if isinstance(result, Refusal):
-            raise RateLimited(
-                refusal_message(result.limit, rates, tokens),
-                retry_after=result.retry_after,
-            )
+            raise rate_limited(result, rates, tokens)
         return result
 
     @override
@@ -87,8 +84,13 @@ def rates_of(rpm: int | None, tpm: int | None, concurrency: int | None) -> Rates
     return Rates(rpm, tpm, concurrency)
 
 
-def refusal_message(limit: Limit, rates: Rates, tokens: int) -> str:
-    """Tell the caller which limit of the key it met."""
+def rate_limited(refusal: Refusal, rates: Rates, tokens: int) -> RateLimited:
+    """Make the error that tells the caller which limit of its key it met."""
+    message = _message(refusal.limit, rates, tokens)
+    return RateLimited(message, retry_after=refusal.retry_after)
+
+
+def _message(limit: Limit, rates: Rates, tokens: int) -> str:
     match limit:
         case Limit.CONCURRENCY:
             return f"This key may run {rates.concurrency} requests at the same time."

@@ -17,8 +17,8 @@ from typing_extensions import override
 from posthouse.access.limits import (
     REMEMBERED_RATES,
     UNLIMITED,
+    rate_limited,
     rates_of,
-    refusal_message,
 )
 from posthouse.access.ports import (
     CounterStore,
@@ -29,7 +29,6 @@ from posthouse.access.ports import (
 from posthouse.access.principal import Principal
 from posthouse.access.shares import Outcome, SharedPermit, Shares, Waiter
 from posthouse.access.windows import Rates, Refusal, WindowTable
-from posthouse.errors import RateLimited
 from posthouse.observe.logs import logger
 from posthouse.settings.file import ChannelLimits
 
@@ -140,10 +139,7 @@ class SharedLimits(Limiter):
             name, Waiter(rates, tokens, output_tokens, self._outcome(), patient=True)
         )
         if isinstance(result, Refusal):
-            raise RateLimited(
-                refusal_message(result.limit, rates, tokens),
-                retry_after=result.retry_after,
-            )
+            raise rate_limited(result, rates, tokens)
         return result
 
     @override

@@ -27,7 +27,7 @@ from posthouse.billing.ports import (
 )
 from posthouse.billing.records import Settlement
 from posthouse.storage.ledger_index import make_runs
-from posthouse.storage.ledger_leases import Keeps, what_serves
+from posthouse.storage.ledger_leases import Keeps, reach_exchange, what_is_drawn
 from posthouse.storage.ledger_rows import (
     CALL_COLUMNS,
     ENTRY_COLUMNS,
@@ -149,17 +149,9 @@ class SqliteLedger:
                 if item.answers:
                     self._keeps(journal_id, item.account_id, Keeps.NOTHING)
             draws = [self._draw(journal_id, item) for item in requests]
-            self._reach(returns, requests, "before")
-        self._reach(returns, requests, "after")
+            reach_exchange(returns, requests, "before")
+        reach_exchange(returns, requests, "after")
         return draws
-
-    def _reach(
-        self, returns: Sequence[GiveBack], requests: Sequence[DrawRequest], when: str
-    ) -> None:
-        if returns:
-            reach(f"return.{when}_commit")
-        if requests:
-            reach(f"draw.{when}_commit")
 
     def _draw(self, journal_id: str, request: DrawRequest) -> Draw:
         """Serve one request within a transaction."""
@@ -170,16 +162,7 @@ class SqliteLedger:
         ).fetchone()
         if row is None:
             return Draw("", 0, strict=True)
-        balance, line = row
-        wish = max(request.need, request.slice)
-        if line is None:
-            amount, strict = wish, False
-        else:
-            left = max(0, balance + line)
-            amount = min(wish, left // 4)
-            strict = amount < max(request.need, request.unit, 1)
-            if strict:
-                amount = what_serves(request, left)
+        amount, strict = what_is_drawn(request, *row)
         short = amount < request.need
         elsewhere = short and self._recall(journal_id, request.account_id)
         if amount == 0:

@@ -1,6 +1,6 @@
 """Draws and returns in PostgreSQL: decided here, written a few statements for all.
 
-What is decided is what `storage.ledger` decides on SQLite. The accounts of all
+What is drawn is decided as on SQLite (`ledger_leases`). The accounts of all
 requests and returns are locked first, so what is decided is still true when it is
 written; an account's row guards its leases, too.
 """
@@ -11,7 +11,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from posthouse.billing.ports import Draw, DrawRequest, GiveBack
-from posthouse.storage.ledger_leases import Keeps, what_serves
+from posthouse.storage.ledger_leases import Keeps, what_is_drawn
 from posthouse.storage.ledger_rows import LEASE, lease_name
 
 OPEN: Final = "open"
@@ -200,16 +200,7 @@ class Exchange:
         account = request.account_id
         if account not in self._funds:
             return "", 0, True, False
-        balance, line = self._funds[account]
-        wish = max(request.need, request.slice)
-        if line is None:
-            amount, strict = wish, False
-        else:
-            left = max(0, balance + line)
-            amount = min(wish, left // 4)
-            strict = amount < max(request.need, request.unit, 1)
-            if strict:
-                amount = what_serves(request, left)
+        amount, strict = what_is_drawn(request, *self._funds[account])
         short = amount < request.need
         if short:
             self._short.add(account)

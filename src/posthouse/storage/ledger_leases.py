@@ -1,8 +1,13 @@
-"""How leases stand, and what an account that is nearly empty gives: no database."""
+"""How leases stand, and what an account gives for a request: no database.
 
+Every ledger decides by these, whatever it keeps its rows in.
+"""
+
+from collections.abc import Sequence
 from enum import IntEnum
 
-from posthouse.billing.ports import DrawRequest
+from posthouse.billing.killpoints import reach
+from posthouse.billing.ports import DrawRequest, GiveBack
 
 
 class Keeps(IntEnum):
@@ -14,6 +19,36 @@ class Keeps(IntEnum):
     """The same, and another process needs it."""
     NOTHING = 2
     """All that is not held goes back at once."""
+
+
+def what_is_drawn(
+    request: DrawRequest, balance: int, credit_line: int | None
+) -> tuple[int, bool]:
+    """Give what a request brings, and whether the account is near its limit.
+
+    Args:
+        request: what is wished for.
+        balance: of the account, nano-dollars.
+        credit_line: how far below zero it may go; None is without a limit.
+    """
+    wish = max(request.need, request.slice)
+    if credit_line is None:
+        return wish, False
+    left = max(0, balance + credit_line)
+    amount = min(wish, left // 4)
+    if amount >= max(request.need, request.unit, 1):
+        return amount, False
+    return what_serves(request, left), True
+
+
+def reach_exchange(
+    returns: Sequence[GiveBack], requests: Sequence[DrawRequest], when: str
+) -> None:
+    """Be at the instants before and after an exchange's commit."""
+    if returns:
+        reach(f"return.{when}_commit")
+    if requests:
+        reach(f"draw.{when}_commit")
 
 
 def what_serves(request: DrawRequest, left: int) -> int:

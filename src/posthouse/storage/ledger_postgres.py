@@ -31,6 +31,7 @@ from posthouse.storage.ledger_exchange import (
     Move,
     move,
 )
+from posthouse.storage.ledger_leases import reach_exchange
 from posthouse.storage.ledger_rows import (
     CALL_COLUMNS,
     ENTRY_COLUMNS,
@@ -163,7 +164,7 @@ class PostgresLedger:
             moves[:] = []
             draws = await exchange.serve(returns, requests)
             moves.extend(exchange.moves)
-            self._reach(returns, requests, "before")
+            reach_exchange(returns, requests, "before")
             return draws
 
         try:
@@ -175,16 +176,8 @@ class PostgresLedger:
             if not returns:
                 raise
             return [Draw("", 0, strict=True, elsewhere=True) for _ in requests]
-        self._reach(returns, requests, "after")
+        reach_exchange(returns, requests, "after")
         return draws
-
-    def _reach(
-        self, returns: Sequence[GiveBack], requests: Sequence[DrawRequest], when: str
-    ) -> None:
-        if returns:
-            reach(f"return.{when}_commit")
-        if requests:
-            reach(f"draw.{when}_commit")
 
     def _settle_doubt(self) -> None:
         """Make true what was told of an exchange; raises LedgerUnavailable.

@@ -6,7 +6,8 @@ import pytest
 from tests.unit.billing.books import Books, faults, opening, record
 
 from posthouse.billing import drain_thread
-from posthouse.billing.ports import JournalMovedOn
+from posthouse.billing.ports import DrawRequest, JournalMovedOn
+from posthouse.billing.records import Settlement
 from posthouse.billing.recovery import recover
 from posthouse.errors import StorageUnavailable
 
@@ -58,13 +59,20 @@ async def test_what_the_account_cannot_pay_any_more_is_the_houses(books):
     manager._thread.abandon()
     end_by_others(books, manager.journal.id)
     manager.journal.close()
-    other = await books.start()
-    spent = opening("a", 60)
-    late = books.available("a")
-    assert late == 0  # The start of the other has posted what was late.
-    with pytest.raises(Exception, match="balance"):
-        await other.open(spent)
-    await other.close()
+    other, spent = "another-journal", opening("a", 60)
+    ledger = books.connect()
+    ledger.register(other)
+    (draw,) = ledger.exchange(other, [], [DrawRequest("a", 60, 1, 0)])
+    charge = record(spent, 60)
+    settled = Settlement(spent.call_id, "a", draw.lease_id, 60, 60, "", charge)
+    ledger.post(other, [settled], 1)
+    ledger.finish(other, [], "closed")
+    assert books.available("a") == 40
+    assert recover(books.root, ledger).late == 1
+    ledger.close()
+    assert books.available("a") == 0
+    assert books.revenue() == 160
+    assert books.ends()[call.call_id] == ("settle", "overrun", 100)
     assert faults(await books.audit()) == {}
 
 
