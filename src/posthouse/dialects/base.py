@@ -3,7 +3,9 @@
 A dialect's package offers a `DIALECT` object of the `Dialect` protocol, and
 `corrected` (see `Corrected`) if providers' rows may declare replies of their own
 that it mends. When client and upstream speak the same dialect, the request's
-envelope is spliced and the reply's bytes pass; the taps only read along.
+envelope is spliced and the reply's bytes pass; the taps only read along. Chat
+dialects offer a `CODEC` as well (`dialects.neutral.codec`), which leads into
+every other one.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +18,9 @@ from posthouse.model.call import Operation
 from posthouse.model.catalog import ErrorCodes, Quirks, Replies
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire.json import Envelope
+from posthouse.wire.sse import Frame, SSEDecoder, comment
+
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class PromptSize(Struct, frozen=True, gc=False):
@@ -113,6 +118,12 @@ class StreamTap(Protocol):
     def compact(self) -> None:
         """Keep less, if it is much: called every now and then, not per frame."""
 
+    def close(self) -> "TappedFrame | None":
+        """The provider has closed: the terminal frame if that ends a stream well.
+
+        None if the stream should have gone on.
+        """
+
     def error_frame(self, error: PosthouseError) -> bytes:
         """Tell the client of an error after its reply has begun."""
 
@@ -134,10 +145,51 @@ class TappedFrame(Struct, frozen=True, gc=False):
     """It ends the stream."""
 
 
+class Frames(Protocol):
+    """Cuts the bytes of a provider's stream into frames."""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take the next bytes; give the frames that they complete.
+
+        Raises FrameTooLarge.
+        """
+
+    def close(self) -> list[Frame]:
+        """End the stream; a last frame that only lacks its end still counts."""
+
+
+class Manners(Struct, frozen=True):
+    """How a dialect's clients are spoken to, whatever is said."""
+
+    render_error: Callable[[PosthouseError], tuple[int, Headers, bytes]]
+    """Status, headers and body of a reply that is an error."""
+    stream_headers: Headers = (
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-cache"),
+        (b"x-accel-buffering", b"no"),
+    )
+    keep_alive: bytes = comment(b"keep-alive")
+    """What a stream says while there is nothing to say."""
+
+
+def error_headers(error: PosthouseError) -> Headers:
+    """The headers of an error that the SDKs of all dialects understand."""
+    headers = [(b"content-type", b"application/json")]
+    if error.retry_after is not None:
+        seconds = max(1, -int(-error.retry_after // 1))
+        headers.append((b"retry-after", str(seconds).encode()))
+    if error.should_retry is not None:
+        headers.append((b"x-should-retry", str(error.should_retry).lower().encode()))
+    return tuple(headers)
+
+
 class Dialect(Protocol):
     """One wire language, for clients and upstreams alike. Pure."""
 
     name: str
+    manners: Manners
+    frames: Callable[[], Frames] = SSEDecoder
+    """Begins to cut a provider's stream."""
 
     def parse_request(self, body: bytes) -> ParsedRequest:
         """Read a client's request; raises InvalidRequest."""

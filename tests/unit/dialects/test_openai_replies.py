@@ -15,8 +15,8 @@ from tests.unit.dialects.asked import (
 )
 
 from posthouse.dialects.base import Dialect, ParsedReply
+from posthouse.dialects.neutral.usage import merged_usage
 from posthouse.dialects.openai.replies import (
-    merged_usage,
     parse_reply_head,
     reported_usage,
 )

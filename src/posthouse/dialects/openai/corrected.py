@@ -47,6 +47,7 @@ class CorrectedDialect(Dialect):
             clock: seconds since 1970.
         """
         self.name = plain.name
+        self.manners = plain.manners
         self._plain = plain
         self._errors = DeclaredErrors(errors or ErrorCodes())
         self._mender = Mender(
@@ -144,6 +145,10 @@ class CorrectedTap(StreamTap):
     @override
     def compact(self) -> None:
         self._plain.compact()
+
+    @override
+    def close(self) -> TappedFrame | None:
+        return self._plain.close()
 
     @override
     def error_frame(self, error: PosthouseError) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from posthouse.dialects.base import Headers, Manners, error_headers
 from posthouse.dialects.openai.words import clean_name, clean_text
 from posthouse.errors import (
     InvalidRequest,
@@ -247,14 +248,9 @@ def render_error_body(error: PosthouseError) -> bytes:
     )
 
 
-def render_error(
-    error: PosthouseError,
-) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def render_error(error: PosthouseError) -> tuple[int, Headers, bytes]:
     """Write an error as status, headers and body."""
-    headers = [(b"content-type", b"application/json")]
-    if error.retry_after is not None:
-        seconds = max(1, -int(-error.retry_after // 1))
-        headers.append((b"retry-after", str(seconds).encode()))
-    if error.should_retry is not None:
-        headers.append((b"x-should-retry", str(error.should_retry).lower().encode()))
-    return status_of(error), headers, render_error_body(error)
+    return status_of(error), error_headers(error), render_error_body(error)
+
+
+MANNERS = Manners(render_error)

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 from typing_extensions import override
 
 from posthouse.dialects.base import ParsedRequest, StreamTap, TappedFrame
+from posthouse.dialects.neutral.usage import merged_usage
 from posthouse.dialects.openai.errors import (
     error_code,
     fault_in,
     render_error_body,
 )
 from posthouse.dialects.openai.replies import (
-    merged_usage,
     reported_usage,
     tier_of,
     with_model,
@@ -218,6 +218,10 @@ class OpenAIStreamTap(StreamTap):
             self._sample = TextSample()
         self._sample.add("".join(self._texts))
         self._texts.clear()
+
+    @override
+    def close(self) -> TappedFrame | None:
+        return None
 
     @override
     def error_frame(self, error: PosthouseError) -> bytes:

@@ -26,6 +26,7 @@ class OpenAIChat(Dialect):
     """The dialect's object; see `Dialect` for what each method promises."""
 
     name = "openai_chat"
+    manners = errors.MANNERS
     parse_request = staticmethod(parse_request)
     render_request = staticmethod(splice.render_request)
     parse_error = staticmethod(errors.parse_error)

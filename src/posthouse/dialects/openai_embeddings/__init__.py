@@ -24,6 +24,7 @@ class OpenAIEmbeddings(Dialect):
     """The dialect's object; see `Dialect` for what each method promises."""
 
     name = "openai_embeddings"
+    manners = errors.MANNERS
     parse_request = staticmethod(parse_request)
     render_request = staticmethod(splice.render_request)
     parse_error = staticmethod(errors.parse_error)

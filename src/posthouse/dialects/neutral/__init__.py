@@ -1,0 +1,1 @@
+"""What chat dialects share on their way through the neutral form; pure."""

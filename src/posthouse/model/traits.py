@@ -1,0 +1,58 @@
+"""What a model at one provider can and cannot do, as far as translation asks.
+
+Declared by provider and by model in `catalog/*.toml`; what is not declared is
+taken to be as the newest models of the dialect have it.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class ThinkingStyle(StrEnum):
+    """How a model is told how much to think."""
+
+    NATIVE = "native"
+    """As the dialect's newest models take it."""
+    BUDGET = "budget"
+    """By a number of tokens."""
+    SWITCH = "switch"
+    """On or off: `thinking.type` (Zhipu, Moonshot, Ark, DeepSeek)."""
+    FLAG = "flag"
+    """On or off: `enable_thinking` (Qwen and what serves it)."""
+    NONE = "none"
+    """It cannot be told."""
+
+
+class Replay(StrEnum):
+    """Whether thoughts of earlier turns go back to the model."""
+
+    NEVER = "never"
+    TOOLS = "tools"
+    """Only those since the last message of the user's, with their tool calls."""
+    ALWAYS = "always"
+
+
+class Traits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What translation must know of a target."""
+
+    model: str = ""
+    """Its name there."""
+    max_output: int = 0
+    """Tokens; 0 is not known."""
+    thinking: ThinkingStyle = ThinkingStyle.NATIVE
+    thinking_range: tuple[int, int] | None = None
+    """The least and the greatest budget, in tokens."""
+    replay: Replay = Replay.NEVER
+    """Of thoughts without a signature."""
+    schema: bool = True
+    """Answers can be held to a JSON schema."""
+    json_mode: bool = True
+    image_urls: bool = True
+    """Pictures may be URLs; otherwise they are fetched and sent whole."""
+    developer: bool = False
+    """Knows the role of developers apart from the system's."""
+    choices: bool = True
+    """Gives several answers at once, where the dialect has a word for it."""
+    new_output_limit: bool = False
+    """Wants `max_completion_tokens`."""
