@@ -163,6 +163,8 @@ class Manners(Struct, frozen=True):
 
     render_error: Callable[[PosthouseError], tuple[int, Headers, bytes]]
     """Status, headers and body of a reply that is an error."""
+    error_frame: Callable[[PosthouseError], bytes]
+    """Tells of an error in a stream that has begun."""
     stream_headers: Headers = (
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-cache"),

@@ -27,6 +27,7 @@ from posthouse.errors import (
 )
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
+from posthouse.wire.sse import data_frame
 
 
 class ErrorObject(Struct):
@@ -253,4 +254,9 @@ def render_error(error: PosthouseError) -> tuple[int, Headers, bytes]:
     return status_of(error), error_headers(error), render_error_body(error)
 
 
-MANNERS = Manners(render_error)
+def error_frame(error: PosthouseError) -> bytes:
+    """Write an error as a frame of a stream."""
+    return data_frame(render_error_body(error))
+
+
+MANNERS = Manners(render_error, error_frame)

@@ -16,8 +16,8 @@ from posthouse.dialects.base import ParsedRequest, StreamTap, TappedFrame
 from posthouse.dialects.neutral.usage import merged_usage
 from posthouse.dialects.openai.errors import (
     error_code,
+    error_frame,
     fault_in,
-    render_error_body,
 )
 from posthouse.dialects.openai.replies import (
     reported_usage,
@@ -225,7 +225,7 @@ class OpenAIStreamTap(StreamTap):
 
     @override
     def error_frame(self, error: PosthouseError) -> bytes:
-        return data_frame(render_error_body(error))
+        return error_frame(error)
 
     @override
     def cut_off_frames(self, error: PosthouseError) -> tuple[bytes, bytes]:
