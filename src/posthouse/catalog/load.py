@@ -10,6 +10,7 @@ its models:
     title = "…"
     base_url = "https://…/v1"            # as the provider's own SDK takes it
     auth = "bearer"
+    headers = { version = "1" }          # that every request has, beside the usual
     telemetry_name = "…"                 # where OpenTelemetry has a name for it
     price_source = "https://…"           # where the models' prices were read,
     price_date = "2026-01-31"            # and when; a model may have its own
@@ -34,6 +35,13 @@ its models:
     verified = "docs:https://… 2026-01-31"    # or "sdk", or "unverified"
     quirks = { rename = { old = "new" }, stream_usage = "automatic" }
     replies = { finish_reasons = { sensitive = "content_filter" } }   # see `Replies`
+    stream_path = "/chat/stream"         # only where streams have one of their own
+    stream_query = { alt = "sse" }
+    traits = { thinking = "switch" }     # what translation must know: see `Traits`
+
+    [operations.chat.also.anthropic_messages]   # spoken as well: for its own clients
+    path = "/anthropic/v1/messages"
+    verified = "docs:https://… 2026-01-31"
 
     [[models]]
     id = "m"
@@ -42,6 +50,7 @@ its models:
     context = 128_000
     usual_output = 4_000
     max_output = 16_000
+    traits = { thinking = "budget" }     # where it differs from the operation's
     prices = { input = "2.50", output = "10.00" }
     long_context = [{ above = 32_000, input = "5.00", output = "20.00" }]
     service_tiers = { flex = { multiply = "0.5" } }
@@ -64,42 +73,33 @@ import tomli
 from msgspec import Struct
 from msgspec.structs import replace
 
+from posthouse.catalog.checks import DATE, check, require, traits_table
+from posthouse.catalog.operation import OperationTable, operation_row
 from posthouse.catalog.price import INPUT_UNITS, Rates, make_price, parse_rate
 from posthouse.model.call import Operation
 from posthouse.model.catalog import (
-    FAILED,
-    FINISH_REASONS,
     AuthScheme,
     Currency,
     ErrorCodes,
     ErrorKind,
     ModelRow,
-    OperationRow,
     Price,
     ProviderRow,
-    Quirks,
-    Replies,
-    StreamUsage,
     TierRates,
 )
 from posthouse.model.money import NANO_PER_USD
 from posthouse.model.usage import Unit
-from posthouse.wire import json
 
 LONGEST_CONTEXT = 20_000_000
 DEAREST_TOKEN_RATE = 10_000 * NANO_PER_USD
 """10,000 USD per million tokens: what is above is a slip of the decimal point."""
 
 _PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,40}")
-_DIALECT = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _PATH = re.compile(r"[A-Za-z_]\w{0,40}(\.[A-Za-z_]\w{0,40}){0,3}")
 _CODE = re.compile(r"[\w.-]{1,100}\*?")
+_HEADER = re.compile(r"[a-z][a-z0-9-]{0,40}: [ -~]{1,200}")
 _URL = re.compile(r"(https?|sandbox)://[^\s/][^\s]*[^\s/]")
-_ROUTE = re.compile(r"(/([A-Za-z0-9._~:-]+|\{model\}))+")
-_QUERY = re.compile(r"[A-Za-z0-9._~-]{1,100}")
-_DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
-_VERIFIED = re.compile(rf"sdk|unverified|docs:https://\S+ {_DATE.pattern}")
 
 _TOKEN_OUTPUT = frozenset({Operation.CHAT, Operation.COMPLETION})
 """Operations that produce tokens: their models have a maximum and a price for it."""
@@ -107,23 +107,6 @@ _TOKEN_OUTPUT = frozenset({Operation.CHAT, Operation.COMPLETION})
 
 class CatalogError(ValueError):
     """A catalogue file is wrong; str() names the file and the reason."""
-
-
-class _Quirks(Struct, frozen=True, forbid_unknown_fields=True):
-    rename: dict[str, str] = {}
-    drop: tuple[str, ...] = ()
-    default: dict[str, Any] = {}
-    clamp: dict[str, tuple[float, float]] = {}
-    stream_usage: StreamUsage = StreamUsage.REQUEST
-
-
-class _Operation(Struct, frozen=True, forbid_unknown_fields=True):
-    path: str
-    dialect: str
-    verified: str
-    quirks: _Quirks = _Quirks()
-    replies: Replies = Replies()
-    query: dict[str, str] = {}
 
 
 class _Errors(Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,16 +138,18 @@ class _Model(Struct, frozen=True, forbid_unknown_fields=True):
     service_tiers: dict[str, dict[str, str]] = {}
     source: str = ""
     date: str = ""
+    traits: dict[str, Any] = {}
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
     title: str
     base_url: str
     auth: AuthScheme
-    operations: dict[Operation, _Operation]
+    operations: dict[Operation, OperationTable]
     documentation: str = ""
     telemetry_name: str = ""
     free: bool = False
+    headers: dict[str, str] = {}
     price_source: str = ""
     price_date: str = ""
     currency: Currency | None = None
@@ -204,31 +189,24 @@ def _load_file(file_name: str, data: bytes) -> ProviderRow:
         raise CatalogError(f"{file_name}: {error}") from None
 
 
-def _require(condition: bool, reason: str) -> None:
-    if not condition:
-        raise ValueError(reason)
-
-
-def _check(pattern: re.Pattern[str], text: str, what: str) -> None:
-    _require(pattern.fullmatch(text) is not None, f"{what} {text!r} is malformed")
-
-
 # --- the row ----------------------------------------------------------------------
 
 
 def _provider(name: str, file: _File) -> ProviderRow:
-    _check(_PROVIDER, name, "the provider's name")
-    _require(bool(file.title.strip()), "the title is empty")
-    _require(bool(file.operations), "no operation is given")
+    check(_PROVIDER, name, "the provider's name")
+    require(bool(file.title.strip()), "the title is empty")
+    require(bool(file.operations), "no operation is given")
     if file.base_url:
-        _check(_URL, file.base_url, "base_url")
+        check(_URL, file.base_url, "base_url")
     if file.documentation:
-        _check(_URL, file.documentation, "documentation")
+        check(_URL, file.documentation, "documentation")
+    for header in file.headers.items():
+        require(_HEADER.fullmatch(": ".join(header)) is not None, "a header is wrong")
     divisor = Fraction(1) if file.currency is None else _divisor(file.currency)
     models: dict[str, ModelRow] = {}
     for model in file.models:
         for row in _model_rows(model, file, divisor):
-            _require(row.id not in models, f"the model {row.id!r} is given twice")
+            require(row.id not in models, f"the model {row.id!r} is given twice")
             models[row.id] = row
     return ProviderRow(
         name=name,
@@ -236,7 +214,7 @@ def _provider(name: str, file: _File) -> ProviderRow:
         base_url=file.base_url,
         auth=file.auth,
         operations={
-            operation.value: _operation(operation, row)
+            operation.value: operation_row(operation, row)
             for operation, row in file.operations.items()
         },
         models=models,
@@ -245,60 +223,31 @@ def _provider(name: str, file: _File) -> ProviderRow:
         currency=file.currency,
         errors=None if file.errors is None else _errors(file.errors),
         telemetry_name=file.telemetry_name,
+        headers=file.headers,
     )
 
 
 def _errors(row: _Errors) -> ErrorCodes:
     for path in filter(None, (row.code, row.message)):
-        _check(_PATH, path, "errors: the path")
+        check(_PATH, path, "errors: the path")
     kinds: dict[str, ErrorKind] = {}
     for kind in ErrorKind:
         for code in getattr(row, kind.value):
-            _check(_CODE, code, "errors: the code")
-            _require(code.lower() not in kinds, f"errors: {code!r} stands there twice")
-            _require(code not in row.success, f"errors: {code!r} is a success")
+            check(_CODE, code, "errors: the code")
+            require(code.lower() not in kinds, f"errors: {code!r} stands there twice")
+            require(code not in row.success, f"errors: {code!r} is a success")
             kinds[code.lower()] = kind
     return ErrorCodes(row.code, row.message, row.success, kinds)
 
 
 def _divisor(currency: Currency) -> Fraction:
-    _check(re.compile("[A-Z]{3}"), currency.code, "the currency")
-    _check(re.compile(r"\d{1,6}(\.\d{1,6})?"), currency.rate, "the currency's rate")
-    _check(_URL, currency.source, "the currency's source")
-    _check(_DATE, currency.date, "the currency's date")
+    check(re.compile("[A-Z]{3}"), currency.code, "the currency")
+    check(re.compile(r"\d{1,6}(\.\d{1,6})?"), currency.rate, "the currency's rate")
+    check(_URL, currency.source, "the currency's source")
+    check(DATE, currency.date, "the currency's date")
     rate = Fraction(currency.rate)
-    _require(rate > 0, "the currency's rate is zero")
+    require(rate > 0, "the currency's rate is zero")
     return rate
-
-
-def _operation(operation: Operation, row: _Operation) -> OperationRow:
-    what = f"operations.{operation}"
-    _check(_ROUTE, row.path, f"{what}: the path")
-    for text in (*row.query, *row.query.values()):
-        _check(_QUERY, text, f"{what}: the query")
-    _check(_DIALECT, row.dialect, f"{what}: the dialect")
-    _check(_VERIFIED, row.verified, f"{what}: verified")
-    for field, (low, high) in row.quirks.clamp.items():
-        _require(low <= high, f"{what}: the bounds of {field!r} are the wrong way")
-    for old, new in row.quirks.rename.items():
-        _require(old != new, f"{what}: {old!r} is renamed to itself")
-    for reason in row.replies.finish_reasons.values():
-        known = reason in FINISH_REASONS or reason == FAILED
-        _require(known, f"{what}: nobody knows the finish reason {reason!r}")
-    return OperationRow(
-        path=row.path,
-        dialect=row.dialect,
-        verified=row.verified,
-        quirks=Quirks(
-            rename=row.quirks.rename,
-            drop=row.quirks.drop,
-            default={k: json.raw(v) for k, v in row.quirks.default.items()},
-            clamp=row.quirks.clamp,
-            stream_usage=row.quirks.stream_usage,
-        ),
-        replies=None if row.replies == Replies() else row.replies,
-        query=row.query,
-    )
 
 
 # --- the models -------------------------------------------------------------------
@@ -315,9 +264,9 @@ def _model_rows(model: _Model, file: _File, divisor: Fraction) -> list[ModelRow]
 
 def _model_row(model: _Model, file: _File, divisor: Fraction) -> ModelRow:
     for name in (model.id, *model.aliases):
-        _check(_MODEL, name, "the name")
+        check(_MODEL, name, "the name")
     for operation in model.operations:
-        _require(operation in file.operations, f"{operation} is no operation here")
+        require(operation in file.operations, f"{operation} is no operation here")
     _check_sizes(model)
     price = _price(model, divisor)
     source = model.source or file.price_source
@@ -334,33 +283,34 @@ def _model_row(model: _Model, file: _File, divisor: Fraction) -> ModelRow:
         reasoning=model.reasoning,
         source=source,
         date=date,
+        traits=traits_table(model.traits),
     )
 
 
 def _check_sizes(model: _Model) -> None:
-    _require(0 <= model.context <= LONGEST_CONTEXT, "the context is out of range")
+    require(0 <= model.context <= LONGEST_CONTEXT, "the context is out of range")
     low, high = model.usual_output, model.max_output
-    _require(0 <= low <= high, "usual_output is negative or above max_output")
-    _require(not model.context or high <= model.context, "max_output exceeds context")
+    require(0 <= low <= high, "usual_output is negative or above max_output")
+    require(not model.context or high <= model.context, "max_output exceeds context")
     if _TOKEN_OUTPUT & set(model.operations):
-        _require(low > 0, "usual_output and max_output are needed")
+        require(low > 0, "usual_output and max_output are needed")
 
 
 def _check_priced(model: _Model, price: Price, source: str, date: str) -> None:
     if source != "unverified":
-        _check(_URL, source, "the price's source")
-    _check(_DATE, date, "the price's date")
+        check(_URL, source, "the price's source")
+    check(DATE, date, "the price's date")
     if price.free:
         return
     whole = {Unit.REQUEST, Unit.TASK} & price.rates.keys()
-    _require(bool(whole) or Unit.INPUT in price.rates, "there is no input price")
+    require(bool(whole) or Unit.INPUT in price.rates, "there is no input price")
     if _TOKEN_OUTPUT & set(model.operations):
-        _require(bool(whole) or Unit.OUTPUT in price.rates, "there is no output price")
+        require(bool(whole) or Unit.OUTPUT in price.rates, "there is no output price")
 
 
 def _price(model: _Model, divisor: Fraction) -> Price | None:
     if not model.prices:
-        _require(
+        require(
             not model.long_context and not model.service_tiers,
             "long_context and service_tiers need prices",
         )
@@ -378,10 +328,10 @@ def _rates(prices: Mapping[Any, Any], divisor: Fraction) -> Rates:
     rates: Rates = {}
     for name, text in prices.items():
         unit = Unit(name)
-        _require(isinstance(text, str), f"{name} = {text!r} is not a decimal string")
+        require(isinstance(text, str), f"{name} = {text!r} is not a decimal string")
         rates[unit.value] = parse_rate(text, unit, divisor)
     tokens = (rate for unit, rate in rates.items() if unit in INPUT_UNITS | {"output"})
-    _require(max(tokens, default=0) <= DEAREST_TOKEN_RATE, "a token price is absurd")
+    require(max(tokens, default=0) <= DEAREST_TOKEN_RATE, "a token price is absurd")
     return rates
 
 
@@ -389,14 +339,14 @@ def _step(
     step: dict[str, int | str], rates: Rates, divisor: Fraction
 ) -> tuple[int, Rates]:
     above = step.pop("above", None)
-    _require(isinstance(above, int) and above > 0, "a long_context step lacks `above`")
+    require(isinstance(above, int) and above > 0, "a long_context step lacks `above`")
     if "multiply_input" not in step:
         return int(above or 0), _rates(step, divisor)
     factors = {
         True: _factor(step.pop("multiply_input")),
         False: _factor(step.pop("multiply_output", "1")),
     }
-    _require(not step, "a long_context step has both rates and factors")
+    require(not step, "a long_context step has both rates and factors")
     return int(above or 0), {
         unit: _multiplied(rate, factors[unit in INPUT_UNITS])
         for unit, rate in rates.items()
@@ -410,10 +360,10 @@ def _tier(
     divisor: Fraction,
 ) -> TierRates:
     if "multiply" not in tier:
-        _require(not steps, "with long_context a service tier is a `multiply`")
+        require(not steps, "with long_context a service tier is a `multiply`")
         return TierRates(_rates(tier, divisor))
     factor = _factor(tier.pop("multiply"))
-    _require(not tier, "a service tier has both rates and a factor")
+    require(not tier, "a service tier has both rates and a factor")
     return TierRates(
         _all_multiplied(rates, factor),
         tuple((above, _all_multiplied(table, factor)) for above, table in steps),
@@ -421,8 +371,8 @@ def _tier(
 
 
 def _factor(text: int | str) -> Fraction:
-    _require(isinstance(text, str), f"the factor {text!r} is not a decimal string")
-    _check(re.compile(r"\d{1,3}(\.\d{1,6})?"), str(text), "the factor")
+    require(isinstance(text, str), f"the factor {text!r} is not a decimal string")
+    check(re.compile(r"\d{1,3}(\.\d{1,6})?"), str(text), "the factor")
     return Fraction(text)
 
 

@@ -1,6 +1,7 @@
 """Facts about providers and models, as `catalog/*.toml` states them."""
 
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Raw, Struct, field
 
@@ -22,6 +23,10 @@ class AuthScheme(StrEnum):
     BEARER = "bearer"
     API_KEY = "api-key"
     """Header `api-key` (Azure)."""
+    X_API_KEY = "x-api-key"
+    """Header of that name (Anthropic)."""
+    X_GOOG_API_KEY = "x-goog-api-key"
+    """Header of that name (Google)."""
     NONE = "none"
 
 
@@ -104,6 +109,14 @@ class OperationRow(Struct, frozen=True, forbid_unknown_fields=True):
     """None: they pass as they come."""
     query: dict[str, str] = {}
     """What follows the path."""
+    stream_path: str = ""
+    """Where streams are asked for; empty: at the same path."""
+    stream_query: dict[str, str] = {}
+    """What follows the path then, in place of `query`, if there is a `stream_path`."""
+    traits: dict[str, Any] = {}
+    """What translation must know of its models, by the names of `Traits`."""
+    also: "dict[str, OperationRow]" = {}
+    """The same operation in other dialects, for clients who speak them."""
 
 
 class TierRates(Struct, frozen=True):
@@ -148,6 +161,8 @@ class ModelRow(Struct, frozen=True):
     """When it was read, as YYYY-MM-DD."""
     alias_of: str = ""
     """The model that this is another name of, at the same price."""
+    traits: dict[str, Any] = {}
+    """Where they differ from its operation's."""
 
 
 class Currency(Struct, frozen=True, forbid_unknown_fields=True):
@@ -180,3 +195,5 @@ class ProviderRow(Struct, frozen=True):
     """None: errors have a status, and OpenAI's shape or one that is common."""
     telemetry_name: str = ""
     """What OpenTelemetry's conventions call it; empty: as we do."""
+    headers: dict[str, str] = {}
+    """Of every request, beside the usual ones."""
