@@ -348,6 +348,10 @@ class StorageUnavailable(OperatorFault):
 
     code = "storage_unavailable"
 
+    def __init__(self, message: str | None = None, *, retry_after: float = 1) -> None:
+        """Always tell when another try makes sense: nobody knows for how long."""
+        super().__init__(message, retry_after=retry_after)
+
 
 class Overloaded(OperatorFault):
     """The service is at its capacity."""

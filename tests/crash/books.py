@@ -2,12 +2,14 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 from tests.crash.judge import Row
+from tests.support.postgres import execute
 
 from posthouse.billing.audit import AuditReport
 from posthouse.billing.journal_view import view_journals
@@ -75,43 +77,61 @@ class View(Struct, frozen=True):
     """New settlements within their hold that something else than it paid."""
 
 
+Ask = Callable[..., list[tuple]]
+"""Takes a statement and its values; gives the rows."""
+
+
 class Books:
     """The database and the journals of one data folder."""
 
-    def __init__(self, data: Path) -> None:
-        """Ask what is in a data folder."""
+    def __init__(self, data: Path, url: str = "") -> None:
+        """Ask what is in a data folder, or in the PostgreSQL that `url` names.
+
+        Of the latter there are no snapshots: nobody may write while it is looked at.
+        """
         self._database = data / "posthouse.db"
+        self._url = url or sqlite_url(self._database)
         self._journals = data / "journal"
         self._seen = 0
 
-    def look(self) -> View:
-        """Take a snapshot; gives only the calls that the last one had not."""
+    @contextmanager
+    def _snapshot(self) -> Iterator[Ask]:
+        if self._url.startswith("postgresql"):
+            yield partial(execute, self._url)
+            return
         with closing(sqlite3.connect(self._database)) as connection:
             connection.execute("BEGIN")
-            rows = [Row(*row) for row in connection.execute(_ROWS, (self._seen,))]
-            credited = dict(connection.execute(_CREDITS).fetchall())
-            charged = dict(connection.execute(_CHARGES).fetchall())
+            yield lambda statement, *values: connection.execute(
+                statement, values
+            ).fetchall()
+
+    def look(self) -> View:
+        """Take a snapshot; gives only the calls that the last one had not."""
+        with self._snapshot() as ask:
+            rows = [Row(*row) for row in ask(_ROWS, self._seen)]
+            credited = dict(ask(_CREDITS))
+            charged = dict(ask(_CHARGES))
             balances = {
                 account: Balance(
                     credited.get(account, 0), charged.get(account, 0), left
                 )
-                for account, left in connection.execute(_BALANCES)
+                for account, left in ask(_BALANCES)
             }
-            found = connection.execute(_OUTSIDE_THE_LEASE, (self._seen,)).fetchall()
+            found = ask(_OUTSIDE_THE_LEASE, self._seen)
         self._seen = max((row.seq for row in rows), default=self._seen)
         return View(rows, balances, [row[0] for row in found])
 
     def accounts(self, names: Sequence[str]) -> list[str]:
         """The accounts of some keys."""
-        with closing(sqlite3.connect(self._database)) as connection:
-            found = dict(connection.execute("SELECT name, account_id FROM keys"))
+        with self._snapshot() as ask:
+            found = dict(ask("SELECT name, account_id FROM keys"))
         return [found[name] for name in names]
 
     def audit(self, served: Collection[str]) -> AuditReport:
         """Have the auditor check everything."""
 
         async def work() -> AuditReport:
-            database = Database(sqlite_url(self._database))
+            database = Database(self._url)
             try:
                 return await audit(database, self._journals, served=served)
             finally:
@@ -123,7 +143,7 @@ class Books:
         """Add money to keys by their names, under ids of their own."""
 
         async def work() -> None:
-            database = Database(sqlite_url(self._database))
+            database = Database(self._url)
             try:
                 async with database.write() as connection:
                     for name, amount in amounts.items():

@@ -1,25 +1,31 @@
 """The clients of the crash suite, in a process of their own.
 
     python -m tests.crash.clients --gateway PORT --keys KEY,KEY --transcript FILE
+        [--callers 80] [--seed 1] [--first 1] [--balanced]
 
 Many callers, each with one call in flight at a time, on raw connections. What
 they did and saw goes line by line to the transcript, each line one write:
 
     sent MODEL KEY
-    ended MODEL KEY HOW STATUS REQUEST-ID BODY-BYTES CODE
+    ended MODEL KEY HOW STATUS REQUEST-ID BODY-BYTES CODE MILLISECONDS RETRY-AFTER
 
 HOW is `done` (a stream's `[DONE]`), `body` (a whole 200), `refused` (a whole
 reply of another status, CODE is its error's), `broken` (a stream that told of
 an error), `odd` (one that ended and told of none), `left` (the client went
 away, as was its plan) or `lost` (the connection ended, and nobody said why).
+RETRY-AFTER is the reply's header, `-` without one. FIRST numbers the first call.
+`balanced` callers open connections only while the gateway says that it is ready,
+as those of a load balancer do; none uses a connection again that was the last's.
 The line is written before anything else is done with the bytes it tells of.
 """
 
 import argparse
 import asyncio
+import contextlib
 import os
 import random
 import re
+import time
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -35,6 +41,7 @@ REFUSED_PAUSE = 0.02
 POOR_SHARE = 0.2
 """How often a key is used that soon has nothing left, beside the others."""
 LEAVE_AFTER = 0.01
+READY = b"GET /health/ready HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
 LAST_CHUNK = b"\r\n0\r\n\r\n"
 _CODE = re.compile(rb'"code":\s*"([a-z_0-9]+)"')
@@ -70,7 +77,9 @@ class Connection(asyncio.Protocol):
         """Where the body begins; 0 while the head is not whole."""
         self._length: int | None = None
         self._status = 0
-        self._id = "-"
+        self._id = self._retry_after = "-"
+        self._began = 0.0
+        self._is_last = False
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -106,7 +115,9 @@ class Connection(asyncio.Protocol):
         """Send a call; the future tells its end. `name` is model and key."""
         self._name, self._how, self._leaves = name, "", kind.leaves
         self._data.clear()
-        self._body, self._length, self._status, self._id = 0, None, 0, "-"
+        self._body, self._length, self._status = 0, None, 0
+        self._id = self._retry_after = "-"
+        self._began = time.monotonic()
         self._over = asyncio.get_running_loop().create_future()
         self._transcript.write("sent", name)
         self._transport.write(request)
@@ -130,6 +141,8 @@ class Connection(asyncio.Protocol):
             fields[name.lower()] = value.strip()
         self._status = int(first.split()[1])
         self._id = fields.get("x-request-id", "-")
+        self._retry_after = fields.get("retry-after", "-")
+        self._is_last = fields.get("connection") == "close"
         if "content-length" in fields:
             self._length = int(fields["content-length"])
         self._body = end + 4
@@ -143,13 +156,16 @@ class Connection(asyncio.Protocol):
         body = self._data[self._body :] if self._body else b""
         found = _CODE.search(body) if how in ("refused", "broken") else None
         code = found[1].decode() if found else "-"
-        self._transcript.write(
-            "ended", self._name, how, self._status, self._id, len(body), code
-        )
+        took = round((time.monotonic() - self._began) * 1000)
+        told = (how, self._status, self._id, len(body), code, took, self._retry_after)
+        self._transcript.write("ended", self._name, *told)
 
     def _end(self, how: str) -> None:
         """Note the end, unless it was, and let the next call come."""
         self._note(how)
+        if self._is_last:
+            self.closed = True
+            self._transport.close()
         over, self._over = self._over, None
         if over is not None and not over.done():
             over.set_result(self._how)
@@ -159,14 +175,22 @@ class Clients:
     """All callers."""
 
     def __init__(
-        self, port: int, keys: list[str], transcript: Transcript, seed: int
+        self,
+        port: int,
+        keys: list[str],
+        transcript: Transcript,
+        *,
+        seed: int,
+        first: int,
+        balanced: bool,
     ) -> None:
         """Call the gateway at a port of this machine."""
+        self._balanced = balanced
         self._port = port
         self._keys = keys
         self._transcript = transcript
         self._chance = random.Random(seed)
-        self._numbers = count(1)
+        self._numbers = count(first)
         self._kinds = list(KINDS.values())
         self._weights = [kind.weight for kind in self._kinds]
         self._places = range(len(keys))
@@ -191,17 +215,26 @@ class Clients:
             await asyncio.sleep(PATIENCE)
             if self._accepting.is_set():
                 continue
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            except OSError:
-                continue
+            with contextlib.suppress(OSError):
+                if await self._is_open():
+                    self._accepting.set()
+
+    async def _is_open(self) -> bool:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            if not self._balanced:
+                return True
+            writer.write(READY)
+            return (await reader.read()).startswith(b"HTTP/1.1 200")
+        finally:
             writer.close()
-            self._accepting.set()
 
     async def _caller(self) -> None:
         connection: Connection | None = None
         while not self._stopping:
             if connection is None or connection.closed:
+                if connection is not None and self._balanced:
+                    self._accepting.clear()
                 connection = await self._connect()
                 continue
             kind = self._chance.choices(self._kinds, self._weights)[0]
@@ -248,12 +281,21 @@ def main() -> None:
     parser.add_argument("--transcript", type=Path, required=True)
     parser.add_argument("--callers", type=int, default=80)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--balanced", action="store_true")
     given = parser.parse_args()
     transcript = Transcript(given.transcript)
     keys = given.keys.split(",")
 
     async def run() -> None:
-        clients = Clients(given.gateway, keys, transcript, given.seed)
+        clients = Clients(
+            given.gateway,
+            keys,
+            transcript,
+            seed=given.seed,
+            first=given.first,
+            balanced=given.balanced,
+        )
         await clients.run(given.callers)
 
     uvloop.run(run())

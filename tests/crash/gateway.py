@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -43,9 +44,25 @@ def _waited(process: int) -> float:
 class Gateway:
     """One data folder and one port, and one process at a time."""
 
-    def __init__(self, folder: Path, configuration: str) -> None:
-        """Prepare; nothing is started."""
+    def __init__(
+        self,
+        folder: Path,
+        configuration: str,
+        more: Mapping[str, str] | None = None,
+        program: Sequence[str | Path] = (COMMAND,),
+    ) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            folder: everything of it is in there.
+            configuration: its file's content.
+            more: variables beside the usual ones, or instead of them.
+            program: what takes the command line.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._more = dict(more or {})
+        self._program = list(program)
         self.data = folder / "data"
         self.port = free_port()
         self.log = folder / "gateway.log"
@@ -61,6 +78,10 @@ class Gateway:
         with self._file.open("a") as file:
             file.write(text)
 
+    def configure(self, text: str) -> None:
+        """Give the file another content."""
+        self._file.write_text(text)
+
     @property
     def running(self) -> bool:
         """Whether there is a process, and it has not ended."""
@@ -71,14 +92,17 @@ class Gateway:
         assert not self.running
         variables = environment(
             self._folder,
-            POSTHOUSE_DRAIN_GRACE_SECONDS="0",
-            POSTHOUSE_DRAIN_SECONDS=str(DRAIN_SECONDS),
-            POSTHOUSE_JOURNAL_SEGMENT_BYTES=str(SEGMENT_BYTES),
-            POSTHOUSE_KILL_POINT=point,
-            POSTHOUSE_KILL_REPORT=str(self.points),
-            POSTHOUSE_LOG_FORMAT="json",
+            **{
+                "POSTHOUSE_DRAIN_GRACE_SECONDS": "0",
+                "POSTHOUSE_DRAIN_SECONDS": str(DRAIN_SECONDS),
+                "POSTHOUSE_JOURNAL_SEGMENT_BYTES": str(SEGMENT_BYTES),
+                "POSTHOUSE_KILL_POINT": point,
+                "POSTHOUSE_KILL_REPORT": str(self.points),
+                "POSTHOUSE_LOG_FORMAT": "json",
+                **self._more,
+            },
         )
-        command = [COMMAND, "serve", "--config", self._file, "--data", self.data]
+        command = [*self._program, "serve", "--config", self._file, "--data", self.data]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         self._started = time.monotonic()
         with self.log.open("ab") as output:
@@ -110,8 +134,12 @@ class Gateway:
 
     def ask_to_stop(self) -> None:
         """SIGTERM."""
+        self.send(signal.SIGTERM)
+
+    def send(self, number: signal.Signals) -> None:
+        """Any other signal."""
         assert self._process is not None
-        self._process.terminate()
+        self._process.send_signal(number)
 
     def wait_end(self, seconds: float) -> int | None:
         """The exit code; None if it goes on for longer than that."""
@@ -149,7 +177,7 @@ class Gateway:
         done = subprocess.run(
             [COMMAND, "audit", "--data", self.data],
             cwd=ROOT,
-            env=environment(self._folder),
+            env=environment(self._folder, **self._more),
             capture_output=True,
             text=True,
             timeout=300,

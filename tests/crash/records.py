@@ -40,6 +40,9 @@ class Told(Struct):
     received: int = 0
     """Bytes of the reply's body."""
     code: str = ""
+    took: int = 0
+    """Milliseconds."""
+    retry_after: str = "-"
 
     @property
     def terminal(self) -> bool:
@@ -71,6 +74,7 @@ class Transcript:
             told = self.open.pop(model)
             told.how, told.id, told.code = rest[0], rest[2], rest[4]
             told.status, told.received = int(rest[1]), int(rest[3])
+            told.took, told.retry_after = int(rest[5]), rest[6]
             self.ended.append(told)
 
     def take(self) -> list[Told]:
@@ -98,6 +102,8 @@ class ProviderJournal:
         self._lines = Lines(path)
         self._models: dict[str, str] = {}
         self.served: dict[str, Served] = {}
+        self.by_account: dict[str, list[int]] = {}
+        """Numbers of calls, by what was shown of us; whoever has read it clears it."""
 
     def read(self) -> None:
         """Read what is new."""
@@ -106,6 +112,9 @@ class ProviderJournal:
             if event["event"] == "received":
                 model = msgspec.json.decode(event["body"])["model"]
                 self._models[event["id"]] = model
+                account = dict(event["headers"])["authorization"].split()[-1]
+                number = int(model.rpartition("-")[2])
+                self.by_account.setdefault(account, []).append(number)
                 served = self.served.setdefault(model, Served())
                 served.attempts += 1
                 served.usage, served.script = event["usage"], event["script"]

@@ -84,9 +84,10 @@ class TCPProxy:
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slow: bool
     ) -> None:
-        while data := await reader.read(65536):
-            if slow and self.delay:
-                await asyncio.sleep(self.delay)
-            while self.is_deaf:
-                await asyncio.sleep(0.01)
-            writer.write(data)
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if slow and self.delay:
+                    await asyncio.sleep(self.delay)
+                while self.is_deaf:
+                    await asyncio.sleep(0.01)
+                writer.write(data)

@@ -108,8 +108,10 @@ async def test_a_server_that_stands_still_is_told_of_soon(books, manager, server
             began = time.monotonic()
             try:
                 admitted = await manager.open(call)
-            except StorageUnavailable:
+            except StorageUnavailable as error:
                 refused += 1
+                # It tells the caller when to come again.
+                assert error.retry_after
             else:
                 await admitted.settle(record(call, 1))
                 settled[call.call_id] = 1

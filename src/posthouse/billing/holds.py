@@ -392,7 +392,7 @@ class HoldManager:
             await self.drain()
             if self.available:
                 return
-        raise StorageUnavailable(retry_after=1)
+        raise StorageUnavailable
 
     async def close(self) -> bool:
         """Drain everything, return the leases, remove the journal.

@@ -145,7 +145,7 @@ def _principal(key_id: str, name: str, account_id: str, rights: str) -> Principa
 def _fail(futures: Iterable[asyncio.Future[Any]], cause: Exception | None) -> None:
     """Tell all who wait that storage failed."""
     for future in futures:
-        failure = StorageUnavailable(retry_after=1)
+        failure = StorageUnavailable()
         failure.__cause__ = cause
         future.set_exception(failure)
         # When nobody waits any more, that is no mistake.

@@ -1,0 +1,137 @@
+"""A node of a storm: a gateway, its own callers, and what must be true of both."""
+
+import signal
+import time
+from pathlib import Path
+
+from tests.crash.gateway import Gateway
+from tests.crash.processes import Companion
+from tests.crash.records import Told, Transcript
+
+CALLS_PER_NODE = 10_000_000
+"""Numbers of calls tell whose callers made them."""
+READY_SECONDS = 40.0
+QUIET_SECONDS = 40.0
+END_SECONDS = 30.0
+
+
+class Node:
+    """One of those that share a database; nobody else's callers call it."""
+
+    def __init__(self, folder: Path, place: int, gateway: Gateway) -> None:
+        """Prepare; nothing is started."""
+        self.place = place
+        self.folder = folder
+        self.gateway = gateway
+        self.told: list[Told] = []
+        """All of its calls that have ended."""
+        self.faults: list[str] = []
+        self.paused = False
+        self.starts = 0
+        self._transcript = Transcript(folder / "transcript")
+        self._clients: Companion | None = None
+        self._mourned = 0
+        """Until where in `told` calls may have been lost."""
+
+    def start(self) -> float:
+        """Start until it serves, as often as it takes; give the seconds."""
+        began = time.monotonic()
+        while not self._start_once():
+            assert time.monotonic() < began + READY_SECONDS, self.gateway.tail()
+        return time.monotonic() - began
+
+    def _start_once(self) -> bool:
+        self.starts += 1
+        self.gateway.start()
+        return self.gateway.wait_ready() is not None
+
+    def send_callers(self, keys: list[str], callers: int, seed: int) -> None:
+        """Let callers come; they stay until `call_off`."""
+        self._clients = Companion(
+            "tests.crash.clients",
+            "--balanced",
+            "--gateway",
+            str(self.gateway.port),
+            "--keys",
+            ",".join(keys),
+            "--transcript",
+            self.folder / "transcript",
+            "--callers",
+            str(callers),
+            "--seed",
+            str(seed + self.place),
+            "--first",
+            str(self.place * CALLS_PER_NODE + 1),
+            log=self.folder / "clients.log",
+        )
+
+    def call_off(self) -> None:
+        """Let every call come to its end, and no other begin."""
+        if self._clients is not None:
+            with self._clients:
+                pass
+            self._clients = None
+        self.read()
+
+    @property
+    def calls(self) -> int:
+        """Calls that were sent so far."""
+        return self._transcript.calls
+
+    def read(self) -> int:
+        """Read what its callers tell; give how many calls have ended."""
+        self._transcript.read()
+        self.told += self._transcript.take()
+        return len(self.told)
+
+    def nobody_is_lost(self) -> None:
+        """Note as a fault who lost a connection to a gateway that lived."""
+        self.read()
+        for told in self.told[self._mourned :]:
+            if told.how == "lost":
+                self.faults.append(f"nobody was killed, and it was lost: {told}")
+        self._mourned = len(self.told)
+
+    def kill(self) -> int:
+        """SIGKILL; give how many calls it took with it."""
+        self.nobody_is_lost()
+        if self.paused:
+            self.pause(on=False)
+        self.gateway.kill()
+        deadline = time.monotonic() + QUIET_SECONDS
+        before = len(self.told)
+        self.read()
+        while self._transcript.open:
+            assert time.monotonic() < deadline, "callers still wait for the dead"
+            time.sleep(0.005)
+            self.read()
+        self._mourned = len(self.told)
+        return sum(told.how == "lost" for told in self.told[before:])
+
+    def stop(self) -> None:
+        """SIGTERM; it must end well, and no call with it."""
+        self.gateway.ask_to_stop()
+        code = self.gateway.wait_end(END_SECONDS)
+        if code != 0:
+            self.faults.append(f"it ended {code}: {self.gateway.tail()}")
+            if code is None:
+                self.gateway.kill()
+        self.nobody_is_lost()
+
+    def pause(self, *, on: bool) -> None:
+        """Let the process stand still, or go on."""
+        self.paused = on
+        self.gateway.send(signal.SIGSTOP if on else signal.SIGCONT)
+
+    def put_down(self) -> None:
+        """End whatever is left."""
+        if self.gateway.running:
+            self.gateway.send(signal.SIGCONT)
+            self.gateway.kill()
+        if self._clients is not None:
+            self._clients.process.kill()
+            self._clients.process.wait()
+            for pipe in (self._clients.process.stdin, self._clients.process.stdout):
+                assert pipe is not None
+                pipe.close()
+            self._clients = None
