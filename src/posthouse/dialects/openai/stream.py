@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from typing_extensions import override
 
 from posthouse.dialects.base import ParsedRequest, StreamTap, TappedFrame
+from posthouse.dialects.neutral.sample import TextSample
 from posthouse.dialects.neutral.usage import merged_usage
 from posthouse.dialects.openai.errors import (
     error_code,
@@ -25,7 +26,6 @@ from posthouse.dialects.openai.replies import (
     with_model,
     with_model_leniently,
 )
-from posthouse.dialects.openai.sample import TextSample
 from posthouse.errors import PosthouseError, UpstreamBadResponse
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json

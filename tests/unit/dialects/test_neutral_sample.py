@@ -5,7 +5,7 @@ import random
 import pytest
 
 from posthouse.billing.tokenizer import count_tokens
-from posthouse.dialects.openai.sample import MOST_SLICES, SLICE, TextSample
+from posthouse.dialects.neutral.sample import MOST_SLICES, SLICE, TextSample
 
 WORDS = ("horse", " station", "\n\n", "驿站", " 1.234", " the", "def f(x):\n    ")
 
