@@ -164,7 +164,7 @@ balance_usd = "{usd:.9f}"
 """
 
 
-def _key(route: Route, calls: int) -> str:
+def key_table(route: Route, calls: int) -> str:
     return KEY.format(name=route.name, key=route.key, usd=calls * route.price / 1e9)
 
 
@@ -197,8 +197,8 @@ def gateway(
 ) -> Posthouse:
     """A gateway whose keys can pay for so many calls, and for nothing more."""
     configuration = CHANNEL.format(origin=provider.origin)
-    configuration += "".join(_key(route, PAID) for route in ROUTES)
-    configuration += "".join(_key(route, SPENT) for route in SPENDERS)
+    configuration += "".join(key_table(route, PAID) for route in ROUTES)
+    configuration += "".join(key_table(route, SPENT) for route in SPENDERS)
     return start_posthouse(configuration, {"POSTHOUSE_WORKERS": str(workers)})
 
 
@@ -220,7 +220,7 @@ def test_every_billable_route_has_a_row():
 def test_ten_of_a_thousand_are_served(route, gateway, provider, workers):
     """With money for ten, ten of a thousand parallel calls reach the provider."""
     opened = threading.Event()
-    provider.on(route.name, lambda request: _gated(route, request, opened))
+    provider.on(route.name, lambda request: gated(route, request, opened))
     reached: list[int] = []
 
     async def work():
@@ -283,7 +283,7 @@ def _assert_shared(replies: list[RawReply], workers: int) -> None:
     assert min(served.values()) >= LEAST_SHARE * len(replies)
 
 
-def _gated(route: Route, request: Request, opened: threading.Event) -> Behaviour:
+def gated(route: Route, request: Request, opened: threading.Event) -> Behaviour:
     def steps() -> Iterator[Step]:
         while not opened.is_set():
             yield Wait(0.01)
