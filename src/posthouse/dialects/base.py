@@ -11,11 +11,12 @@ every other one.
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from posthouse.errors import PosthouseError, UpstreamFault
 from posthouse.model.call import Operation
 from posthouse.model.catalog import ErrorCodes, Quirks, Replies
+from posthouse.model.chat import ChatRequest
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire.json import Envelope
 from posthouse.wire.sse import Frame, SSEDecoder, comment
@@ -36,6 +37,15 @@ class PromptSize(Struct, frozen=True, gc=False):
     def has_media(self) -> bool:
         """Whether text is not all there is."""
         return bool(self.images or self.audio_parts or self.files)
+
+
+class Reading(Struct):
+    """What translations into other dialects keep of one request."""
+
+    chat: ChatRequest | None = None
+    """The request in the neutral form, once it has been read."""
+    losses: dict[str, tuple[str, ...]] = {}
+    """By dialect, what providers who speak it are not told (`Losses.told`)."""
 
 
 class ParsedRequest(Struct, frozen=True):
@@ -61,6 +71,15 @@ class ParsedRequest(Struct, frozen=True):
     """Web searches that the call may make and that are priced apiece."""
     wants_base64: bool | None = None
     """Embeddings: the encoding asked for; None where there is none."""
+    kept: Reading | None = None
+    """What translations keep of it; None while there was none."""
+
+    @property
+    def reading(self) -> Reading:
+        """What translations keep of it."""
+        if self.kept is None:
+            structs.force_setattr(self, "kept", Reading())
+        return self.kept  # type: ignore[return-value]  # set above
 
 
 class Edits(Struct, frozen=True):

@@ -92,14 +92,8 @@ class PassingTap(StreamTap):
     def feed(self, raw: bytes, data: bytes) -> TappedFrame:
         content = terminal = False
         for event in self._decoder.feed(raw, data):
-            if type(event) is PartGrew:
-                content = True
-                if self._is_counted(event):
-                    self._produced(event.text)
-            elif type(event) is Ended:
-                terminal = True
-            elif self._note(event):
-                content = True
+            content = self.take(event) or content
+            terminal = terminal or type(event) is Ended
         tapped = TappedFrame(self.renamed(raw, data), content, terminal)
         if not (self.ends_by_closing and self.finished):
             return tapped
@@ -111,7 +105,7 @@ class PassingTap(StreamTap):
         ended = False
         for event in self._decoder.close():
             ended = ended or type(event) is Ended
-            self._note(event)
+            self.take(event)
         if not ended:
             return None
         held = self._held or _DROPPED
@@ -121,8 +115,12 @@ class PassingTap(StreamTap):
         """Give the frame under the model's public name."""
         return raw
 
-    def _note(self, event: ChatEvent) -> bool:
-        """Take what is not the growth of a part; tell whether it is content."""
+    def take(self, event: ChatEvent) -> bool:
+        """Keep what an event tells; say whether it is content."""
+        if type(event) is PartGrew:
+            if self._is_counted(event):
+                self._produced(event.text)
+            return True
         match event:
             case UsageTold():
                 self.usage = merged_usage(self.usage, event.usage)

@@ -143,6 +143,8 @@ def _output_text(reply: ChatReply) -> str:
                     texts += (part.name, part.arguments)
                 case Audio():
                     texts.append(part.transcript or "")
+                case _:
+                    pass
     return "\n".join(texts)
 
 
