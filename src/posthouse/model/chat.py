@@ -221,6 +221,8 @@ class FunctionTool(Struct, frozen=True, tag="function", omit_defaults=True):
     parameters: Extras | None = None
     """JSON schema; None where it takes none."""
     strict: bool | None = None
+    legacy: bool = False
+    """One of OpenAI's `functions`: calls of it are told as `function_call`."""
     cache: CacheMark | None = None
     extras: Extras = {}
 

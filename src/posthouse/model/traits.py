@@ -33,6 +33,17 @@ class Replay(StrEnum):
     ALWAYS = "always"
 
 
+class CacheMarks(StrEnum):
+    """How a provider is told to keep a prompt, where the dialect has no one word."""
+
+    NONE = "none"
+    """It cannot be told."""
+    CONTROL = "control"
+    """`cache_control` on parts (OpenRouter, DashScope)."""
+    BREAKPOINT = "breakpoint"
+    """`prompt_cache_breakpoint` on parts (OpenAI)."""
+
+
 class Traits(Struct, frozen=True, forbid_unknown_fields=True):
     """What translation must know of a target."""
 
@@ -56,3 +67,7 @@ class Traits(Struct, frozen=True, forbid_unknown_fields=True):
     """Gives several answers at once, where the dialect has a word for it."""
     new_output_limit: bool = False
     """Wants `max_completion_tokens`."""
+    cache_marks: CacheMarks = CacheMarks.NONE
+    """In OpenAI's chat, where each provider has a word of its own."""
+    text_parts: bool = True
+    """What is said may be a list of texts; otherwise they are joined."""
