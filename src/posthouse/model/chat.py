@@ -246,6 +246,9 @@ class ServerTool(Struct, frozen=True, tag="server", omit_defaults=True):
     blocked_domains: tuple[str, ...] = ()
     value: Extras = {}
     """As its own dialect had it, whole."""
+    optional: bool = False
+    """One of several tools, and not called for: its absence may be told instead
+    of refused."""
 
 
 Tool = FunctionTool | CustomTool | ServerTool
@@ -350,6 +353,9 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     stream: bool = False
     include_usage: bool = False
     """Whether a stream shall tell its usage, where that is a choice."""
+    served: Extras = {}
+    """The dialect's members that are answered here and never lost elsewhere: what
+    its replies say again, what its clients are owed whoever answers."""
     extras: Extras = {}
 
 
