@@ -27,7 +27,7 @@ from tests.support.raw import RawReply
 
 from posthouse.api.openai import _OPERATIONS
 from posthouse.billing.estimate import estimate_prompt
-from posthouse.relay.snapshot import find_dialect
+from posthouse.relay.prepare import find_dialect
 
 PAID = 10
 CALLERS = 1_000

@@ -20,9 +20,11 @@ from posthouse.dialects.openai.errors import render_error
 from posthouse.errors import InvalidRequest, ModelNotFound, PosthouseError, RateLimited
 from posthouse.observe.trace_context import Tracing
 from posthouse.relay.call import Incoming
+from posthouse.relay.prepare import find_dialect
 from posthouse.relay.service import Relay
-from posthouse.relay.snapshot import find_dialect
 from posthouse.server.context import Reply
+from posthouse.server.credentials import presented_key
+from posthouse.server.exchange import Exchange
 from posthouse.server.request import Request
 from posthouse.server.routes import Handler, Route
 from posthouse.wire import json
@@ -52,6 +54,17 @@ _OPERATIONS = {
 def render(error: PosthouseError, _request: Request | None) -> Reply:
     """Render any error of these routes, and of those that nobody knows."""
     return render_error(error)
+
+
+def tenant_of(authenticator: Authenticator, exchange: Exchange) -> str:
+    """Name who waits in line for a turn: the account, where the key is remembered.
+
+    All others of an address are one.
+    """
+    head = exchange.head
+    presented = presented_key(head.fields, head.query)
+    principal = authenticator.recall(presented) if presented else None
+    return f"@{exchange.peer}" if principal is None else principal.account_id
 
 
 class OpenAIRoutes:

@@ -11,6 +11,7 @@ its models:
     base_url = "https://…/v1"            # as the provider's own SDK takes it
     auth = "bearer"
     headers = { version = "1" }          # that every request has, beside the usual
+    models_path = "/v1/models"           # where it is not at /models
     telemetry_name = "…"                 # where OpenTelemetry has a name for it
     price_source = "https://…"           # where the models' prices were read,
     price_date = "2026-01-31"            # and when; a model may have its own
@@ -150,6 +151,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
     telemetry_name: str = ""
     free: bool = False
     headers: dict[str, str] = {}
+    models_path: str = "/models"
     price_source: str = ""
     price_date: str = ""
     currency: Currency | None = None
@@ -224,6 +226,7 @@ def _provider(name: str, file: _File) -> ProviderRow:
         errors=None if file.errors is None else _errors(file.errors),
         telemetry_name=file.telemetry_name,
         headers=file.headers,
+        models_path=file.models_path,
     )
 
 

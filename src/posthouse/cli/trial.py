@@ -11,7 +11,8 @@ from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.errors import PosthouseError
 from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
 from posthouse.providers import registry
-from posthouse.relay.snapshot import Snapshot, find_dialect
+from posthouse.relay.prepare import find_dialect
+from posthouse.relay.snapshot import Snapshot
 from posthouse.routing.health import HealthTable
 from posthouse.routing.plan import Plan, Target
 from posthouse.settings.failure import ConfigurationError
@@ -89,7 +90,7 @@ def _small_chat(snapshot: Snapshot, model: str | None) -> _Trial:
     target = Plan((routes,), (b"", b""), HealthTable()).next(0.0)
     if target is None:
         raise ConfigurationError("channel", None, "the channel has no target")
-    prepared = snapshot.prepared(target.member, "chat")
+    prepared = snapshot.prepared(target.member, "chat", "openai_chat")
     body = json.encode(
         {"model": asked, "messages": [{"role": "user", "content": "Say hello."}]}
     )

@@ -197,3 +197,5 @@ class ProviderRow(Struct, frozen=True):
     """What OpenTelemetry's conventions call it; empty: as we do."""
     headers: dict[str, str] = {}
     """Of every request, beside the usual ones."""
+    models_path: str = "/models"
+    """Appended to the base URL: lists its models, which shows that it answers."""

@@ -13,13 +13,19 @@ from posthouse.model.exchange import UpstreamRequest
 from posthouse.observe.trace_context import TraceContext
 from posthouse.relay.attempt import AttemptLog
 from posthouse.relay.ports import Client
-from posthouse.relay.snapshot import Menu, Offer, Prepared, Snapshot
+from posthouse.relay.prepare import Prepared
+from posthouse.relay.snapshot import Menu, Offer, Snapshot
 from posthouse.relay.waiting import Resource, Waiter
 from posthouse.relay.watch import ClientWatch
 from posthouse.routing.plan import Target
 
 SANDBOX_HEADER = (b"x-posthouse-sandbox", b"true")
 """Nobody shall take the sandbox's answer for a model's."""
+
+TRANSLATION = b"x-posthouse-translation"
+"""The provider's dialect, then what it was not told (-) or told otherwise (~)."""
+TRANSLATION_LIMIT = 1024
+"""Bytes of that header."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -128,7 +134,10 @@ class Call:
 
     def prepared(self, target: Target) -> Prepared:
         """What every request of the call's operation to a target has in common."""
-        return self.snapshot.prepared(target.member, self.incoming.request.operation)
+        incoming = self.incoming
+        return self.snapshot.prepared(
+            target.member, incoming.request.operation, incoming.dialect.name
+        )
 
     def render(self, prepared: Prepared, seconds: float) -> UpstreamRequest:
         """Write the request for a target, to be over within so many seconds."""
@@ -137,7 +146,7 @@ class Call:
         timeouts = prepared.stream_timeouts if stream else prepared.timeouts
         if self.attempts.records or self.attempts.later:
             timeouts = structs.replace(timeouts, total=min(timeouts.total, seconds))
-        forwarded = self.incoming.forwarded
+        forwarded = () if prepared.translated else self.incoming.forwarded
         trace = self.incoming.trace
         if trace is not None and trace.passed_on:
             member = prepared.member
@@ -145,7 +154,7 @@ class Call:
         return UpstreamRequest(
             method="POST",
             origin=prepared.origin,
-            target=prepared.target,
+            target=prepared.stream_target if stream else prepared.target,
             headers=prepared.headers + forwarded if forwarded else prepared.headers,
             body=prepared.dialect.render_request(request, prepared.edits),
             timeouts=timeouts,
@@ -154,7 +163,18 @@ class Call:
 
     def headers(self, target: Target) -> Headers:
         """What a reply tells beside itself."""
-        return (SANDBOX_HEADER,) if target.member.channel.sandbox else ()
+        headers: Headers = (SANDBOX_HEADER,) if target.member.channel.sandbox else ()
+        prepared = self.prepared(target)
+        if prepared.translated:
+            headers += (self._translated(prepared),)
+        return headers
+
+    def _translated(self, prepared: Prepared) -> tuple[bytes, bytes]:
+        """Say into what a request was translated, and what that has cost it."""
+        dialect = prepared.dialect.name
+        told = self.incoming.request.reading.losses.get(dialect, ())
+        value = " ".join((dialect, *told))[:TRANSLATION_LIMIT]
+        return (TRANSLATION, value.encode("ascii", "replace"))
 
     def public_model(self, target: Target) -> str | None:
         """The name that a reply must carry; None leaves it as it comes."""

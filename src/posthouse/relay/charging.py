@@ -102,8 +102,7 @@ def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
     offer = call.offer(served.target)
     price = offer.price
     listed = offer.listed
-    operation = call.incoming.request.operation
-    supplier = call.snapshot.prepared(served.target.member, operation).cost
+    supplier = call.prepared(served.target).cost
     amount = list_price = charge(price, usage, tier)
     cost: int | None = amount
     if listed is not price:

@@ -25,7 +25,8 @@ from posthouse.relay.faults import (
     status_failed,
     verdict_of,
 )
-from posthouse.relay.snapshot import Prepared, Snapshot, channel_headers, find_dialect
+from posthouse.relay.prepare import Prepared, channel_headers, find_dialect
+from posthouse.relay.snapshot import Snapshot
 from posthouse.routing.health import HealthTable, LastProbe, Verdict
 from posthouse.routing.table import Channel, Member, offered_as
 from posthouse.settings.file import ProbeSpec
@@ -39,6 +40,8 @@ SPREAD = 0.2
 FIRST_BYTE = 15.0
 TOTAL = 20.0
 """Seconds that a look takes at most, where the channel allows a call no less."""
+PROBED_IN = "openai_chat"
+"""The dialect of the question that is asked of a channel."""
 REPLY_LIMIT = 64 * 1024
 
 log = logger("posthouse")
@@ -197,7 +200,7 @@ class Prober:
         request = UpstreamRequest(
             method="GET",
             origin=channel.origin,
-            target=f"{channel.base_path}/models",
+            target=channel.base_path + channel.provider.models_path,
             headers=channel_headers(channel, credential),
             body=b"",
             timeouts=_timeouts(channel),
@@ -215,13 +218,13 @@ class Prober:
     async def _chat(self, channel: Channel, credential: int, model: str) -> None:
         """Ask for one token of a chat; raises AttemptFailed."""
         member = Member(channel, credential, offered_as(channel, model) or model)
-        prepared = self._snapshot.prepared(member, Operation.CHAT)
+        prepared = self._snapshot.prepared(member, Operation.CHAT, PROBED_IN)
         body = {
             "model": model,
             "messages": [{"role": "user", "content": "Hello"}],
             "max_tokens": 1,
         }
-        parsed = find_dialect("openai_chat").parse_request(json.encode(body))
+        parsed = find_dialect(PROBED_IN).parse_request(json.encode(body))
         request = UpstreamRequest(
             method="POST",
             origin=prepared.origin,

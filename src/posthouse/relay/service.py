@@ -194,7 +194,8 @@ class Relay:
                 covered=_is_covered(call, target, hold, delivered),
             )
 
-        writer = StreamWriter(client, self._ports.stream_times, call.clock)
+        manners = call.incoming.dialect.manners
+        writer = StreamWriter(client, manners, self._ports.stream_times, call.clock)
         exchange = StreamExchange(
             call,
             writer,

@@ -6,33 +6,24 @@ call ever sees two configurations.
 
 import time
 from collections.abc import Callable
-from functools import cache
-from importlib import import_module
 from typing import TypeVar
-from urllib.parse import quote, urlencode
 
-from msgspec import Struct, structs
-from typing_extensions import override
+from msgspec import Struct
 
 from posthouse import __version__
 from posthouse.billing.estimate import PlainRates, plain_rates
 from posthouse.billing.prices import PriceBook
 from posthouse.catalog.price import FREE
-from posthouse.dialects.base import Corrected, Dialect, Edits, make_edits
 from posthouse.errors import InvalidRequest, NoChannel, PriceMissing
 from posthouse.model.call import Operation
 from posthouse.model.catalog import (
-    AuthScheme,
     ModelRow,
-    OperationRow,
     Price,
-    ProviderRow,
 )
-from posthouse.model.exchange import Timeouts
+from posthouse.relay.prepare import Prepared, prepare
 from posthouse.routing.rules import RuleBook
 from posthouse.routing.table import (
     REMEMBERED_NAMES,
-    Channel,
     Member,
     ModelRoutes,
     RoutingTable,
@@ -44,53 +35,6 @@ V = TypeVar("V")
 Headers = tuple[tuple[bytes, bytes], ...]
 
 USER_AGENT = f"posthouse/{__version__}".encode()
-
-
-@cache
-def find_dialect(name: str) -> Dialect:
-    """The dialect of a name; raises LookupError if there is none."""
-    try:
-        found: Dialect = import_module(f"posthouse.dialects.{name}").DIALECT
-    except (ModuleNotFoundError, AttributeError):
-        raise LookupError(f"there is no dialect {name!r}") from None
-    return found
-
-
-def _dialect_of(
-    provider: ProviderRow,
-    row: OperationRow,
-    *,
-    model: str,
-    clock: Callable[[], float],
-) -> Dialect:
-    """The dialect as a provider speaks it, chosen once for all calls."""
-    if row.replies is None and provider.errors is None:
-        return find_dialect(row.dialect)
-    make: Corrected = import_module(f"posthouse.dialects.{row.dialect}").corrected
-    return make(row.replies, provider.errors, model=model, clock=clock)
-
-
-class Prepared(Struct, frozen=True):
-    """What every request of one operation to one target has in common."""
-
-    member: Member
-    """The target's."""
-    dialect: Dialect
-    """The operation's, as this provider speaks it."""
-    origin: str
-    target: str
-    headers: Headers
-    timeouts: Timeouts
-    stream_timeouts: Timeouts
-    proxy: str | None
-    edits: Edits
-    cost: Price | None
-    """The supplier's price; None is not known."""
-
-    @override
-    def __repr__(self) -> str:
-        """Say for whom it is; the rest holds credentials."""
-        return f"Prepared({self.member!r})"
 
 
 class Offer(Struct, frozen=True):
@@ -142,7 +86,7 @@ class Snapshot:
         self._offers: dict[tuple[str, str, str], Offer | None] = {}
         self._menus: dict[tuple[str, Operation, bool], Menu] = {}
         self._ruled: dict[tuple[str, str, Operation], Menu] = {}
-        self._prepared: dict[tuple[str, int, str, str], Prepared] = {}
+        self._prepared: dict[tuple[str, int, str, str, str], Prepared] = {}
 
     def menu(self, model: str, operation: Operation, *, sandbox: bool) -> Menu | None:
         """What may serve a model; None if nothing does.
@@ -255,19 +199,19 @@ class Snapshot:
                 found.append(name)
         return found
 
-    def prepared(self, member: Member, operation: str) -> Prepared:
-        """What is the same in every request of an operation to a member."""
+    def prepared(self, member: Member, operation: str, dialect: str = "") -> Prepared:
+        """What is the same in every request of an operation to a member.
+
+        `dialect` is the caller's; "" takes what the provider speaks first.
+        """
         channel = member.channel
-        key = (channel.name, member.credential, operation, member.upstream_model)
+        model = member.upstream_model
+        key = (channel.name, member.credential, operation, model, dialect)
         found = self._prepared.get(key)
         if found is None:
-            found = _prepare(
-                member,
-                operation,
-                self.prices.cost(
-                    channel.name, channel.provider.name, member.upstream_model
-                ),
-                self._wall_clock,
+            cost = self.prices.cost(channel.name, channel.provider.name, model)
+            found = prepare(
+                member, operation, dialect, cost=cost, clock=self._wall_clock
             )
             _keep(self._prepared, key, found)
         return found
@@ -288,59 +232,3 @@ def _check_operation(offer: Offer, operation: Operation) -> None:
             param="model",
             code="unsupported_operation",
         )
-
-
-def _prepare(
-    member: Member, operation: str, cost: Price | None, clock: Callable[[], float]
-) -> Prepared:
-    channel = member.channel
-    row = channel.provider.operations[operation]
-    json_body = (b"content-type", b"application/json")
-    return Prepared(
-        member=member,
-        dialect=_dialect_of(
-            channel.provider, row, model=member.upstream_model, clock=clock
-        ),
-        origin=channel.origin,
-        target=channel.base_path + _path_of(row, member.upstream_model),
-        headers=(json_body, *channel_headers(channel, member.credential)),
-        timeouts=channel.timeouts,
-        stream_timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
-        proxy=channel.spec.proxy,
-        edits=make_edits(
-            member.upstream_model,
-            row.quirks,
-            channel.spec.body.set,
-            channel.spec.body.drop,
-        ),
-        cost=cost,
-    )
-
-
-def channel_headers(channel: Channel, credential: int) -> Headers:
-    """What every request to a channel has, whatever it asks for."""
-    return (
-        (b"accept", b"*/*"),
-        (b"accept-encoding", b"identity"),
-        (b"user-agent", USER_AGENT),
-        *_credential_headers(channel, credential),
-        *(
-            (name.lower().encode(), value.encode())
-            for name, value in channel.spec.headers.items()
-        ),
-    )
-
-
-def _path_of(row: OperationRow, model: str) -> str:
-    """Put path and query together, the model's name as one segment of the path."""
-    path = row.path.replace("{model}", quote(model, safe=""))
-    return f"{path}?{urlencode(row.query)}" if row.query else path
-
-
-def _credential_headers(channel: Channel, credential: int) -> Headers:
-    secret = channel.credentials[credential].encode()
-    if not secret or channel.provider.auth is AuthScheme.NONE:
-        return ()
-    if channel.provider.auth is AuthScheme.API_KEY:
-        return ((b"api-key", secret),)
-    return ((b"authorization", b"Bearer " + secret),)

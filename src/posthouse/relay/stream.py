@@ -11,7 +11,7 @@ terminator. Content is never sent twice and never from two channels.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from posthouse.dialects.base import Dialect, StreamTap
+from posthouse.dialects.base import Dialect, Frames, StreamTap
 from posthouse.errors import (
     InsufficientQuota,
     PosthouseError,
@@ -75,7 +75,7 @@ class StreamExchange:
         """The rival that has the client, if there were any."""
         self._checked = 0
         self._held_back: list[bytes] = []
-        self._decoder = SSEDecoder()
+        self._decoder: Frames = SSEDecoder()
         self.content_ms = 0
         """When the first content was written; 0 while none was."""
         self.partial: Served | None = None
@@ -127,7 +127,7 @@ class StreamExchange:
         prepared = call.prepared(target)
         response = await send(call, self._sender, target, prepared, seconds=seconds)
         self.tap = tap = self._new_tap(prepared.dialect, call.public_model(target))
-        self._decoder = SSEDecoder()
+        self._decoder = prepared.dialect.frames()
         self._held_back.clear()
         try:
             completion = await self._relay(target, response, tap)
@@ -190,7 +190,9 @@ class StreamExchange:
                 raise UpstreamBadResponse from None
             data = b""
             try:
-                ended = await self._pass(target, frames, tap)
+                ended = await self._pass(target, frames, tap) or (
+                    over and self._ends(tap)
+                )
             except UpstreamBadResponse:
                 if not over or not self._delivered:
                     raise
@@ -225,20 +227,19 @@ class StreamExchange:
         out = self._held_back
         fault: UpstreamFault | None = None
         content = terminal = begun = False
-        for raw, data in frames:
-            try:
+        try:
+            for raw, data in frames:
                 tapped = tap.feed(raw, data)
-            except UpstreamFault as error:
-                fault = error
-                break
-            if tapped.terminal:
-                self.terminal = tapped.raw
-                terminal = True
-                break
-            begun = begun or bool(data)
-            if tapped.raw:
-                out.append(tapped.raw)
-                content = content or tapped.content
+                if tapped.terminal:
+                    self.terminal = tapped.raw
+                    terminal = True
+                    break
+                begun = begun or bool(data)
+                if tapped.raw:
+                    out.append(tapped.raw)
+                    content = content or tapped.content
+        except UpstreamFault as error:
+            fault = error
         if begun and not self.writer.started and (fault is None or content):
             await self.writer.start(self._call.headers(target))
         if out and (content or terminal or self._delivered):
@@ -253,10 +254,23 @@ class StreamExchange:
             await self.writer.write(written)
         if fault is not None:
             raise fault
-        if terminal and not self._delivered and tap.usage is None:
-            # An end without a beginning is no answer; with usage it is an empty one.
-            raise UpstreamBadResponse
+        if terminal:
+            self._check_begun(tap)
         return terminal
+
+    def _ends(self, tap: StreamTap) -> bool:
+        """Whether a stream is whole whose connection was closed."""
+        last = tap.close()
+        if last is None:
+            return False
+        self.terminal = last.raw
+        self._check_begun(tap)
+        return True
+
+    def _check_begun(self, tap: StreamTap) -> None:
+        """Refuse an end without a beginning; with usage it is an empty answer."""
+        if not self._delivered and tap.usage is None:
+            raise UpstreamBadResponse
 
     async def _cut_off(self, tap: StreamTap, error: PosthouseError) -> None:
         """End the answer before its end, and say why."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from posthouse.dialects.base import Manners
 from posthouse.relay.ports import Client, Headers
-from posthouse.wire.sse import comment
 
 
 class StreamTimes(Struct, frozen=True):
@@ -20,14 +20,6 @@ class StreamTimes(Struct, frozen=True):
     comment_after: float = 15.0
 
 
-STREAM_HEADERS = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-)
-_KEEP_ALIVE = comment(b"keep-alive")
-
-
 class StreamWriter:
     """Writes one stream to its client."""
 
@@ -35,16 +27,22 @@ class StreamWriter:
         "_background",
         "_client",
         "_clock",
+        "_manners",
         "_times",
         "last_write",
         "started",
     )
 
     def __init__(
-        self, client: Client, times: StreamTimes, clock: Callable[[], float]
+        self,
+        client: Client,
+        manners: Manners,
+        times: StreamTimes,
+        clock: Callable[[], float],
     ) -> None:
-        """Write to `client`; `clock` gives monotonic seconds."""
+        """Write to `client` as its dialect has it; `clock` gives monotonic seconds."""
         self._client = client
+        self._manners = manners
         self._times = times
         self._clock = clock
         self._background: asyncio.Future[None] | None = None
@@ -58,7 +56,7 @@ class StreamWriter:
         self.started = True
         self.last_write = self._clock()
         try:
-            await self._client.start(200, STREAM_HEADERS + headers)
+            await self._client.start(200, self._manners.stream_headers + headers)
         except asyncio.CancelledError:
             # It was waited for room to write it: another attempt may still do so.
             self.started = False
@@ -87,10 +85,10 @@ class StreamWriter:
             return
         self.last_write = self._clock()
         if self.started:
-            sending = self._client.write(_KEEP_ALIVE)
+            sending = self._client.write(self._manners.keep_alive)
         else:
             self.started = True
-            sending = self._client.start(200, STREAM_HEADERS)
+            sending = self._client.start(200, self._manners.stream_headers)
         self._background = asyncio.ensure_future(sending)
 
     async def finish(self, terminal: bytes) -> None:

@@ -13,9 +13,9 @@ from posthouse.relay.faults import (
     status_failed,
     told_failed,
 )
+from posthouse.relay.prepare import Prepared
 from posthouse.relay.secrecy import body_without_secrets
 from posthouse.relay.served import Completion, Served
-from posthouse.relay.snapshot import Prepared
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
 from posthouse.upstream.ports import Sender, UpstreamResponse

@@ -51,7 +51,8 @@ from posthouse.dialects.openai.errors import error_code
 from posthouse.errors import UpstreamFault
 from posthouse.model.catalog import StreamUsage
 from posthouse.model.usage import ReportedUsage
-from posthouse.relay.snapshot import Prepared, Snapshot, find_dialect
+from posthouse.relay.prepare import Prepared, find_dialect
+from posthouse.relay.snapshot import Snapshot
 from posthouse.routing.table import (
     ChannelDefaults,
     Member,

@@ -17,12 +17,13 @@ from posthouse.dialects.base import (
     StreamTap,
     TappedFrame,
 )
+from posthouse.dialects.neutral.codec import ChatCodec
+from posthouse.dialects.openai.corrected_codec import CorrectedCodec, mended_frame
 from posthouse.dialects.openai.declared import DeclaredErrors
 from posthouse.dialects.openai.mending import Mender
 from posthouse.errors import PosthouseError, UpstreamFault
 from posthouse.model.catalog import ErrorCodes, Replies
 from posthouse.wire.json import Envelope
-from posthouse.wire.sse import with_data
 
 
 class CorrectedDialect(Dialect):
@@ -53,6 +54,10 @@ class CorrectedDialect(Dialect):
         self._mender = Mender(
             replies or Replies(), self._errors, model=model, clock=clock
         )
+
+    def codec(self, plain: ChatCodec) -> ChatCodec:
+        """The way into the neutral form for what is spoken so."""
+        return CorrectedCodec(plain, self._mender, self._errors)
 
     @override
     def parse_request(self, body: bytes) -> ParsedRequest:
@@ -122,13 +127,7 @@ class CorrectedTap(StreamTap):
     def feed(self, raw: bytes, data: bytes) -> TappedFrame:
         plain = self._plain
         try:
-            if data:
-                mended = self._mender.mend(data, chunk=True, identity=self._identity)
-                if mended is not data:
-                    raw, data = with_data(raw, mended), mended
-            elif raw.lstrip()[:1] == b"{":
-                # An error without the words that would make it an event.
-                self._mender.mend(raw, chunk=True)
+            raw, data = mended_frame(self._mender, raw, data, self._identity)
             return plain.feed(raw, data)
         except UpstreamFault as fault:
             raise self._errors.told_by(data or raw) or fault from None

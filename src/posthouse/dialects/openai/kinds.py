@@ -73,6 +73,32 @@ CHAT = {
         web_search_options="object",
     ),
 }
+RESPONSES = kinds(
+    background="boolean",
+    conversation="string or object",
+    include="array",
+    instructions="string",
+    max_tool_calls="number",
+    metadata="object",
+    moderation="object",
+    parallel_tool_calls="boolean",
+    previous_response_id="string",
+    prompt="object",
+    prompt_cache_key="string",
+    prompt_cache_options="object",
+    prompt_cache_retention="string",
+    reasoning="object",
+    safety_identifier="string",
+    store="boolean",
+    stream_options="object",
+    temperature="number",
+    text="object",
+    tool_choice="string or object",
+    top_logprobs="number",
+    top_p="number",
+    truncation="string",
+    user="string",
+)
 COMPLETION = {**COMMON, **kinds(echo="boolean", logprobs="number")}
 EMBEDDING = kinds(dimensions="number", user="string")
 

@@ -1,0 +1,207 @@
+"""What every request of one operation to one target has in common, made once.
+
+Where caller and provider speak the same dialect, it is that dialect; where a
+chat's provider speaks another one, a translation stands in its place.
+"""
+
+import secrets
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import Struct, structs
+from typing_extensions import override
+
+from posthouse import __version__
+from posthouse.dialects.base import Corrected, Dialect, Edits, make_edits
+from posthouse.dialects.neutral.codec import ChatCodec
+from posthouse.dialects.neutral.translation import Naming, Speaker, Translation
+from posthouse.dialects.openai.corrected import CorrectedDialect
+from posthouse.model.catalog import AuthScheme, OperationRow, Price, ProviderRow
+from posthouse.model.exchange import Timeouts
+from posthouse.model.traits import Traits
+from posthouse.routing.table import Channel, Member
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+USER_AGENT = f"posthouse/{__version__}".encode()
+_AUTH_HEADERS = {
+    AuthScheme.API_KEY: b"api-key",
+    AuthScheme.X_API_KEY: b"x-api-key",
+    AuthScheme.X_GOOG_API_KEY: b"x-goog-api-key",
+}
+
+
+@cache
+def find_dialect(name: str) -> Dialect:
+    """The dialect of a name; raises LookupError if there is none."""
+    try:
+        found: Dialect = import_module(f"posthouse.dialects.{name}").DIALECT
+    except (ModuleNotFoundError, AttributeError):
+        raise LookupError(f"there is no dialect {name!r}") from None
+    return found
+
+
+@cache
+def find_codec(name: str) -> ChatCodec | None:
+    """A dialect's way into the neutral form; None if it has none."""
+    found: ChatCodec | None = getattr(
+        import_module(f"posthouse.dialects.{name}"), "CODEC", None
+    )
+    return found
+
+
+class Prepared(Struct, frozen=True):
+    """What every request of one operation to one target has in common."""
+
+    member: Member
+    """The target's."""
+    dialect: Dialect
+    """The operation's, as this provider speaks it; possibly a translation."""
+    translated: bool
+    """The caller speaks another dialect than the provider."""
+    origin: str
+    target: str
+    stream_target: str
+    headers: Headers
+    timeouts: Timeouts
+    stream_timeouts: Timeouts
+    proxy: str | None
+    edits: Edits
+    cost: Price | None
+    """The supplier's price; None is not known."""
+
+    @override
+    def __repr__(self) -> str:
+        """Say for whom it is; the rest holds credentials."""
+        return f"Prepared({self.member!r})"
+
+
+def prepare(
+    member: Member,
+    operation: str,
+    caller: str,
+    *,
+    cost: Price | None,
+    clock: Callable[[], float],
+) -> Prepared:
+    """Prepare an operation to a member.
+
+    Args:
+        member: the target.
+        operation: what is asked.
+        caller: the caller's dialect; "" is what the provider speaks first.
+        cost: the supplier's price.
+        clock: seconds since 1970.
+    """
+    channel = member.channel
+    row = channel.provider.operations[operation]
+    row = row.also.get(caller, row)
+    model = member.upstream_model
+    dialect = _dialect_of(channel.provider, row, model=model, clock=clock)
+    translated = bool(caller) and caller != row.dialect
+    if translated:
+        dialect = _translation(member, row, caller, dialect, clock=clock)
+    target = channel.base_path + _path_of(row.path, row.query, model)
+    stream_target = target
+    if row.stream_path:
+        path = _path_of(row.stream_path, row.stream_query, model)
+        stream_target = channel.base_path + path
+    json_body = (b"content-type", b"application/json")
+    return Prepared(
+        member=member,
+        dialect=dialect,
+        translated=translated,
+        origin=channel.origin,
+        target=target,
+        stream_target=stream_target,
+        headers=(json_body, *channel_headers(channel, member.credential)),
+        timeouts=channel.timeouts,
+        stream_timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
+        proxy=channel.spec.proxy,
+        edits=make_edits(
+            member.upstream_model,
+            row.quirks,
+            channel.spec.body.set,
+            channel.spec.body.drop,
+        ),
+        cost=cost,
+    )
+
+
+def _dialect_of(
+    provider: ProviderRow,
+    row: OperationRow,
+    *,
+    model: str,
+    clock: Callable[[], float],
+) -> Dialect:
+    """The dialect as a provider speaks it, chosen once for all calls."""
+    if row.replies is None and provider.errors is None:
+        return find_dialect(row.dialect)
+    module = import_module(f"posthouse.dialects.{row.dialect}")
+    make: Corrected | None = getattr(module, "corrected", None)
+    if make is None:
+        return find_dialect(row.dialect)
+    return make(row.replies, provider.errors, model=model, clock=clock)
+
+
+def _translation(
+    member: Member,
+    row: OperationRow,
+    caller: str,
+    dialect: Dialect,
+    *,
+    clock: Callable[[], float],
+) -> Dialect:
+    """Lead the caller's dialect to the provider's, where both know the neutral form."""
+    client, upstream = find_codec(caller), find_codec(row.dialect)
+    if client is None or upstream is None:
+        raise LookupError(f"no way leads from {caller} to {row.dialect}")
+    if isinstance(dialect, CorrectedDialect):
+        upstream = dialect.codec(upstream)
+    return Translation(
+        Speaker(find_dialect(caller), client),
+        Speaker(dialect, upstream),
+        _traits(member, row),
+        Naming(lambda: secrets.token_hex(12), clock),
+    )
+
+
+def _traits(member: Member, row: OperationRow) -> Traits:
+    """What is known of the model: its operation's traits, then its own."""
+    model = member.channel.provider.models.get(member.upstream_model)
+    known = {**row.traits, "model": member.upstream_model}
+    if model is not None:
+        known |= {"max_output": model.max_output, **model.traits}
+    return msgspec.convert(known, Traits)
+
+
+def channel_headers(channel: Channel, credential: int) -> Headers:
+    """What every request to a channel has, whatever it asks for."""
+    own = {**channel.provider.headers, **channel.spec.headers}
+    return (
+        (b"accept", b"*/*"),
+        (b"accept-encoding", b"identity"),
+        (b"user-agent", USER_AGENT),
+        *_credential_headers(channel, credential),
+        *((name.lower().encode(), value.encode()) for name, value in own.items()),
+    )
+
+
+def _path_of(path: str, query: dict[str, str], model: str) -> str:
+    """Put path and query together, the model's name as one segment of the path."""
+    path = path.replace("{model}", quote(model, safe=""))
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _credential_headers(channel: Channel, credential: int) -> Headers:
+    secret = channel.credentials[credential].encode()
+    scheme = channel.provider.auth
+    if not secret or scheme is AuthScheme.NONE:
+        return ()
+    if scheme in _AUTH_HEADERS:
+        return ((_AUTH_HEADERS[scheme], secret),)
+    return ((b"authorization", b"Bearer " + secret),)
