@@ -71,6 +71,10 @@ class ParsedRequest(Struct, frozen=True):
     """Web searches that the call may make and that are priced apiece."""
     wants_base64: bool | None = None
     """Embeddings: the encoding asked for; None where there is none."""
+    without_searches: "ParsedRequest | None" = None
+    """The same call without its searches, where they are one offer among others."""
+    dropped: tuple[str, ...] = ()
+    """What was left out of it before any provider was chosen, as `Losses` tells."""
     kept: Reading | None = None
     """What translations keep of it; None while there was none."""
 
