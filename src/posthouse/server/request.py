@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from posthouse.dialects.base import Manners
 from posthouse.server.address import TrustedProxies
 from posthouse.server.bodies import read_body, too_large
 from posthouse.server.credentials import presented_key
@@ -16,6 +17,8 @@ class Request(Struct):
     """Whose X-Forwarded-For is believed."""
     request_id: str
     """Unique over processes and restarts; the reply's `x-request-id`."""
+    manners: Manners | None = None
+    """How the matched route's dialect speaks to its clients; None: it has none."""
     route: str = ""
     """The matched route's path; empty while none has matched."""
     tail: str = ""

@@ -1,0 +1,149 @@
+"""What the routes of every dialect have in common: from a request to the relay.
+
+Every handler authenticates before it reads a byte of the body, and raises what
+goes wrong; the dispatcher renders it as the route's dialect has it.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from msgspec import structs
+
+from posthouse.access.authenticator import Authenticator
+from posthouse.access.ports import Limiter
+from posthouse.access.principal import Principal
+from posthouse.dialects.base import Dialect, ParsedRequest
+from posthouse.errors import InvalidRequest, RateLimited
+from posthouse.observe.trace_context import Tracing
+from posthouse.relay.call import Incoming
+from posthouse.relay.prepare import find_dialect
+from posthouse.relay.service import Relay
+from posthouse.server.request import Request
+from posthouse.server.routes import Handler
+
+FORWARDED = frozenset({b"openai-beta", b"anthropic-beta"})
+"""The only headers of a caller that a provider of the same dialect sees."""
+METADATA = b"x-posthouse-metadata"
+"""What rules of routing may ask for, as JSON; beside the body's `metadata`."""
+WAIT = b"x-posthouse-wait"
+"""Seconds that a caller would rather wait than be told that there is no room."""
+_ACTED_ON = FORWARDED | {METADATA, WAIT}
+_DECIMAL = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})?")
+_WORDS = re.compile(rb"[ -~]{0,1024}")
+"""What they may hold: names and versions."""
+_LARGE_BODY = 256 * 1024
+"""Bytes from which a body is judged in a thread, so that nobody waits for it."""
+
+Parse = Callable[[bytes], ParsedRequest]
+
+
+class Calls:
+    """Takes requests to the relay."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        limits: Limiter,
+        relay: Relay,
+        *,
+        max_body_bytes: int,
+        tracing: Tracing | None = None,
+    ) -> None:
+        """Serve calls through `relay`; without `tracing` nothing is traced."""
+        self.relay = relay
+        self._authenticator = authenticator
+        self._limits = limits
+        self._max_body_bytes = max_body_bytes
+        self._begin = None if tracing is None else tracing.begin
+        # One at a time: they would only wait for each other's interpreter lock.
+        self._judge = ThreadPoolExecutor(1, "posthouse-judge")
+
+    def _recalled(self, request: Request) -> Principal | None:
+        """Who calls, if the key is remembered and good wherever it is used."""
+        presented = request.presented_key()
+        principal = self._authenticator.recall(presented) if presented else None
+        return None if principal is None or principal.networks else principal
+
+    async def principal(self, request: Request) -> Principal:
+        """Who calls; raises what the authenticator does."""
+        return self._recalled(request) or await self._authenticator.authenticate(
+            request.presented_key(), request.client_address
+        )
+
+    def operation(self, name: str) -> Handler:
+        """The handler of the operation that a dialect carries."""
+        dialect = find_dialect(name)
+
+        async def handle(request: Request) -> None:
+            await self.serve(request, dialect, dialect.parse_request)
+
+        return handle
+
+    async def serve(self, request: Request, dialect: Dialect, parse: Parse) -> None:
+        """Serve a call whose body `parse` judges; raises PosthouseError."""
+        principal = self._recalled(request) or await self.principal(request)
+        body = request.arrived_body(self._max_body_bytes)
+        if body is None:
+            body = await request.body(self._max_body_bytes)
+        fields = request.client.head.fields
+        incoming = Incoming(
+            id=request.request_id,
+            principal=principal,
+            dialect=dialect,
+            request=(
+                parse(body)
+                if len(body) < _LARGE_BODY
+                else await self._aside(partial(parse, body))
+            ),
+            session=fields.get(b"x-session-id"),
+            trace=self._begin and self._begin(request.request_id, fields),
+        )
+        try:
+            await self.relay.serve(_complete(incoming, fields), request.client)
+        except RateLimited:
+            request.client.extra += self._limits.header_lines(principal)
+            raise
+
+    async def parsed(self, request: Request, parse: Parse) -> ParsedRequest:
+        """Read the body and judge it; authenticate before."""
+        body = await request.body(self._max_body_bytes)
+        return await self._aside(partial(parse, body))
+
+    async def _aside(self, judge: Callable[[], ParsedRequest]) -> ParsedRequest:
+        """Judge a large body in a thread; raises InvalidRequest."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._judge, judge)
+
+
+def _complete(incoming: Incoming, fields: dict[bytes, bytes]) -> Incoming:
+    """Add what the rarer of a caller's headers say; raises InvalidRequest."""
+    if _ACTED_ON.isdisjoint(fields):
+        return incoming
+    return structs.replace(
+        incoming,
+        forwarded=_forwarded(fields),
+        metadata=fields.get(METADATA),
+        wait=_seconds(fields[WAIT]) if WAIT in fields else 0.0,
+    )
+
+
+def _seconds(value: bytes) -> float:
+    """Read for how long a caller would wait; raises InvalidRequest."""
+    if not _DECIMAL.fullmatch(value):
+        raise InvalidRequest(
+            f"The {WAIT.decode()} header must be a number of seconds",
+            code="invalid_wait",
+        )
+    return float(value)
+
+
+def _forwarded(fields: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
+    """Pick the headers that go to the provider; raises InvalidRequest."""
+    found = tuple((name, fields[name]) for name in sorted(FORWARDED) if name in fields)
+    for name, value in found:
+        if not _WORDS.fullmatch(value):
+            raise InvalidRequest(f"The {name.decode()} header is malformed.")
+    return found
