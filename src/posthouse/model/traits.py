@@ -69,5 +69,7 @@ class Traits(Struct, frozen=True, forbid_unknown_fields=True):
     """Wants `max_completion_tokens`."""
     cache_marks: CacheMarks = CacheMarks.NONE
     """In OpenAI's chat, where each provider has a word of its own."""
+    custom_tools: bool = False
+    """Tools may take text instead of JSON; otherwise they become functions."""
     text_parts: bool = True
     """What is said may be a list of texts; otherwise they are joined."""

@@ -17,9 +17,12 @@ from posthouse.dialects.base import (
 from posthouse.dialects.openai import errors, splice
 from posthouse.dialects.openai.corrected import CorrectedDialect
 from posthouse.dialects.openai.stream import OpenAIStreamTap
+from posthouse.dialects.openai_chat.codec import CODEC
 from posthouse.dialects.openai_chat.reply import parse_reply
 from posthouse.dialects.openai_chat.request import parse_request, prompt_text
 from posthouse.dialects.openai_chat.stream import CHUNK
+
+__all__ = ["CODEC", "DIALECT", "OpenAIChat", "corrected"]
 
 
 class OpenAIChat(Dialect):
