@@ -95,7 +95,8 @@ class Books:
         self._seen = 0
 
     @contextmanager
-    def _snapshot(self) -> Iterator[Ask]:
+    def snapshot(self) -> Iterator[Ask]:
+        """Give what asks."""
         if self._url.startswith("postgresql"):
             yield partial(execute, self._url)
             return
@@ -107,7 +108,7 @@ class Books:
 
     def look(self) -> View:
         """Take a snapshot; gives only the calls that the last one had not."""
-        with self._snapshot() as ask:
+        with self.snapshot() as ask:
             rows = [Row(*row) for row in ask(_ROWS, self._seen)]
             credited = dict(ask(_CREDITS))
             charged = dict(ask(_CHARGES))
@@ -123,7 +124,7 @@ class Books:
 
     def accounts(self, names: Sequence[str]) -> list[str]:
         """The accounts of some keys."""
-        with self._snapshot() as ask:
+        with self.snapshot() as ask:
             found = dict(ask("SELECT name, account_id FROM keys"))
         return [found[name] for name in names]
 

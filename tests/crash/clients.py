@@ -7,15 +7,16 @@ Many callers, each with one call in flight at a time, on raw connections. What
 they did and saw goes line by line to the transcript, each line one write:
 
     sent MODEL KEY
-    ended MODEL KEY HOW STATUS REQUEST-ID BODY-BYTES CODE MILLISECONDS RETRY-AFTER
+    ended MODEL KEY HOW STATUS REQUEST-ID BODY-BYTES CODE BEGAN SECONDS RETRY-AFTER
 
 HOW is `done` (a stream's `[DONE]`), `body` (a whole 200), `refused` (a whole
 reply of another status, CODE is its error's), `broken` (a stream that told of
 an error), `odd` (one that ended and told of none), `left` (the client went
 away, as was its plan) or `lost` (the connection ended, and nobody said why).
-RETRY-AFTER is the reply's header, `-` without one. FIRST numbers the first call.
-`balanced` callers open connections only while the gateway says that it is ready,
-as those of a load balancer do; none uses a connection again that was the last's.
+BEGAN is of this machine's monotonic clock; RETRY-AFTER is the reply's header, `-`
+without one. FIRST numbers the first call. `balanced` callers open connections only
+while the gateway says that it is ready, as those of a load balancer do; none uses a
+connection again that was the last's.
 The line is written before anything else is done with the bytes it tells of.
 """
 
@@ -156,9 +157,10 @@ class Connection(asyncio.Protocol):
         body = self._data[self._body :] if self._body else b""
         found = _CODE.search(body) if how in ("refused", "broken") else None
         code = found[1].decode() if found else "-"
-        took = round((time.monotonic() - self._began) * 1000)
-        told = (how, self._status, self._id, len(body), code, took, self._retry_after)
-        self._transcript.write("ended", self._name, *told)
+        took = time.monotonic() - self._began
+        told = (how, self._status, self._id, len(body), code)
+        times = (f"{self._began:.3f}", f"{took:.3f}", self._retry_after)
+        self._transcript.write("ended", self._name, *told, *times)
 
     def _end(self, how: str) -> None:
         """Note the end, unless it was, and let the next call come."""

@@ -39,9 +39,9 @@ class Desk:
         self._thread.join()
         self._loop.close()
 
-    def create_key(self, name: str, text: str) -> float:
+    def create_key(self, name: str, text: str, rpm: int | None = None) -> float:
         """Make a key of the default account."""
-        spec = KeySpec(name=name, key=text)
+        spec = KeySpec(name=name, key=text, rpm=rpm)
         return self._change(lambda connection: self._keys.create(connection, spec))
 
     def revoke_key(self, name: str) -> float:

@@ -4,7 +4,7 @@ import signal
 import time
 from pathlib import Path
 
-from tests.crash.gateway import Gateway
+from tests.crash.gateway import Gateway, Ready
 from tests.crash.processes import Companion
 from tests.crash.records import Told, Transcript
 
@@ -25,25 +25,22 @@ class Node:
         self.gateway = gateway
         self.told: list[Told] = []
         """All of its calls that have ended."""
-        self.faults: list[str] = []
+        self.faults: list[tuple[str, Told | None]] = []
         self.paused = False
-        self.starts = 0
         self._transcript = Transcript(folder / "transcript")
         self._clients: Companion | None = None
         self._mourned = 0
         """Until where in `told` calls may have been lost."""
 
-    def start(self) -> float:
-        """Start until it serves, as often as it takes; give the seconds."""
-        began = time.monotonic()
-        while not self._start_once():
-            assert time.monotonic() < began + READY_SECONDS, self.gateway.tail()
-        return time.monotonic() - began
-
-    def _start_once(self) -> bool:
-        self.starts += 1
-        self.gateway.start()
-        return self.gateway.wait_ready() is not None
+    def start(self) -> Ready:
+        """Start until it serves, as often as it takes; give how soon the last did."""
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            self.gateway.start()
+            ready = self.gateway.wait_ready()
+            if ready is not None:
+                return ready
+            assert time.monotonic() < deadline, self.gateway.tail()
 
     def send_callers(self, keys: list[str], callers: int, seed: int) -> None:
         """Let callers come; they stay until `call_off`."""
@@ -89,8 +86,12 @@ class Node:
         self.read()
         for told in self.told[self._mourned :]:
             if told.how == "lost":
-                self.faults.append(f"nobody was killed, and it was lost: {told}")
+                self.fault("nobody was killed, and it was lost", told)
         self._mourned = len(self.told)
+
+    def fault(self, what: str, told: Told | None = None) -> None:
+        """Note a fault, and the call that shows it."""
+        self.faults.append((what, told))
 
     def kill(self) -> int:
         """SIGKILL; give how many calls it took with it."""
@@ -113,7 +114,7 @@ class Node:
         self.gateway.ask_to_stop()
         code = self.gateway.wait_end(END_SECONDS)
         if code != 0:
-            self.faults.append(f"it ended {code}: {self.gateway.tail()}")
+            self.fault(f"it ended {code}: {self.gateway.tail()}")
             if code is None:
                 self.gateway.kill()
         self.nobody_is_lost()

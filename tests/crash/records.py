@@ -40,8 +40,10 @@ class Told(Struct):
     received: int = 0
     """Bytes of the reply's body."""
     code: str = ""
-    took: int = 0
-    """Milliseconds."""
+    began: float = 0.0
+    """By the machine's monotonic clock."""
+    took: float = 0.0
+    """Seconds."""
     retry_after: str = "-"
 
     @property
@@ -74,7 +76,8 @@ class Transcript:
             told = self.open.pop(model)
             told.how, told.id, told.code = rest[0], rest[2], rest[4]
             told.status, told.received = int(rest[1]), int(rest[3])
-            told.took, told.retry_after = int(rest[5]), rest[6]
+            told.began, told.took = float(rest[5]), float(rest[6])
+            told.retry_after = rest[7]
             self.ended.append(told)
 
     def take(self) -> list[Told]:

@@ -1,14 +1,13 @@
 """A storm over three nodes, one PostgreSQL and one Valkey, while callers call.
 
 Each method of `Storm` named after a fault does it and mends it. What every call
-came to is judged at the end as after a kill (`judge`), when nothing is under way:
+came to is judged at the end (`storm_judge`), when nothing is under way:
 each call that the provider saw has one end in the ledger, no account spent what
 it did not have, nobody was lost whose node was not killed, and nobody was refused
 for storage but while PostgreSQL was away. How soon changes hold on all nodes is
 measured on the way.
 """
 
-import asyncio
 import shutil
 import signal
 import sys
@@ -16,29 +15,42 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
-from msgspec import Struct, field
 from tests.crash import traffic
-from tests.crash.books import Books, View
+from tests.crash.books import Books
 from tests.crash.campaign import CHANNELS, KEY
 from tests.crash.desk import Desk
 from tests.crash.gateway import Gateway
-from tests.crash.hasty import SILENT_SECONDS
-from tests.crash.judge import Row, fault_of
+from tests.crash.node_process import HASTY_SECONDS
 from tests.crash.nodes import CALLS_PER_NODE, Node
 from tests.crash.processes import Companion
-from tests.crash.records import ProviderJournal, Told
-from tests.fakes.tcp_proxy import TCPProxy
+from tests.crash.records import ProviderJournal
+from tests.crash.storm_judge import (
+    LIMITED,
+    POOREST,
+    RPM,
+    TENANTS,
+    Allowances,
+    Judge,
+    key_of,
+    opening_of,
+)
+from tests.crash.storm_report import Report
 from tests.support import raw
+from tests.support.door import Door
 from tests.support.postgres import Server, execute
 from tests.support.valkey import Valkey
 
 from posthouse.settings.file import ChannelSpec
 
 NODES = 3
+PROGRAM = (sys.executable, "-m", "tests.crash.node_process")
+SKEW = 300
+"""Seconds by which one node's clock is ahead of the next one's."""
 SECRET = "of all nodes in a storm, at least 32 characters"
 THIRD = "third-account"
 """What is shown to the provider on the channel that comes and goes."""
@@ -46,98 +58,17 @@ CHANGE_SECONDS = 2.0
 """Within which a change must hold on every node."""
 BUSY_SECONDS = 2.0
 """What a machine may add that runs all of this, and other tests."""
-REFUSED_SECONDS = 1.0
-"""Within which a call must be told that there is no database."""
 LOST_SECONDS = 2.0
 """Calls that ended so long before their node's disk was lost are in the ledger."""
-RPM = 60
-POOR = 3
-POOR_BALANCE = 6_000_000
-RICH_BALANCE = 1_000 * 10**9
+START_SECONDS = 5.0
+"""Within which a node must serve again."""
 NO_STORAGE = "storage_unavailable"
-LIMITED = "poor-in-calls"
-REFUSALS = frozenset({"insufficient_quota", "rate_limit_exceeded"})
-"""With which any call may be refused before it is sent on."""
 ACCOUNT_FOR = """
 [[keys]]
 name = "{name}"
 key = "{key}"
 rpm = {rpm}
 """
-
-
-class Report(Struct):
-    """What a storm came to."""
-
-    done: Counter[str] = field(default_factory=Counter)
-    """What befell the nodes, how often."""
-    calls: int = 0
-    judged: Counter[str] = field(default_factory=Counter)
-    rows: Counter[str] = field(default_factory=Counter)
-    lost: int = 0
-    """Calls whose node was killed under them."""
-    gone: int = 0
-    """Calls that a lost disk has taken with it."""
-    refused_ms: list[int] = field(default_factory=list)
-    """How long those waited who were told that there is no database."""
-    changes: list[float] = field(default_factory=list)
-    """Seconds until a change of a key or the file held on every node."""
-    starts: list[float] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-
-    def lines(self) -> list[str]:
-        """The report for people."""
-        changes, refused = sorted(self.changes), sorted(self.refused_ms)
-        found = [
-            "done: " + _counted(self.done),
-            f"calls {self.calls}, faults {len(self.faults)}",
-            f"lost with their node {self.lost}, with its disk {self.gone}",
-            "clients: " + _counted(self.judged),
-            "ledger: " + _counted(self.rows),
-        ]
-        if changes:
-            found.append(
-                f"changes hold after {changes[len(changes) // 2]:.2f} s, "
-                f"{changes[-1]:.2f} at most, of {len(changes)}"
-            )
-        if refused:
-            found.append(
-                f"no database: told after {refused[len(refused) // 2]} ms, "
-                f"{refused[len(refused) * 99 // 100]} at p99, {refused[-1]} at most"
-            )
-        found.append(f"starts: {max(self.starts):.1f} s at most")
-        return [*found, *(f"FAULT {fault}" for fault in self.faults[:50])]
-
-
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-
-
-class SlowDoor:
-    """The proxy before the Valkey, in a thread of its own."""
-
-    def __init__(self, port: int) -> None:
-        """Lead to a port of this machine."""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self.proxy = TCPProxy(port)
-
-    def __enter__(self) -> Self:
-        """Open it."""
-        self._thread.start()
-        self.run(self.proxy.open)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.run(self.proxy.shut)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def run(self, work: Callable[[], object]) -> None:
-        """Do something of the proxy's."""
-        asyncio.run_coroutine_threadsafe(work(), self._loop).result(10)  # type: ignore[arg-type]
 
 
 class Storm:
@@ -151,23 +82,11 @@ class Storm:
         self._folder = folder
         self._seed = seed
         self._callers = callers
-        self._silent = SILENT_SECONDS if hasty else 60.0
-        module = "tests.crash.hasty" if hasty else "posthouse"
-        self._program = [sys.executable, "-m", module]
+        self._silent = HASTY_SECONDS if hasty else 60.0
         self._running = ExitStack()
-        self._poor = [f"poor-{number}" for number in range(POOR)]
-        self._names = ["unlimited", "rich-0", "rich-1", LIMITED, *self._poor]
-        self._credited: Counter[str] = Counter()
+        self._allowances = Allowances()
         self._late = 0
         """Keys that have come since the beginning."""
-        self._limits = 0
-        """Times at which a minute of the limits may have begun anew."""
-        self._excused: set[str] = set()
-        """Calls that may have been told that there is no database."""
-        self._gone: set[str] = set()
-        """Calls that a lost disk may have taken with it."""
-        self._overdrawn: set[str] = set()
-        """Calls of nodes that had been taken for dead: see `away_for_long`."""
         self._began = time.monotonic()
         self.nodes: list[Node] = []
 
@@ -179,7 +98,7 @@ class Storm:
         with ExitStack() as stack:
             self.postgres = stack.enter_context(Server())
             self.valkey = stack.enter_context(Valkey())
-            self.door = stack.enter_context(SlowDoor(self.valkey.port))
+            self.door = stack.enter_context(Door(self.valkey.port))
             self._url = self.postgres.new_database()
             path = self._folder / "provider.journal"
             provider = stack.enter_context(
@@ -202,7 +121,7 @@ class Storm:
             self.desk = Desk(self._url, SECRET)
             stack.callback(self.desk.close)
             self._add_third_channel()
-            keys = [_key(name) for name in self._names]
+            keys = [key_of(name) for name in TENANTS]
             for node in self.nodes:
                 node.send_callers(keys, self._callers, self._seed)
             self._began = time.monotonic()
@@ -218,30 +137,35 @@ class Storm:
             "POSTHOUSE_DATABASE": self._url,
             "POSTHOUSE_SECRET": SECRET,
             "POSTHOUSE_NODE": f"node-{place}",
-            "POSTHOUSE_COORDINATION": f"valkey://127.0.0.1:{self.door.proxy.port}/0",
+            "POSTHOUSE_COORDINATION": f"valkey://127.0.0.1:{self.door.port}/0",
+            # We ourselves ask with keys that are not there yet.
+            "POSTHOUSE_FAILURES_PER_MINUTE": "100000",
             "POSTHOUSE_DRAIN_GRACE_SECONDS": "1",
             "POSTHOUSE_DRAIN_SECONDS": "20",
+            "STORM_CLOCK": str(SKEW * (place - 1)),
+            "STORM_SILENT": str(self._silent),
         }
-        gateway = Gateway(folder, self._configuration(), more, self._program)
+        gateway = Gateway(folder, self._configuration(), more, PROGRAM)
         return Node(folder, place, gateway)
 
     def _configuration(self) -> str:
-        text = CHANNELS.format(
+        # Of channels that only get what others failed at, each would rest.
+        text = CHANNELS.replace("priority = 10\n", "").format(
             origin=self._origin,
             first=traffic.FIRST,
             second=traffic.SECOND,
-            unlimited=_key("unlimited"),
+            unlimited=key_of("unlimited"),
         )
-        for name in self._names:
+        for name in TENANTS:
             if name != "unlimited":
-                usd = f"{_opening(name) / 1e9:.9f}"
-                text += KEY.format(name=name, key=_key(name), balance=usd)
+                usd = f"{opening_of(name) / 1e9:.9f}"
+                text += KEY.format(name=name, key=key_of(name), balance=usd)
                 # What is edited while it is charged.
                 rpm = RPM if name == LIMITED else 100_000 + self._late
                 text += f"rpm = {rpm}\n"
         for number in range(self._late):
             text += ACCOUNT_FOR.format(
-                name=f"late-{number}", key=_key(f"late-{number}"), rpm=1_000 + number
+                name=f"late-{number}", key=key_of(f"late-{number}"), rpm=1_000 + number
             )
         return text + traffic.PRICES
 
@@ -252,7 +176,6 @@ class Storm:
                 provider="openai-compatible",
                 base_url=f"{self._origin}/v1",
                 api_key=THIRD,
-                priority=20,
             )
         )
 
@@ -260,7 +183,7 @@ class Storm:
 
     def kill(self, *places: int) -> None:
         """SIGKILL to nodes at once; then they start again."""
-        self.report.done["kill -9"] += len(places)
+        self.report.befalls("kill -9")
         for place in places:
             self.report.lost += self.nodes[place].kill()
         for place in places:
@@ -268,7 +191,7 @@ class Storm:
 
     def replace(self, place: int) -> None:
         """A node ends in good order and starts again: nobody notices."""
-        self.report.done["replaced"] += 1
+        self.report.befalls("replaced")
         self.nodes[place].stop()
         self._start(self.nodes[place])
 
@@ -277,12 +200,12 @@ class Storm:
 
         What it had drawn returns once it has been silent for long enough.
         """
-        self.report.done["disk lost"] += 1
+        self.report.befalls("disk lost")
         node = self.nodes[place]
         certain = node.read()
         time.sleep(LOST_SECONDS)
         self.report.lost += node.kill()
-        self._gone.update(told.model for told in node.told[certain:])
+        self._allowances.gone.update(told.model for told in node.told[certain:])
         shutil.rmtree(node.gateway.data)
         self._start(node)
 
@@ -291,24 +214,26 @@ class Storm:
 
         It ends, and its next start posts what it had charged meanwhile.
         """
-        self.report.done["away for long"] += 1
+        self.report.befalls("away for long")
         node = self.nodes[place]
         node.nobody_is_lost()
-        begun = node.calls
+        since = time.monotonic() - LOST_SECONDS
         node.pause(on=True)
         self._until(lambda: self._is_swept(node), self._silent + 30, "is not swept")
         with self._without_storage((node,)):
             node.pause(on=False)
             code = node.gateway.wait_end(30)
             if code != 0:
-                node.faults.append(f"back after long, it ended {code}")
+                node.fault(f"back after long, it ended {code}")
                 if code is None:
                     node.kill()
             node.nobody_is_lost()
             self._start(node)
-        # What it had under way, and took in the moment before it knew.
-        taken = node.told[max(0, begun - self._callers) :]
-        self._overdrawn.update(told.model for told in taken)
+        # What was not in the ledger yet, what was under way, and what was taken in
+        # the moment before it knew.
+        self._allowances.late.update(
+            told.model for told in node.told if told.began + told.took > since
+        )
 
     def _is_swept(self, node: Node) -> bool:
         home = (node.gateway.data / "home.id").read_text().strip()
@@ -317,13 +242,16 @@ class Storm:
         )
 
     def _start(self, node: Node) -> None:
-        self.report.starts.append(node.start())
+        ready = node.start()
+        self.report.starts.append(ready)
+        if ready.own > START_SECONDS:
+            self._fault(f"node {node.place}: served after {ready.own:.1f} s only")
 
     # --- PostgreSQL --------------------------------------------------------------
 
     def restart_postgres(self, how: signal.Signals, seconds: float) -> None:
         """It stops, in good order or not, and comes back later."""
-        self.report.done[f"PostgreSQL {how.name}"] += 1
+        self.report.befalls(f"PostgreSQL {how.name}")
         with self._without_storage(self.nodes):
             self.postgres.stop(how)
             time.sleep(seconds)
@@ -331,7 +259,7 @@ class Storm:
 
     def pause_postgres(self, seconds: float) -> None:
         """It stands still."""
-        self.report.done["PostgreSQL still"] += 1
+        self.report.befalls("PostgreSQL still")
         with self._without_storage(self.nodes):
             self.postgres.pause(on=True)
             time.sleep(seconds)
@@ -339,7 +267,7 @@ class Storm:
 
     def kill_without_postgres(self, place: int) -> None:
         """A node dies while there is no database, and is started all the same."""
-        self.report.done["kill -9 without PostgreSQL"] += 1
+        self.report.befalls("kill -9 without PostgreSQL")
         node = self.nodes[place]
         with self._without_storage(self.nodes):
             self.postgres.stop(signal.SIGQUIT)
@@ -364,24 +292,22 @@ class Storm:
             node.read()
             for told in node.told[since:]:
                 if told.code == NO_STORAGE:
-                    self._excused.add(told.model)
-                    self.report.refused_ms.append(told.took)
+                    self._allowances.excused.add(told.model)
+                    self.report.refused_ms.append(round(told.took * 1000))
 
     # --- Valkey ------------------------------------------------------------------
 
     def trouble_valkey(self, what: str, seconds: float = 1.0) -> None:
         """It is flushed, slow, dumb, standing still or away for some time."""
-        self.report.done[f"Valkey {what}"] += 1
-        self._limits += 2
-        proxy = self.door.proxy
+        self.report.befalls(f"Valkey {what}")
+        self._allowances.limits += 2
         if what == "flushed":
             self.valkey.do("FLUSHALL")
             self.valkey.do("SCRIPT", "FLUSH")
         elif what == "slow":
-            proxy.delay = 5.0
+            self.door.slow(5.0)
             time.sleep(seconds)
-            proxy.delay = 0.0
-            self.door.run(proxy.cut)
+            self.door.slow(0)
         elif what == "paused":
             self.valkey.do("CLIENT", "PAUSE", round(seconds * 1000))
             time.sleep(seconds)
@@ -398,19 +324,46 @@ class Storm:
 
     def change_key(self) -> None:
         """A key that nobody knew works everywhere, and then nowhere."""
-        self.report.done["key made and revoked"] += 1
+        self.report.befalls("key made and revoked")
         self._late += 1
         name = f"made-{self._late}"
         for node in self.nodes:
             assert self._status(node, name) == 401
-        since = self.desk.create_key(name, _key(name))
+        since = self.desk.create_key(name, key_of(name))
         self._everywhere(name, 200, since)
         since = self.desk.revoke_key(name)
         self._everywhere(name, 401, since)
 
+    def share_a_limit(self) -> None:
+        """Of thirty calls at once with five a minute, five pass, whose clock it is."""
+        self.report.befalls("limit shared")
+        self._until(self._is_sharing, 30, "do not share limits again")
+        self._late += 1
+        name = f"five-{self._late}"
+        self.desk.create_key(name, key_of(name), rpm=5)
+        bearer = ("Authorization", f"Bearer {key_of(name)}")
+
+        def ask(number: int) -> int:
+            url = self._at(self.nodes[number % NODES])
+            model = f"judge-{NODES * CALLS_PER_NODE + self._late * 100 + number}"
+            body = b'{"model": "%b", "input": "five"}' % model.encode()
+            return raw.send(url, "/v1/moderations", body, headers=(bearer,)).status
+
+        with ThreadPoolExecutor(15) as pool:
+            found = Counter(pool.map(ask, range(30)))
+        if found != {200: 5, 429: 25}:
+            self._fault(f"of thirty calls with five a minute: {found}")
+
+    def _is_sharing(self) -> bool:
+        return all(
+            b"\nposthouse_limits_shared 1"
+            in raw.send(self._at(node), "/metrics", method="GET").body
+            for node in self.nodes
+        )
+
     def change_file(self, place: int) -> None:
         """All files have more keys and other limits; one node reads its own."""
-        self.report.done["file changed"] += 1
+        self.report.befalls("file changed")
         self._late += 1
         for node in self.nodes:
             node.gateway.configure(self._configuration())
@@ -420,7 +373,7 @@ class Storm:
 
     def change_channel(self) -> None:
         """The channel that all prefer is switched off, and on again."""
-        self.report.done["channel off and on"] += 1
+        self.report.befalls("channel off and on")
         self.desk.enable_channel("third", enabled=False)
         time.sleep(CHANGE_SECONDS + BUSY_SECONDS / 2)
         self._asked_of_third()
@@ -444,11 +397,11 @@ class Storm:
 
     def credit(self, amount: int) -> None:
         """The poor are given money, fifty times under one id: once."""
-        self.report.done["credited fifty times"] += 1
-        for name in self._poor:
-            identity = f"{name}-{self._credited[name]}"
+        self.report.befalls("credited fifty times")
+        for name in POOREST:
+            identity = f"{name}-{self._allowances.credited[name]}"
             new = self.desk.credit(name, amount, identity, 50)
-            self._credited[name] += amount
+            self._allowances.credited[name] += amount
             if new != 1:
                 self._fault(f"{identity}: credited {new} times")
 
@@ -464,9 +417,13 @@ class Storm:
         self.report.changes.append(time.monotonic() - since)
 
     def _status(self, node: Node, name: str) -> int:
-        url = f"http://127.0.0.1:{node.gateway.port}"
-        bearer = ("Authorization", f"Bearer {_key(name)}")
-        return raw.send(url, "/v1/models", method="GET", headers=(bearer,)).status
+        bearer = ("Authorization", f"Bearer {key_of(name)}")
+        return raw.send(
+            self._at(node), "/v1/models", method="GET", headers=(bearer,)
+        ).status
+
+    def _at(self, node: Node) -> str:
+        return f"http://127.0.0.1:{node.gateway.port}"
 
     def _until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
         deadline = time.monotonic() + seconds
@@ -488,114 +445,13 @@ class Storm:
         minutes = (time.monotonic() - self._began) / 60
         for node in self.nodes:
             node.stop()
-            self.report.faults += [f"node {node.place}: {one}" for one in node.faults]
+            for one, told in node.faults:
+                during = "" if told is None else f"{self.report.meanwhile(told)} {told}"
+                self._fault(f"node {node.place}: {one}; {during}")
             self.report.calls += node.calls
-        self._provider.read()
         books = Books(self.nodes[0].gateway.data, self._url)
-        view = books.look()
-        rows: dict[str, Row] = {}
-        for row in view.rows:
-            if row.model in rows:
-                self._fault(f"{row.model}: in the ledger twice")
-            rows[row.model] = row
-            self.report.rows[_label(row)] += 1
-        accounts = books.accounts(self._names)
-        served: set[str] = set()
-        for node in self.nodes:
-            for told in node.told:
-                self._judge_call(told, rows.get(told.model), accounts, served)
-        self._judge_ledger(view, rows, minutes)
-        self._judge_balances(view, accounts)
-        for check in books.audit(served).checks:
-            if not check.passed:
-                self._fault(f"{check.name}: {check.title}: {check.examples}")
-
-    def _judge_call(
-        self, told: Told, row: Row | None, accounts: list[str], known: set[str]
-    ) -> None:
-        self.report.judged[f"{told.how} {told.code}".removesuffix(" -")] += 1
-        served = self._provider.served.get(told.model)
-        if row is None and told.model in self._gone:
-            self.report.gone += 1
-            return
-        if served is not None and row is not None:
-            known.add(row.id)
-        wrong = "" if self._may_refuse(told, row) else fault_of(told, served, row)
-        if row is not None and row.account_id != accounts[told.key]:
-            wrong = f"charged to {row.account_id}"
-        kind = traffic.kind_of(told.model)
-        if told.how == "refused" and told.status >= 500 and not wrong:
-            if told.retry_after == "-" and told.status == 503:
-                wrong = "refused for now, and not told until when"
-            elif kind.fault != "all" and told.model not in self._excused:
-                wrong = "refused although nothing was away"
-        if wrong:
-            self._fault(f"{told.model}: {wrong} ({told}, {served}, {row})")
-
-    def _may_refuse(self, told: Told, row: Row | None) -> bool:
-        """Whether a call was refused as it may be, before it was sent on."""
-        if told.how != "refused" or row is not None:
-            return False
-        if told.model in self._provider.served:
-            return False
-        return told.code in REFUSALS or told.model in self._excused
-
-    def _judge_ledger(self, view: View, rows: dict[str, Row], minutes: float) -> None:
-        """All that was served is there; leases paid for it; limits held."""
-        for model in self._provider.served.keys() - rows.keys() - self._gone:
-            self._fault(f"{model}: served by the provider, and not in the ledger")
-        late = {row.id for row in view.rows if row.model in self._overdrawn}
-        for name in set(view.outside) - late:
-            self._fault(f"{name}: within its hold, and not paid by its lease")
-        place = self._names.index(LIMITED)
-        admitted = sum(
-            told.key == place and told.model in self._provider.served
-            for node in self.nodes
-            for told in node.told
-        )
-        most = RPM * (int(minutes) + 2 + self._limits)
-        if not 0 < admitted <= most:
-            self._fault(
-                f"{admitted} calls of a key with {RPM} a minute, {most} at most"
-            )
-        for row in view.rows:
-            if row.kind == "settle" and row.price != row.charged:
-                self._fault(f"{row.id}: priced {row.price}, charged {row.charged}")
-
-    def _judge_balances(self, view: View, accounts: list[str]) -> None:
-        """Opening and credits less charges is what is left; and nobody owes."""
-        for name, account in zip(self._names, accounts, strict=True):
-            balance = view.balances[account]
-            if balance.left != balance.credits - balance.charges:
-                self._fault(f"{name}: {balance} does not add up")
-            expected = self._credited[name]
-            if name != "unlimited":
-                expected += _opening(name)
-            if balance.credits != expected:
-                self._fault(f"{name}: credited {balance.credits}, not {expected}")
-            if name != "unlimited" and balance.left < 0:
-                self._fault(f"{name}: has {balance.left}")
-        leases = "SELECT id FROM accounts WHERE kind = 'lease' AND balance <> 0"
-        if kept := self._rows(leases):
-            self._fault(f"money is left in leases: {kept}")
+        judge = Judge(self.report, self._allowances, books, self._provider)
+        judge.judge(self.nodes, minutes)
 
     def _fault(self, text: str) -> None:
-        self.report.faults.append(text)
-
-
-def _key(name: str) -> str:
-    return f"sk-crash-{name}-0123456789abcdefghijklmnopqrstuvw"
-
-
-def _opening(name: str) -> int:
-    return (
-        POOR_BALANCE if name.startswith("poor-") and name != LIMITED else RICH_BALANCE
-    )
-
-
-def _label(row: Row) -> str:
-    return (
-        f"void {row.reason}"
-        if row.kind == "void"
-        else f"{row.outcome} by {row.usage_source}"
-    )
+        self.report.fault(text)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from msgspec import Struct
-from tests.crash.storm import SECRET, SlowDoor
+from tests.crash.storm import SECRET
 from tests.crash.test_last_money import (
     CALLERS,
     CHANNEL,
@@ -26,6 +26,7 @@ from tests.crash.test_last_money import (
 )
 from tests.crash.wire import Crowd, ask_each
 from tests.fakes.steps import Behaviour
+from tests.support.door import Door
 from tests.support.fake import ThreadedFake
 from tests.support.postgres import Server, execute
 from tests.support.posthouse import Posthouse
@@ -46,7 +47,7 @@ class Nodes(Struct):
     servers: list[Posthouse]
     url: str
     provider: ThreadedFake
-    door: SlowDoor
+    door: Door
 
     @property
     def ports(self) -> list[int]:
@@ -62,7 +63,7 @@ def nodes(
     """Nodes whose keys can pay for so many calls, and for nothing more."""
     with ExitStack() as stack:
         provider = stack.enter_context(ThreadedFake())
-        door = stack.enter_context(SlowDoor(valkey.port))
+        door = stack.enter_context(Door(valkey.port))
         text = CHANNEL.format(origin=provider.origin)
         for route in TENANTS:
             paid = SPENT if route in SPENDERS else PAID
@@ -71,7 +72,7 @@ def nodes(
         environment = {
             "POSTHOUSE_DATABASE": url,
             "POSTHOUSE_SECRET": SECRET,
-            "POSTHOUSE_COORDINATION": f"valkey://127.0.0.1:{door.proxy.port}/0",
+            "POSTHOUSE_COORDINATION": f"valkey://127.0.0.1:{door.port}/0",
         }
         folders = [tmp_path_factory.mktemp("node") for _ in range(NODES)]
         servers = [Posthouse(folder, text, environment) for folder in folders]
@@ -83,10 +84,9 @@ def nodes(
 @pytest.fixture
 def _slowly(nodes: Nodes) -> Iterator[None]:
     """The Valkey answers after five seconds, which is never."""
-    nodes.door.proxy.delay = 5.0
+    nodes.door.slow(5)
     yield
-    nodes.door.proxy.delay = 0.0
-    nodes.door.run(nodes.door.proxy.cut)
+    nodes.door.slow(0)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ MINUTES = 4.0
 def test_a_short_storm(tmp_path: Path) -> None:
     """Each of the faults once, but those that take long."""
     with Storm(tmp_path, seed=3, callers=6) as storm:
+        storm.share_a_limit()
         storm.change_key()
         storm.trouble_valkey("slow")
         storm.kill(0)
@@ -81,7 +82,7 @@ def _faults(storm: Storm, chance: random.Random) -> list[Callable[[], None]]:
         lambda: storm.away_for_long(node()),
         lambda: storm.restart_postgres(signal.SIGINT, chance.random() * 2),
         lambda: storm.restart_postgres(signal.SIGQUIT, chance.random() * 2),
-        lambda: storm.pause_postgres(1 + chance.random() * 2),
+        lambda: storm.pause_postgres(1 + chance.random()),
         lambda: storm.kill_without_postgres(node()),
         lambda: storm.trouble_valkey("flushed"),
         lambda: storm.trouble_valkey("slow", 3),
@@ -89,6 +90,7 @@ def _faults(storm: Storm, chance: random.Random) -> list[Callable[[], None]]:
         lambda: storm.trouble_valkey("still", 2),
         lambda: storm.trouble_valkey("away", 2),
         storm.change_key,
+        storm.share_a_limit,
         lambda: storm.change_file(node()),
         storm.change_channel,
         money,

@@ -54,6 +54,12 @@ class Streams:
         finally:
             self.settled += 1
 
+    async def brief(self, request: Request) -> None:
+        await request.client.start(200, [])
+        await request.client.write(PART)
+        await self.release.wait()
+        await request.client.finish()
+
     async def slow(self, request: Request) -> None:
         await self.release.wait()
         await request.client.respond(200, [], b"done")
@@ -63,6 +69,7 @@ class Streams:
             Route(("GET",), "/polite", self.polite),
             Route(("GET",), "/rude", self.rude),
             Route(("GET",), "/stuck", self.stuck),
+            Route(("GET",), "/brief", self.brief),
             Route(("GET",), "/slow", self.slow),
         ]
 
@@ -106,7 +113,7 @@ def test_during_the_grace_all_is_served_but_readiness() -> None:
     server.end()
 
 
-def test_running_requests_finish_and_idle_connections_close_at_once() -> None:
+def test_running_requests_finish_and_idle_connections_close_soon() -> None:
     streams = Streams()
     server = started(streams, finish=20)
     idle = server.connect()
@@ -124,6 +131,34 @@ def test_running_requests_finish_and_idle_connections_close_at_once() -> None:
     assert (answer.body, answer.headers["connection"]) == (b"done", "close")
     stop.result(20)
     assert time.monotonic() - began < 10
+    server.end()
+
+
+def test_a_request_on_its_way_is_answered_though_its_connection_ends() -> None:
+    """Whoever was told that the connection goes on may ask on it once more."""
+    streams = Streams()
+    server = started(streams, finish=20)
+    idle = server.connect()
+    idle.send(get("/"))
+    assert "connection" not in idle.reply().headers
+    brief = server.connect()
+    brief.send(get("/brief"))
+    brief.until(PART)
+    stop = server.begin_stop()
+    eventually(lambda: server.server.context.draining)
+    time.sleep(0.1)
+    idle.send(get("/"))
+    last = idle.reply()
+    assert (last.status, last.headers["connection"]) == (200, "close")
+    assert idle.rest() == b""
+    server.in_loop(streams.release.set)
+    brief.until(b"0\r\n\r\n")
+    time.sleep(0.1)
+    brief.send(get("/"))
+    last = brief.reply()
+    assert (last.status, last.headers["connection"]) == (200, "close")
+    assert brief.rest() == b""
+    stop.result(20)
     server.end()
 
 

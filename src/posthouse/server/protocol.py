@@ -44,6 +44,8 @@ from posthouse.server.heads import add_repeated, read_head, render_fields
 Application = Callable[[Exchange], Coroutine[Any, Any, None]]
 """Answers one exchange and closes it; must not raise."""
 
+FAREWELL_SECONDS = 0.5
+"""For which a connection that we end waits for a request that is on its way."""
 _LINE_OVERHEAD = 4
 _TASK = "exchange"
 
@@ -95,6 +97,7 @@ class Connection(HttpToolsProtocol):
         self._data_bytes = 0
         self._websocket = False
         self._served = False
+        self._leaving = False
         self._eof = False
         self._since = 0.0
         """When the present state began, in the context's clock."""
@@ -330,6 +333,8 @@ class Connection(HttpToolsProtocol):
             self._send_refusal(self._refusal)
         elif self.flow.read_paused:
             self.flow.resume_reading()
+        if self._leaving:
+            self.shutdown()
 
     def _stop_body(self, error: PosthouseError) -> None:
         incoming, self.incoming = self.incoming, None
@@ -439,14 +444,26 @@ class Connection(HttpToolsProtocol):
 
     @override
     def shutdown(self) -> None:
-        """Close if idle; else let what is under way end first."""
-        if self.active is None and not self._in_head and not self.deaf:
+        """Close when idle for a moment; what is under way ends first.
+
+        Who has not been told that the connection ends may have sent a request that
+        is not here yet: it is answered, and told so.
+        """
+        self._leaving = True
+        if self._is_idle:
+            self.loop.call_later(FAREWELL_SECONDS, self._leave)
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.active is None and not self._in_head and not self.deaf
+
+    def _leave(self) -> None:
+        if self._is_idle:
             self.transport.close()
-        elif self.active is not None:
-            self.active.keep_alive = False
 
     def cut(self) -> None:
         """Tell what is under way that the server gives up waiting."""
+        self._leave()
         for exchange in (self.active, *self.queue):
             if exchange is not None:
                 exchange.cut()

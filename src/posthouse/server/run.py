@@ -5,7 +5,8 @@ wait for streams for ever and tell them nothing, are not used. A stop goes:
 
 1. Readiness answers 503 and every reply says `Connection: close`; connections
    are still accepted for the grace that a load balancer needs.
-2. Listeners and idle connections are closed; requests under way may finish.
+2. Listeners are closed, and idle connections a moment later, for a request may be
+   on its way; what is under way may finish.
 3. Past the limit they are told (`Exchange.on_cut`) and have `settle` seconds to
    end their replies and their books; then their connections are closed, and
    they have as long again before they are cancelled.
