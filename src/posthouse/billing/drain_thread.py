@@ -315,8 +315,10 @@ class LedgerThread:
         for journal_id, follower in list(self._followers.items()):
             try:
                 while follower.drain(ledger, batches=1):
-                    # Calls that wait for money do not wait for the backlog.
+                    # Calls that wait for money do not wait for the backlog, nor
+                    # does who would take us for dead.
                     self._serve(0)
+                    self._keep_alive(ledger)
             except (JournalMovedOn, FileNotFoundError):
                 # Its owner has drained or closed it: begin again, if at all.
                 follower.close()

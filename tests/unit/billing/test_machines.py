@@ -1,11 +1,12 @@
 """Several machines on one ledger: who is silent too long is taken for dead."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from tests.unit.billing.books import Books, faults, opening, record
 
-from posthouse.billing import drain_thread
+from posthouse.billing import drain, drain_thread
 from posthouse.billing.ports import DrawRequest, JournalMovedOn
 from posthouse.billing.records import Settlement
 from posthouse.billing.recovery import recover
@@ -162,3 +163,44 @@ async def test_the_database_knows_which_machines_are_silent(books):
         theirs.renew("their-journal")
     ours.close()
     theirs.close()
+
+
+async def test_who_posts_a_long_backlog_is_heard_of_all_the_while(books, monkeypatch):
+    """A slow database after a long outage: nobody takes a machine at work for dead."""
+    monkeypatch.setattr(drain_thread, "TICK_SECONDS", 1000.0)
+    monkeypatch.setattr(drain, "BATCH", 5)
+    books.fund("a", 1000)
+    manager = await books.start()
+    for _ in range(50):
+        call = opening("a", 10)
+        await (await manager.open(call)).settle(record(call, 3))
+    manager._thread.abandon()
+    now = 1000.0
+    heard: list[float] = []
+
+    class Slow:
+        def __init__(self) -> None:
+            self._ledger = books.connect()
+
+        def renew(self, journal_id: str) -> None:
+            heard.append(now)
+            self._ledger.renew(journal_id)
+
+        def post(self, *given) -> None:
+            nonlocal now
+            now += drain_thread.SILENT_SECONDS / 4
+            self._ledger.post(*given)
+
+        def __getattr__(self, name: str):
+            return getattr(self._ledger, name)
+
+    thread = drain_thread.LedgerThread(
+        books.root, manager.journal, Slow, clock=lambda: now
+    )
+    thread._tick()
+    assert now >= 1000 + 10 * drain_thread.SILENT_SECONDS / 4
+    longest = max(b - a for a, b in pairwise([*heard, now]))
+    assert longest < drain_thread.SILENT_SECONDS
+    thread._hang_up()
+    manager.journal.close()
+    assert len(books.ends()) == 50
