@@ -82,6 +82,9 @@ class CallRecord(Struct, frozen=True, array_like=True, gc=False):
     first_token_ms: int
     total_ms: int
     attempts: list[AttemptRecord]
+    translation: str = ""
+    """The provider's dialect where it is another one, then what was left out (-)
+    or written otherwise (~); empty where nothing was translated."""
 
     @property
     def upstream_ms(self) -> int:

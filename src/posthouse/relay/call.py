@@ -25,7 +25,7 @@ SANDBOX_HEADER = (b"x-posthouse-sandbox", b"true")
 TRANSLATION = b"x-posthouse-translation"
 """The provider's dialect, then what it was not told (-) or told otherwise (~)."""
 TRANSLATION_LIMIT = 1024
-"""Bytes of that header."""
+"""Characters of that header."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -166,15 +166,21 @@ class Call:
         headers: Headers = (SANDBOX_HEADER,) if target.member.channel.sandbox else ()
         prepared = self.prepared(target)
         if prepared.translated:
-            headers += (self._translated(prepared),)
+            told = self.translation(target).encode("ascii", "replace")
+            headers += ((TRANSLATION, told),)
         return headers
 
-    def _translated(self, prepared: Prepared) -> tuple[bytes, bytes]:
-        """Say into what a request was translated, and what that has cost it."""
+    def translation(self, target: Target) -> str:
+        """Say into what the request was translated, and what that has cost it.
+
+        "" where it was not.
+        """
+        prepared = self.prepared(target)
+        if not prepared.translated:
+            return ""
         dialect = prepared.dialect.name
         told = self.incoming.request.reading.losses.get(dialect, ())
-        value = " ".join((dialect, *told))[:TRANSLATION_LIMIT]
-        return (TRANSLATION, value.encode("ascii", "replace"))
+        return " ".join((dialect, *told))[:TRANSLATION_LIMIT]
 
     def public_model(self, target: Target) -> str | None:
         """The name that a reply must carry; None leaves it as it comes."""

@@ -178,6 +178,7 @@ def record_call(
         total_ms if first_token_ms is None else first_token_ms,
         total_ms,
         attempts,
+        call.translation(target) if target else "",
     )
 
 

@@ -59,6 +59,7 @@ CALL_COLUMNS = (
     "first_token_ms",
     "total_ms",
     "attempts",
+    "translation",
 )
 STREAMED = 5
 USAGE = 9

@@ -161,6 +161,7 @@ calls = Table(
     Column("first_token_ms", Integer, nullable=False),
     Column("total_ms", Integer, nullable=False),
     Column("attempts", Text, nullable=False),  # JSON array
+    Column("translation", Text, nullable=False),
     _on_sqlite("seq", "transfers.id"),
 )
 

@@ -296,6 +296,7 @@ def create_calls() -> None:
         sa.Column("first_token_ms", sa.Integer(), nullable=False),
         sa.Column("total_ms", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Text(), nullable=False),
+        sa.Column("translation", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["seq"], ["transfers.id"], name=op.f("fk_calls_seq")
         ).ddl_if(dialect="sqlite"),
