@@ -73,3 +73,9 @@ class Traits(Struct, frozen=True, forbid_unknown_fields=True):
     """Tools may take text instead of JSON; otherwise they become functions."""
     text_parts: bool = True
     """What is said may be a list of texts; otherwise they are joined."""
+    sampling: bool = True
+    """Temperature, `top_p` and `top_k` can be chosen."""
+    always_thinks: bool = False
+    """Thinking cannot be turned off, only down."""
+    schema_subset: bool = False
+    """Takes schemas only in OpenAPI's subset (Gemini, before it had JSON schema)."""

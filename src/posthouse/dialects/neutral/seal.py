@@ -8,7 +8,8 @@ only providers who can use it.
 
 from posthouse.model.chat import Signature
 
-_PREFIX = "posthouse."
+PREFIX = "posthouse."
+"""Of every seal."""
 
 
 def seal(signature: Signature | None, own: str) -> str:
@@ -18,17 +19,17 @@ def seal(signature: Signature | None, own: str) -> str:
     must not be empty, and what comes back is known not to be a signature.
     """
     if signature is None:
-        return f"{_PREFIX}none."
+        return f"{PREFIX}none."
     if signature.by == own:
         return signature.value
-    return f"{_PREFIX}{signature.by}.{signature.value}"
+    return f"{PREFIX}{signature.by}.{signature.value}"
 
 
 def unseal(text: str | None, own: str) -> Signature | None:
     """Read what such a client has sent back; None for a sealed nothing."""
     if not text:
         return None
-    if not text.startswith(_PREFIX):
+    if not text.startswith(PREFIX):
         return Signature(own, text)
-    by, _, value = text.removeprefix(_PREFIX).partition(".")
+    by, _, value = text.removeprefix(PREFIX).partition(".")
     return Signature(by, value) if value else None

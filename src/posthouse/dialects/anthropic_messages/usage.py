@@ -1,0 +1,122 @@
+"""Usage in Anthropic's counts, which are disjoint, and in ours, which are not.
+
+Source: `Usage` and `MessageDeltaUsage` of anthropic 2.12.0 (2026-11): the whole
+prompt is `input_tokens`, `cache_creation_input_tokens` and
+`cache_read_input_tokens` together. Counts of a stream are cumulative. Fast mode
+and processing in one country have prices of their own
+(https://platform.claude.com/docs/en/about-claude/pricing): they count as service
+tiers.
+"""
+
+from typing import Any
+
+from posthouse.model.chat import Extras
+from posthouse.model.usage import ReportedUsage
+
+_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+_READ = frozenset(
+    {
+        *_COUNTS,
+        "output_tokens",
+        "cache_creation",
+        "output_tokens_details",
+        "server_tool_use",
+        "service_tier",
+    }
+)
+
+
+def reported_usage(usage: Any) -> ReportedUsage | None:
+    """Add the counts up; None if it is no usage."""
+    if not isinstance(usage, dict):
+        return None
+    plain, written, cached = (_whole(usage.get(name)) for name in _COUNTS)
+    split = _object(usage.get("cache_creation"))
+    hour = _whole(split.get("ephemeral_1h_input_tokens")) or 0
+    five = _whole(split.get("ephemeral_5m_input_tokens"))
+    if five is None or five + hour != (written or 0):
+        # The total counts; what nobody has told the lifetime of has the shorter.
+        five = None if written is None else written - min(hour, written)
+    given = [count for count in (plain, written, cached) if count is not None]
+    searches = _object(usage.get("server_tool_use")).get("web_search_requests")
+    thinking = _object(usage.get("output_tokens_details")).get("thinking_tokens")
+    return ReportedUsage(
+        input=sum(given) if given else None,
+        output=_whole(usage.get("output_tokens")),
+        cached_input=cached,
+        cache_write_5m=five,
+        cache_write_1h=hour or None,
+        reasoning=_whole(thinking),
+        searches=_whole(searches),
+        odd=any(
+            usage.get(name) is not None and _whole(usage[name]) is None
+            for name in (*_COUNTS, "output_tokens")
+        ),
+    )
+
+
+def tier_of(usage: Any) -> str | None:
+    """The service tier that was used, as far as prices depend on it."""
+    members = _object(usage)
+    fast = members.get("speed") == "fast"
+    national = members.get("inference_geo") == "us"
+    if fast or national:
+        return "fast-us" if fast and national else "fast" if fast else "us"
+    tier = members.get("service_tier")
+    return tier if isinstance(tier, str) else None
+
+
+def usage_extras(usage: Any) -> Extras:
+    """What a usage tells that has no counterpart."""
+    members = _object(usage)
+    rest = {name: value for name, value in members.items() if name not in _READ}
+    tools = _object(members.get("server_tool_use"))
+    further = {
+        name: value for name, value in tools.items() if name != "web_search_requests"
+    }
+    if further:
+        rest["server_tool_use"] = further
+    return {"usage": rest} if rest else {}
+
+
+def write_usage(
+    usage: ReportedUsage | None, tier: str | None = None, extras: Extras | None = None
+) -> Extras:
+    """Take the counts apart, as the SDK's `Usage` has them.
+
+    Args:
+        usage: as it was reported; None counts as nothing.
+        tier: the service tier of a provider of this dialect.
+        extras: what `usage_extras` gave for one of this dialect.
+    """
+    usage = usage or ReportedUsage()
+    five, hour = usage.cache_write_5m or 0, usage.cache_write_1h or 0
+    cached = usage.cached_input or 0
+    written: Extras = {
+        "input_tokens": max(0, (usage.input or 0) - cached - five - hour),
+        "cache_creation_input_tokens": five + hour,
+        "cache_read_input_tokens": cached,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": five,
+            "ephemeral_1h_input_tokens": hour,
+        },
+        "output_tokens": usage.output or 0,
+    }
+    if usage.reasoning is not None:
+        written["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    rest = dict((extras or {}).get("usage", {}))
+    tools = rest.pop("server_tool_use", {})
+    if usage.searches is not None or tools:
+        searches = {"web_search_requests": usage.searches or 0}
+        written["server_tool_use"] = {"web_fetch_requests": 0} | searches | tools
+    if tier in ("standard", "priority", "batch"):
+        written["service_tier"] = tier
+    return written | rest
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _whole(value: Any) -> int | None:
+    return value if type(value) is int else None
