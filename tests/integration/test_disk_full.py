@@ -1,4 +1,4 @@
-"""A disk that is full, and one that does not keep what it was given.
+"""A disk that is full, used up, read-only, or does not keep what it was given.
 
 New calls are refused before anything is sent; what is under way ends well; the
 server stays up and serves again by itself once there is room. After a failed
@@ -7,6 +7,7 @@ sync it serves no more: what was written may be lost, and only a restart knows.
 
 import json
 import os
+import resource
 import sqlite3
 import subprocess
 import threading
@@ -25,7 +26,7 @@ from tests.faults.channels import channel
 from tests.faults.station import KEY, KEYS, eventually, play, running
 from tests.support import raw
 from tests.support.fake import ThreadedFake
-from tests.support.posthouse import Posthouse
+from tests.support.posthouse import COMMAND, Posthouse
 
 from posthouse.billing.journal_sync import GroupSync
 
@@ -44,6 +45,62 @@ def volume(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("file systems can be mounted by root only")
     yield place
     subprocess.run(["umount", "--lazy", place], check=True)
+
+
+class Full:
+    """Not a byte is left, for anybody."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def begin(self, _: Posthouse) -> None:
+        """Leave nothing."""
+        _fill(self._place)
+
+    def end(self, _: Posthouse) -> None:
+        """Make room again."""
+        (self._place / "ballast").unlink()
+
+
+class UsedUp:
+    """This process has had its share: what it writes to files is refused."""
+
+    def begin(self, posthouse: Posthouse) -> None:
+        """Let no file grow, nor be written behind its beginning."""
+        self._set(posthouse, 4096)
+
+    def end(self, posthouse: Posthouse) -> None:
+        """Give it more."""
+        self._set(posthouse, resource.RLIM_INFINITY)
+
+    def _set(self, posthouse: Posthouse, size: int) -> None:
+        limits = (size, resource.RLIM_INFINITY)
+        resource.prlimit(posthouse.process.pid, resource.RLIMIT_FSIZE, limits)
+
+
+class ReadOnly:
+    """Files that are open can be written to, and no others."""
+
+    def begin(self, posthouse: Posthouse) -> None:
+        """Mount it over itself, so that nobody who writes is in the way."""
+        place = posthouse.data
+        subprocess.run(["mount", "--bind", place, place], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
+
+    def end(self, posthouse: Posthouse) -> None:
+        """Make it as it was."""
+        subprocess.run(["umount", posthouse.data], check=True)
+
+
+Trouble = Full | UsedUp | ReadOnly
+
+
+@pytest.fixture(params=["full", "used-up", "read-only"])
+def trouble(request: pytest.FixtureRequest, volume: Path) -> Trouble:
+    """What the disk has."""
+    if request.param == "full":
+        return Full(volume)
+    return UsedUp() if request.param == "used-up" else ReadOnly()
 
 
 def _fill(place: Path) -> None:
@@ -80,7 +137,9 @@ def _slowly(request: Request) -> Behaviour:
     return Behaviour("slowly", tuple(steps), openai.chat_usage(request))
 
 
-def test_a_full_disk_refuses_calls_and_ends_none(volume: Path) -> None:
+def test_a_disk_in_trouble_refuses_calls_and_ends_none(
+    volume: Path, trouble: Trouble
+) -> None:
     """503 before anything is sent, a whole stream meanwhile, and then all is well."""
     with ThreadedFake() as provider:
         provider.on("slow", _slowly)
@@ -93,7 +152,7 @@ def test_a_full_disk_refuses_calls_and_ends_none(volume: Path) -> None:
             )
             caller.start()
             _until(lambda: provider.served("slow"), "the stream does not begin")
-            _fill(volume)
+            trouble.begin(posthouse)
             refused: list[raw.RawReply] = []
 
             def refusing() -> bool:
@@ -112,11 +171,25 @@ def test_a_full_disk_refuses_calls_and_ends_none(volume: Path) -> None:
             assert streamed[0].complete
             assert streamed[0].body.endswith(b"data: [DONE]\n\n")
             assert posthouse.process.poll() is None
-            (volume / "ballast").unlink()
+            trouble.end(posthouse)
             _until(lambda: _call(posthouse).status == 200, "nobody is served again")
         # The end of the block has audited the books.
         with sqlite3.connect(volume / "data" / "posthouse.db") as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_start_on_a_read_only_disk_is_one_clear_line(volume: Path) -> None:
+    """It says what is wrong, and does not serve."""
+    (volume / "posthouse.toml").write_text(KEYS)
+    subprocess.run(["mount", "-o", "remount,ro", volume], check=True)
+    command = [COMMAND, "serve", "--config", volume / "posthouse.toml"]
+    command += ["--data", volume / "data", "--port", "0"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert "Read-only file system" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_after_a_failed_sync_nothing_more_is_promised(tmp_path: Path) -> None:
