@@ -182,7 +182,8 @@ def test_a_start_on_a_read_only_disk_is_one_clear_line(volume: Path) -> None:
     """It says what is wrong, and does not serve."""
     (volume / "posthouse.toml").write_text(KEYS)
     subprocess.run(["mount", "-o", "remount,ro", volume], check=True)
-    command = [COMMAND, "serve", "--config", volume / "posthouse.toml"]
+    command: list[str | Path] = [COMMAND, "serve"]
+    command += ["--config", volume / "posthouse.toml"]
     command += ["--data", volume / "data", "--port", "0"]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=30, check=False
