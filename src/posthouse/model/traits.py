@@ -24,6 +24,17 @@ class ThinkingStyle(StrEnum):
     """It cannot be told."""
 
 
+class ThinkingOff(StrEnum):
+    """How a model of Anthropic's is told not to think."""
+
+    DISABLED = "disabled"
+    """By that word."""
+    BETWEEN_TOOLS = "between_tools"
+    """It still may, between one tool and the next."""
+    NEVER = "never"
+    """It cannot be told: it always does, possibly little."""
+
+
 class Replay(StrEnum):
     """Whether thoughts of earlier turns go back to the model."""
 
@@ -75,7 +86,8 @@ class Traits(Struct, frozen=True, forbid_unknown_fields=True):
     """What is said may be a list of texts; otherwise they are joined."""
     sampling: bool = True
     """Temperature, `top_p` and `top_k` can be chosen."""
-    always_thinks: bool = False
-    """Thinking cannot be turned off, only down."""
+    thinking_off: ThinkingOff = ThinkingOff.DISABLED
+    forced_tools: bool = True
+    """Tools can be called for; otherwise the model is only asked to call them."""
     schema_subset: bool = False
     """Takes schemas only in OpenAPI's subset (Gemini, before it had JSON schema)."""

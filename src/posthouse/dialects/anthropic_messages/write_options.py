@@ -19,7 +19,7 @@ from posthouse.model.chat import (
     Reasoning,
     ToolUse,
 )
-from posthouse.model.traits import ThinkingStyle, Traits
+from posthouse.model.traits import ThinkingOff, ThinkingStyle, Traits
 from posthouse.wire import json
 
 USUAL_OUTPUT = 8_192
@@ -122,7 +122,7 @@ class _Thinking:
             return True
         choice = self._chat.tool_choice
         forced = choice is not None and choice.use is ToolUse.REQUIRED
-        return forced and bool(self._chat.tools) and not self._traits.always_thinks
+        return forced and bool(self._chat.tools) and self._traits.forced_tools
 
     def _as_it_stood(self, reasoning: Reasoning) -> Extras:
         body: Extras = {}
@@ -141,12 +141,14 @@ class _Thinking:
 
     def _off(self) -> Extras:
         """Have it not think; the models that always do, little."""
+        off = self._traits.thinking_off
         if self._traits.thinking is ThinkingStyle.NONE:
             return {}
-        if self._traits.always_thinks:
+        if off is not ThinkingOff.DISABLED:
             self._losses.change("reasoning")
+        if off is ThinkingOff.NEVER:
             return {"output_config": {"effort": "low"}}
-        return {"thinking": {"type": "disabled"}}
+        return {"thinking": {"type": off.value}}
 
     def _by_effort(self, reasoning: Reasoning) -> Extras:
         effort = reasoning.effort

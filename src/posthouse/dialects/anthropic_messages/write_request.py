@@ -36,14 +36,13 @@ def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> dict[str
     options = write_options(chat, traits, losses)
     body["max_tokens"] = options.pop("max_tokens")
     system, messages = writer.write()
-    advice = options.pop("advice", None)
-    if advice is not None:
+    tools, asked = write_tools(chat, traits, losses)
+    for advice in filter(None, (options.pop("advice", ""), asked)):
         system = [*_blocks_of(system), {"type": "text", "text": advice}]
     if system:
         body["system"] = system
     body["messages"] = messages
-    body |= write_tools(chat, losses)
-    body |= options
+    body |= tools | options
     if chat.stream:
         body["stream"] = True
     return body | writer.extras_of(chat.extras)

@@ -18,15 +18,22 @@ from posthouse.model.chat import (
     ToolChoice,
     ToolUse,
 )
+from posthouse.model.traits import Traits
 
 _WEB_SEARCH = "web_search_20250305"
 _USES = {"low": 1, "medium": 5, "high": 10}
 """By how much of the web OpenAI's callers want in the context."""
+_FORCED = ("any", "tool")
 _TYPES = {ToolUse.AUTO: "auto", ToolUse.REQUIRED: "any", ToolUse.NONE: "none"}
 
 
-def write_tools(chat: ChatRequest, losses: Losses) -> dict[str, Any]:
-    """Write `tools` and `tool_choice`, as far as there are any."""
+def write_tools(
+    chat: ChatRequest, traits: Traits, losses: Losses
+) -> tuple[dict[str, Any], str]:
+    """Write `tools` and `tool_choice`, as far as there are any.
+
+    What cannot be forced is asked for in the words that come beside; "" for none.
+    """
     writer = _ToolWriter(chat.dialect == NAME, losses)
     tools = chat.tools
     choice = chat.tool_choice
@@ -36,7 +43,14 @@ def write_tools(chat: ChatRequest, losses: Losses) -> dict[str, Any]:
     written = [entry for tool in tools if (entry := writer.tool(tool)) is not None]
     body: dict[str, Any] = {"tools": written} if written else {}
     found = writer.choice(chat, has_tools=bool(written))
-    return body | ({"tool_choice": found} if found else {})
+    if found is None:
+        return body, ""
+    if traits.forced_tools or found["type"] not in _FORCED or writer.own:
+        return body | {"tool_choice": found}, ""
+    losses.change("tool_choice")
+    name = found.pop("name", None)
+    asked = "Call a tool." if name is None else f"Call the tool {name!r}."
+    return body | {"tool_choice": found | {"type": "auto"}}, asked
 
 
 def _narrows(choice: ToolChoice) -> bool:
@@ -51,7 +65,7 @@ def _name(tool: Tool) -> str:
 
 class _ToolWriter:
     def __init__(self, own: bool, losses: Losses) -> None:
-        self._own = own
+        self.own = own
         self._losses = losses
 
     def tool(self, tool: Tool) -> Extras | None:
@@ -70,11 +84,11 @@ class _ToolWriter:
         written: Extras = {"name": tool.name}
         if tool.description is not None:
             written["description"] = tool.description
-        if tool.parameters is not None or not self._own:
+        if tool.parameters is not None or not self.own:
             written["input_schema"] = self._schema(tool.parameters)
-        if tool.strict is not None and (tool.strict or self._own):
+        if tool.strict is not None and (tool.strict or self.own):
             written["strict"] = tool.strict
-        if not self._own:
+        if not self.own:
             for name in tool.extras:
                 self._losses.drop(f"tools.{name}")
             return written | write_cache(tool.cache, {})
@@ -83,12 +97,12 @@ class _ToolWriter:
         return written | rest | write_cache(tool.cache, extras)
 
     def _schema(self, parameters: Extras | None) -> Extras:
-        if self._own and parameters is not None:
+        if self.own and parameters is not None:
             return parameters
         return {"type": "object", "properties": {}} | (parameters or {})
 
     def _server(self, tool: ServerTool) -> Extras | None:
-        if self._own:
+        if self.own:
             return tool.value
         if tool.kind != "web_search":
             if tool.optional:
@@ -112,17 +126,17 @@ class _ToolWriter:
     def choice(self, chat: ChatRequest, *, has_tools: bool) -> Extras | None:
         """Write which tools may be called; nothing where there are none."""
         choice, parallel = chat.tool_choice, chat.parallel_tool_calls
-        if not has_tools and not self._own:
+        if not has_tools and not self.own:
             return None
         alone = {} if parallel is None else {"disable_parallel_tool_use": not parallel}
-        unknown = chat.extras.get("tool_choice") if self._own else None
+        unknown = chat.extras.get("tool_choice") if self.own else None
         if isinstance(unknown, dict):
             return unknown | alone
         if choice is None:
             return {"type": "auto"} | alone if parallel is False else None
-        for name in () if self._own else choice.extras:
+        for name in () if self.own else choice.extras:
             self._losses.drop(f"tool_choice.{name}")
-        rest = choice.extras if self._own else {}
+        rest = choice.extras if self.own else {}
         if choice.use is ToolUse.NONE:
             return {"type": "none"} | rest
         if choice.use is ToolUse.REQUIRED and len(choice.names) == 1:
