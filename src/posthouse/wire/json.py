@@ -115,6 +115,17 @@ def raw(value: Any) -> Raw:
     return Raw(_encoder.encode(value))
 
 
+def compact(data: bytes | Raw) -> bytes:
+    """Leave out the white space between tokens, which stay to the letter.
+
+    Raises MalformedJSON.
+    """
+    try:
+        return msgspec.json.format(bytes(data), indent=-1)
+    except DECODE_ERRORS as error:
+        raise MalformedJSON(reason_of(error)) from None
+
+
 def pretty(value: Any) -> str:
     """Encode a value for people: indented."""
     return msgspec.json.format(_encoder.encode(value), indent=2).decode()
