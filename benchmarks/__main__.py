@@ -22,6 +22,7 @@ from benchmarks.posthouse import (
     ManyWorkers,
     NearTheLimit,
     Posthouse,
+    Translated,
     loop_lag,
 )
 from benchmarks.report import Row, Rows
@@ -30,10 +31,10 @@ IDLE_STREAMS = 1_000
 IDLE_SECONDS = 10.0
 DESCRIPTORS = 16_384
 KINDS: tuple[type[Gateway], ...] = (
-    *(Nginx, Posthouse, ManyKeys, ManyChannels, ManyWorkers, NearTheLimit),
+    *(Nginx, Posthouse, Translated, ManyKeys, ManyChannels, ManyWorkers, NearTheLimit),
 )
 PEERS: tuple[type[Gateway], ...] = (Portkey, LiteLLM)
-MAIN = {"nginx", "posthouse", *(kind.name for kind in PEERS)}
+MAIN = {"nginx", "posthouse", "posthouse-translated", *(kind.name for kind in PEERS)}
 
 
 def say(text: str) -> None:

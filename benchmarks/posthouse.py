@@ -18,6 +18,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from benchmarks import process
+from benchmarks.bodies import chat_body, chat_requests, encoded
 from benchmarks.gateways import ROOT, Gateway, Upstream, get
 
 PROGRAM = Path(sys.executable).with_name("posthouse")
@@ -191,6 +192,23 @@ class ManyWorkers(Posthouse):
     name = "posthouse-workers"
     label = "Posthouse, 4 workers"
     workers = 4
+
+
+class Translated(Posthouse):
+    """Clients of Anthropic's dialect, the provider still OpenAI's."""
+
+    name = "posthouse-translated"
+    label = "Posthouse, Anthropic to OpenAI"
+    path = "/v1/messages"
+
+    @override
+    def requests(
+        self, *, stream: bool = False, chunks: int = 20, model: str = "bench"
+    ) -> list[bytes]:
+        body = json.loads(chat_body(model=model, chunks=chunks, stream=stream))
+        system, user = body["messages"]
+        body |= {"system": system["content"], "messages": [user]}
+        return chat_requests(self.keys, encoded(body), path=self.path)
 
 
 class NearTheLimit(Posthouse):

@@ -86,6 +86,7 @@ def budgets(rows: Rows) -> list[Budget]:
         found.append(Budget("CPU per streamed chunk", ratio, 3, "x nginx"))
         most = max(median(ours.chunk.together), median(floor.chunk.together))
         found.append(Budget("chunks that arrive together", most, MOST_TOGETHER))
+    found += _translated(rows)
     for name, what in (("posthouse-keys", "keys"), ("posthouse-channels", "channels")):
         other = rows.get(name)
         if other and other.unary and ours.unary:
@@ -101,6 +102,19 @@ def budgets(rows: Rows) -> list[Budget]:
             Budget("memory per idle stream", ours.idle.kib_per_stream, 50, "KiB")
         )
     found.append(Budget("start-up", ours.startup_seconds, 2, "s"))
+    return found
+
+
+def _translated(rows: Rows) -> list[Budget]:
+    """What translation may cost."""
+    floor, ours = rows["nginx"], rows.get("posthouse-translated")
+    found: list[Budget] = []
+    if ours and ours.unary and floor.unary:
+        ratio = ours.unary.median / floor.unary.median
+        found.append(Budget("CPU per translated unary call", ratio, 10, "x nginx"))
+    if ours and ours.chunk and floor.chunk:
+        ratio = ours.chunk.median / floor.chunk.median
+        found.append(Budget("CPU per translated chunk", ratio, 5, "x nginx"))
     return found
 
 
