@@ -60,6 +60,7 @@ slow: setup ## what the suite leaves out for its length
 
 golden: setup ## rewrite what recorded streams are known to become
 	$(BIN)/python tools/golden.py
+	$(BIN)/python tools/chat_golden.py
 
 bench: setup ## what a call costs beside nginx; PEERS=1 adds others, PAGE=1 writes the page
 	$(BIN)/python -m benchmarks --json .bench/figures.json $(if $(PAGE),--page)
