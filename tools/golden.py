@@ -24,7 +24,7 @@ from msgspec import Struct, structs
 
 from posthouse.dialects.base import StreamTap
 from posthouse.errors import UpstreamFault
-from posthouse.relay.snapshot import find_dialect
+from posthouse.relay.prepare import find_dialect
 from posthouse.wire import json
 from posthouse.wire.sse import SSEDecoder
 
