@@ -72,7 +72,15 @@ _BEAT: list[ChatEvent] = [Beat()]
 class ResponsesDecoder(ChatDecoder):
     """Reads one stream."""
 
-    __slots__ = ("_calls", "_ended", "_items", "_next", "_started", "sequence")
+    __slots__ = (
+        "_calls",
+        "_ended",
+        "_items",
+        "_next",
+        "_refused",
+        "_started",
+        "sequence",
+    )
 
     def __init__(self) -> None:
         """Start before the first frame."""
@@ -80,7 +88,8 @@ class ResponsesDecoder(ChatDecoder):
         """The number of the last event that had one."""
         self._items: dict[int, OpenItem] = {}
         self._next = 0
-        self._started = self._ended = self._calls = False
+        self._started = self._ended = False
+        self._calls = self._refused = False
 
     @override
     def feed(self, raw: bytes, data: bytes) -> list[ChatEvent]:
@@ -149,7 +158,11 @@ class ResponsesDecoder(ChatDecoder):
             out += self._end_parts(self._items.pop(index))
         if not self._next:
             out += self._whole_output(response.get("output"))
-        finish = read_finish({"status": "completed", **response}, calls=self._calls)
+        finish = read_finish(
+            {"status": "completed", **response},
+            calls=self._calls,
+            refused=self._refused,
+        )
         if finish is not None:
             out.append(Finished(0, finish))
         tier = tier_of(response.get("service_tier"))
@@ -175,7 +188,7 @@ class ResponsesDecoder(ChatDecoder):
         out: list[ChatEvent] = []
         for part in parts:
             out += (PartStarted(0, self._next, part), PartEnded(0, self._next))
-            self._calls = self._calls or isinstance(part, ToolCall)
+            self._note(part)
             self._next += 1
         if logprobs:
             out.append(LogprobsTold(0, tuple(logprobs)))
@@ -200,7 +213,6 @@ class ResponsesDecoder(ChatDecoder):
             Namespaces(),
             custom=item.kind == "custom_tool_call",
         )
-        self._calls = True
         begun = ToolCall(call.id, call.name, call.arguments, call.custom)
         out = self._start(item, 0, begun)
         item.parts[0].grown = bool(call.arguments)
@@ -247,11 +259,17 @@ class ResponsesDecoder(ChatDecoder):
     def _start(self, item: OpenItem, index: int, content: Part) -> list[ChatEvent]:
         if isinstance(content, Text | Refusal) and item.extras and not item.told:
             content = type(content)(content.text, extras=item.extras)
+        self._note(content)
         item.told = True
         number = self._next
         self._next += 1
         item.parts[index] = OpenPart(number, content, 0)
         return [PartStarted(0, number, content)]
+
+    def _note(self, part: Part) -> None:
+        """Remember what decides how an answer has ended."""
+        self._calls = self._calls or isinstance(part, ToolCall)
+        self._refused = self._refused or isinstance(part, Refusal)
 
     # --- words ----------------------------------------------------------------------
 

@@ -50,8 +50,8 @@ def echo_of(chat: ChatRequest) -> Body:
         "store": served.get("store") is not False,
         "temperature": chat.sampling.temperature,
         "text": json.raw(_text(chat)),
-        "tool_choice": write_choice(chat, nothing) or "auto",
-        "tools": json.raw(write_tools(chat, nothing)),
+        "tool_choice": write_choice(chat, nothing, custom=True) or "auto",
+        "tools": json.raw(write_tools(chat, nothing, custom=True)),
         "top_logprobs": chat.sampling.top_logprobs or 0,
         "top_p": chat.sampling.top_p,
         "truncation": extras.get("truncation", "disabled"),
@@ -69,9 +69,10 @@ def _instructions(chat: ChatRequest) -> str | None:
 
 def _text(chat: ChatRequest) -> Body:
     form = chat.output_format
-    text = chat.extras.get("text")
     written: Body = {"format": {"type": "text"} if form is None else write_format(form)}
-    return {**written, **text} if isinstance(text, dict) else written
+    if "verbosity" in chat.extras:
+        written["verbosity"] = chat.extras["verbosity"]
+    return written
 
 
 def head_of(

@@ -22,7 +22,13 @@ from posthouse.dialects.openai.errors import (
     render_error_body,
 )
 from posthouse.dialects.openai_responses.encoding import encoded
-from posthouse.errors import PosthouseError, UpstreamFault, UpstreamOverloaded
+from posthouse.errors import (
+    CallerError,
+    PosthouseError,
+    UpstreamFault,
+    UpstreamOverloaded,
+    UpstreamRejected,
+)
 from posthouse.wire import json
 
 __all__ = ["MANNERS", "failure_in", "failure_of", "parse_error"]
@@ -50,6 +56,15 @@ _OF_THE_REQUEST = frozenset(
     }
 )
 """Codes of failed responses for which the request is to blame."""
+_KNOWN_CODES = frozenset(
+    {
+        "context_length_exceeded",
+        "insufficient_quota",
+        "rate_limit_exceeded",
+        "server_error",
+    }
+)
+"""Codex acts on the first two, though OpenAI's types do not name them."""
 _FAILED = frozenset({"failed", "cancelled"})
 
 
@@ -105,7 +120,7 @@ def failed_frames(
         "tools": [],
         **response,
         "status": "failed",
-        "error": {"code": code, "message": error.message},
+        "error": {"code": _failed_code(error), "message": error.message},
     }
     told = {
         "sequence_number": number + 1,
@@ -117,6 +132,16 @@ def failed_frames(
     return frame(
         "response.failed", {"sequence_number": number, "response": failed}
     ) + frame("error", told)
+
+
+def _failed_code(error: PosthouseError) -> str:
+    """The code of a failed response, of those that clients know."""
+    code = error_code(error)
+    if code in _OF_THE_REQUEST or code in _KNOWN_CODES:
+        return str(code)
+    if isinstance(error, CallerError | UpstreamRejected):
+        return "invalid_prompt"
+    return "server_error"
 
 
 MANNERS = Manners(render_error, error_frame)

@@ -134,7 +134,7 @@ class GrowingMessage(GrowingItem):
             self._part = {"type": "refusal", "refusal": ""}
         self._tell_part("response.content_part.added", {"part": self._part})
         self._pieces = []
-        self._scores = list(scores)
+        self._scores = [_score(entry) for entry in scores]
         self._pending = len(scores)
         if part.text:
             self.grow(part.text)
@@ -143,7 +143,7 @@ class GrowingMessage(GrowingItem):
 
     def score(self, tokens: tuple[Extras, ...]) -> None:
         """Take the probabilities of tokens; the next delta tells them."""
-        self._scores += tokens
+        self._scores += map(_score, tokens)
         self._pending += len(tokens)
 
     def score_last(self, tokens: tuple[Extras, ...]) -> bool:
@@ -151,7 +151,7 @@ class GrowingMessage(GrowingItem):
         content = self.item["content"]
         if not content or content[-1]["type"] != "output_text":
             return False
-        content[-1]["logprobs"] += tokens
+        content[-1]["logprobs"] += map(_score, tokens)
         return True
 
     @override
@@ -197,6 +197,28 @@ class GrowingMessage(GrowingItem):
     def _tell_part(self, kind: str, members: Body) -> None:
         place = {"content_index": len(self.item["content"])}
         self._tell(kind, {**place, **members})
+
+
+def _score(entry: Extras) -> Extras:
+    """Write a token's probability with all members that it must have here."""
+    tops = entry.get("top_logprobs")
+    return {
+        **_with_bytes(entry),
+        "top_logprobs": [
+            _with_bytes(top)
+            for top in (tops if isinstance(tops, list) else ())
+            if isinstance(top, dict)
+        ],
+    }
+
+
+def _with_bytes(entry: Extras) -> Extras:
+    if entry.get("bytes") is not None:
+        return entry
+    return {
+        **entry,
+        "bytes": list(str(entry.get("token", "")).encode(errors="replace")),
+    }
 
 
 class GrowingThought(GrowingItem):

@@ -30,10 +30,9 @@ from posthouse.model.chat import (
     Text,
     Thinking,
 )
+from posthouse.model.traits import CacheMarks, Traits
 
 NAME = "openai_responses"
-FAMILY = frozenset({NAME, "openai_chat"})
-"""Dialects whose cache marks are OpenAI's own."""
 CONTENT = "content."
 """What the kind of a foreign part of a message begins with."""
 
@@ -148,15 +147,16 @@ def media_of(url: str) -> Media:
 class PartWriter:
     """Writes the parts of one request's messages."""
 
-    def __init__(self, dialect: str, losses: Losses) -> None:
+    def __init__(self, dialect: str, traits: Traits, losses: Losses) -> None:
         """Begin.
 
         Args:
             dialect: what the request was read from.
+            traits: of the target.
             losses: is told what is left out.
         """
         self._own = dialect == NAME
-        self._family = dialect in FAMILY
+        self._marks = self._own or traits.cache_marks is CacheMarks.BREAKPOINT
         self._losses = losses
 
     def extras(self, extras: Extras, place: str = "messages") -> Extras:
@@ -240,10 +240,9 @@ class PartWriter:
 
     def _audio(self, part: Audio, _spoken: bool) -> dict[str, Any]:
         source = part.source
-        if source.data is None:
-            return self._losses.refuse(
-                "messages.audio", "This model takes sound only as base64"
-            )
+        if source.data is None or not self._own:
+            # Some servers take it; OpenAI's has no such part.
+            return self._losses.refuse("messages.audio", "This model takes no sound")
         media_type = source.media_type or "audio/wav"
         form = _AUDIO_FORMATS.get(media_type, media_type.partition("/")[2])
         out = {
@@ -274,7 +273,7 @@ class PartWriter:
     def _mark(self, out: dict[str, Any], mark: CacheMark | None) -> None:
         if mark is None:
             return
-        if not self._family:
+        if not self._marks:
             # Models before GPT-5.6 refuse the member.
             self._losses.drop("cache_control")
             return

@@ -6,7 +6,6 @@ in requests; the probabilities of all texts are joined.
 Source: `ResponseOutputItem` of OpenAI's Python SDK, 3.54.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from msgspec import structs
@@ -24,7 +23,6 @@ from posthouse.model.chat import (
     Part,
     Refusal,
     Text,
-    ToolCall,
 )
 
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
@@ -79,12 +77,15 @@ def read_logprobs(value: Any) -> tuple[Extras, ...]:
     return tuple(entry for entry in value if isinstance(entry, dict))
 
 
-def read_finish(response: dict[str, Any], *, calls: bool) -> Finish | None:
+def read_finish(
+    response: dict[str, Any], *, calls: bool, refused: bool
+) -> Finish | None:
     """Why a response has ended; None if it has not.
 
     Args:
         response: whole.
         calls: it calls a tool of the caller's.
+        refused: the model declined in words.
     """
     status = response.get("status")
     if status in ("in_progress", "queued"):
@@ -96,9 +97,6 @@ def read_finish(response: dict[str, Any], *, calls: bool) -> Finish | None:
             return Finish(_REASONS[reason])
         extras = {"incomplete_details": details} if isinstance(details, dict) else {}
         return Finish(FinishReason.OTHER, extras=extras)
-    return Finish(FinishReason.TOOL_CALLS if calls else FinishReason.STOP)
-
-
-def calls_tools(parts: Sequence[Part]) -> bool:
-    """Whether a tool of the caller's is called."""
-    return any(isinstance(part, ToolCall) for part in parts)
+    if calls:
+        return Finish(FinishReason.TOOL_CALLS)
+    return Finish(FinishReason.REFUSAL if refused else FinishReason.STOP)

@@ -167,6 +167,8 @@ def _output_format(members: Members) -> OutputFormat | None:
     if text is None:
         return None
     form = text.inner("format")
+    # A chat's member of that name means the same.
+    members.put_back("verbosity", text.text("verbosity"))
     if text.extras():
         members.put_back("text", text.extras())
     if form is None:

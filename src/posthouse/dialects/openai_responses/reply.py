@@ -16,13 +16,12 @@ from posthouse.dialects.openai.texts import texts_in
 from posthouse.dialects.openai_responses.errors import failure_of
 from posthouse.dialects.openai_responses.parts import NAME
 from posthouse.dialects.openai_responses.read_output import (
-    calls_tools,
     read_finish,
     read_item,
 )
 from posthouse.dialects.openai_responses.usage import read_usage
 from posthouse.errors import UpstreamBadResponse
-from posthouse.model.chat import ChatReply, Choice, Extras, Part
+from posthouse.model.chat import ChatReply, Choice, Extras, Part, Refusal, ToolCall
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 
@@ -132,7 +131,11 @@ def read_reply(body: bytes) -> ChatReply:
         parts += found
         if tokens is not None:
             logprobs = [*(logprobs or ()), *tokens]
-    finish = read_finish(response, calls=calls_tools(parts))
+    finish = read_finish(
+        response,
+        calls=any(isinstance(part, ToolCall) for part in parts),
+        refused=any(isinstance(part, Refusal) for part in parts),
+    )
     choice = Choice(
         0, tuple(parts), finish, None if logprobs is None else tuple(logprobs)
     )

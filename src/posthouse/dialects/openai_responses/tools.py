@@ -11,6 +11,7 @@ Sources: the tool and tool choice types of OpenAI's Python SDK, 3.54.
 from typing import Any
 
 from posthouse.dialects.neutral.codec import Losses
+from posthouse.dialects.neutral.custom_tools import as_function
 from posthouse.dialects.neutral.members import Members, invalid
 from posthouse.dialects.openai_responses.names import (
     Namespaces,
@@ -149,14 +150,19 @@ def _read_allowed(choice: Members, namespaces: Namespaces) -> ToolChoice:
 # --- writing ------------------------------------------------------------------------
 
 
-def write_tools(chat: ChatRequest, losses: Losses) -> list[dict[str, Any]]:
-    """Write tools; those of a namespace back into it."""
+def write_tools(
+    chat: ChatRequest, losses: Losses, *, custom: bool
+) -> list[dict[str, Any]]:
+    """Write tools; those of a namespace back into it.
+
+    `custom` says that the target has tools that take text.
+    """
     pairs = pairs_of(chat)
     descriptions = descriptions_of(chat)
     spaces: dict[str, dict[str, Any]] = {}
     out: list[dict[str, Any]] = []
     for tool in chat.tools:
-        written = write_tool(tool, chat.dialect, losses)
+        written = _write_tool(tool, losses, own=chat.dialect == NAME, custom=custom)
         if written is None:
             continue
         pair = pairs.get(written.get("name", ""))
@@ -177,9 +183,13 @@ def write_tools(chat: ChatRequest, losses: Losses) -> list[dict[str, Any]]:
     return out
 
 
-def write_tool(tool: Tool, dialect: str, losses: Losses) -> dict[str, Any] | None:
-    """Write one tool that was read from a dialect; None if it may be missing."""
-    own = dialect == NAME
+def _write_tool(
+    tool: Tool, losses: Losses, *, own: bool, custom: bool
+) -> dict[str, Any] | None:
+    """Write one tool; None if it may be missing."""
+    if isinstance(tool, CustomTool) and not custom:
+        losses.change("tools.custom")
+        tool = as_function(tool)
     match tool:
         case FunctionTool():
             return _write_function(tool, losses, own=own)
@@ -251,7 +261,7 @@ def _extras(extras: Extras, losses: Losses, *, own: bool) -> Extras:
     return {}
 
 
-def write_choice(chat: ChatRequest, losses: Losses) -> Any:
+def write_choice(chat: ChatRequest, losses: Losses, *, custom: bool) -> Any:
     """Write `tool_choice`; None if nothing was chosen."""
     choice = chat.tool_choice
     if choice is None:
@@ -263,8 +273,8 @@ def write_choice(chat: ChatRequest, losses: Losses) -> Any:
     if "type" in extras:
         return extras
     pairs = pairs_of(chat)
-    custom = {tool.name for tool in chat.tools if isinstance(tool, CustomTool)}
-    named = [_named(name, pairs, custom) for name in choice.names]
+    texts = {tool.name for tool in chat.tools if isinstance(tool, CustomTool)}
+    named = [_named(name, pairs, texts if custom else set()) for name in choice.names]
     if choice.use is ToolUse.REQUIRED and len(named) == 1 and "tools" not in extras:
         return named[0] | extras
     if choice.use is ToolUse.NONE or (not named and not extras):

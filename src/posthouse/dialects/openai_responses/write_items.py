@@ -11,6 +11,7 @@ Sources: `ResponseInputItem` of OpenAI's Python SDK, 3.54.
 from typing import Any
 
 from posthouse.dialects.neutral.codec import Losses
+from posthouse.dialects.neutral.custom_tools import wrapped
 from posthouse.dialects.openai_responses.names import pairs_of, split
 from posthouse.dialects.openai_responses.parts import CONTENT, NAME, PartWriter
 from posthouse.dialects.openai_responses.reasoning import write_reasoning
@@ -29,8 +30,12 @@ from posthouse.model.chat import (
     ToolResult,
 )
 from posthouse.model.traits import Replay, Traits
+from posthouse.wire import json
+from posthouse.wire.json import MalformedJSON
 
 Item = dict[str, Any]
+
+_any_json = json.decoder(object)
 
 
 class ItemWriter:
@@ -39,13 +44,15 @@ class ItemWriter:
     def __init__(self, chat: ChatRequest, traits: Traits, losses: Losses) -> None:
         """Begin with a request for a target."""
         self._own = chat.dialect == NAME
-        self._parts = PartWriter(chat.dialect, losses)
+        self._parts = PartWriter(chat.dialect, traits, losses)
         self._pairs = pairs_of(chat)
         self._traits = traits
         self._losses = losses
         self._custom_calls: set[str] = set()
         """Ids of calls whose results must say the same of themselves."""
         self._last_user = _last_user(chat.messages)
+        self._shown: list[Item] = []
+        """What the model has made, for the user to show it."""
 
     def write(self, messages: tuple[Message, ...]) -> list[Item]:
         """Write messages in order; raises InvalidRequest."""
@@ -54,6 +61,9 @@ class ItemWriter:
             if message.name is not None:
                 self._losses.drop("messages.name")
             match message.role:
+                case Role.USER if self._shown:
+                    shown, self._shown = self._shown, []
+                    items += [_message(Role.USER, shown), *self._said(message)]
                 case Role.TOOL:
                     items += [self._result(part) for part in _results(message)]
                 case Role.ASSISTANT:
@@ -66,6 +76,10 @@ class ItemWriter:
 
     def _said(self, message: Message) -> list[Item]:
         """Write a message of somebody else than the model."""
+        role = message.role
+        if role is Role.DEVELOPER and not (self._traits.developer or self._own):
+            self._losses.change("messages.role.developer")
+            role = Role.SYSTEM
         items: list[Item] = []
         content: list[Item] = []
         extras = self._parts.extras(message.extras)
@@ -81,7 +95,7 @@ class ItemWriter:
             else:
                 content.append(written)
         if content or not items:
-            items.append(_message(message.role, content) | extras)
+            items.append(_message(role, content) | extras)
         return items
 
     def _turn(self, message: Message, *, replayed: bool) -> list[Item]:
@@ -92,7 +106,7 @@ class ItemWriter:
 
         def end_words() -> None:
             if words:
-                items.append(_spoken(words.copy()))
+                items.append(_spoken(words.copy(), own=self._own))
                 words.clear()
 
         for part in message.parts:
@@ -110,11 +124,20 @@ class ItemWriter:
 
     def _word(self, part: Part) -> Item | None:
         """Write a part of what the model has said."""
-        if isinstance(part, Audio) and part.source.data is None:
+        if isinstance(part, Audio):
             # Speech of an earlier turn: what was said is all that can go back.
             self._losses.change("messages.audio")
             return {"type": "output_text", "text": part.transcript or ""}
-        return self._parts.write(part, spoken=True)
+        if isinstance(part, Text | Refusal):
+            return self._parts.write(part, spoken=True)
+        if not self._own:
+            # What the model has made can be shown to it only by the user.
+            self._losses.change("messages.image")
+            written = self._parts.write(part)
+            if written is not None:
+                self._shown.append(written)
+            return None
+        return self._parts.write(part)
 
     def _item(self, part: Part, *, replayed: bool) -> list[Item]:
         """Write a part that is an item of its own."""
@@ -161,23 +184,38 @@ class ItemWriter:
             self._losses.drop("signatures")
         if part.cache is not None:
             self._losses.drop("cache_control")
-        kind, member = "function_call", "arguments"
-        if part.custom:
+        kind, member, given = "function_call", "arguments", part.arguments
+        if part.custom and (self._own or self._traits.custom_tools):
             kind, member = "custom_tool_call", "input"
             self._custom_calls.add(part.id)
-        given = part.arguments
-        if not part.custom and not given.strip() and not self._own:
-            given = "{}"
+        elif part.custom:
+            given = wrapped(given)
+        elif not self._own:
+            given = self._checked(part)
         return {
             "type": kind,
             "call_id": part.id,
             **split(self._pairs, part.name),
             member: given,
-            **self._parts.extras(part.extras, "messages.tool_calls"),
+            **self._parts.extras(part.extras, "tool_calls"),
         }
 
+    def _checked(self, part: ToolCall) -> str:
+        """Give the arguments of a call; refuse what is no JSON."""
+        given = part.arguments
+        if not given.strip():
+            return "{}"
+        try:
+            json.decode_with(_any_json, given.encode(errors="replace"))
+        except MalformedJSON:
+            self._losses.refuse(
+                "tool_calls.arguments",
+                f"The arguments of the call of '{part.name[:64]}' are not JSON",
+            )
+        return given
+
     def _result(self, part: ToolResult) -> Item:
-        custom = part.custom or part.call_id in self._custom_calls
+        custom = part.call_id in self._custom_calls or (part.custom and self._own)
         if part.cache is not None:
             self._losses.drop("cache_control")
         item: Item = {
@@ -187,13 +225,13 @@ class ItemWriter:
         }
         if part.name is not None and self._own:
             item["name"] = part.name
-        return item | self._parts.extras(part.extras, "messages.tool_result")
+        return item | self._parts.extras(part.extras, "tool_result")
 
     def _output(self, part: ToolResult) -> str | list[Item]:
         """Write what a tool gave; its failure can only be said in words."""
         content = part.content
         if part.is_error:
-            self._losses.change("messages.is_error")
+            self._losses.change("tool_result.is_error")
             content = (Text("Error:"), *content) if content else (Text("Error"),)
         written = [self._parts.write(entry) for entry in content]
         found = [entry for entry in written if entry is not None]
@@ -228,8 +266,15 @@ def _message(role: Role, content: list[Item]) -> Item:
     }
 
 
-def _spoken(words: list[Item]) -> Item:
-    """A message of the model's; its phase stands beside what it says."""
+def _spoken(words: list[Item], *, own: bool) -> Item:
+    """A message of the model's; its phase stands beside what it says.
+
+    What others have told in parts is one text: here parts belong to an item that
+    is stored, by whose id it would be asked for.
+    """
+    if not own:
+        said = "".join(part.get("text") or part.get("refusal", "") for part in words)
+        return {"type": "message", "role": "assistant", "content": said}
     phase = words[0].pop("phase", None)
     item = _message(Role.ASSISTANT, words)
     return item if phase is None else {**item, "phase": phase}

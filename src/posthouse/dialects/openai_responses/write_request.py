@@ -13,7 +13,7 @@ Sources: `ResponseCreateParams` of OpenAI's Python SDK, 3.54; OpenAI's guide
 from typing import Any
 
 from posthouse.dialects.neutral.codec import Losses
-from posthouse.dialects.openai_responses.parts import FAMILY, NAME
+from posthouse.dialects.openai_responses.parts import NAME
 from posthouse.dialects.openai_responses.read_request import LOGPROBS
 from posthouse.dialects.openai_responses.tools import write_choice, write_tools
 from posthouse.dialects.openai_responses.write_items import ItemWriter
@@ -28,6 +28,7 @@ from posthouse.model.chat import (
 )
 from posthouse.model.traits import ThinkingStyle, Traits
 
+_FAMILY = "openai_chat"
 LEAST_OUTPUT = 16
 """Tokens; OpenAI refuses a lower limit."""
 _SAME = frozenset(
@@ -55,14 +56,20 @@ def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> Body:
         body["instructions"] = messages[0].parts[0].text  # type: ignore[union-attr]  # judged so
         messages = messages[1:]
     body["input"] = ItemWriter(chat, traits, losses).write(messages)
-    tools = write_tools(chat, losses)
+    tools = write_tools(chat, losses, custom=own or traits.custom_tools)
     if tools:
         body["tools"] = tools
-    _set(body, "tool_choice", write_choice(chat, losses) if tools or own else None)
+    _set(
+        body,
+        "tool_choice",
+        write_choice(chat, losses, custom=own or traits.custom_tools)
+        if tools or own
+        else None,
+    )
     if tools or own:
         _set(body, "parallel_tool_calls", chat.parallel_tool_calls)
-    _write_sampling(body, chat, losses)
-    _write_limits(body, chat, losses, own=own)
+    _write_sampling(body, chat, traits, losses)
+    _write_limits(body, chat, traits, losses)
     _write_reasoning(body, chat.reasoning, traits, losses)
     if chat.output_format is not None:
         body["text"] = {"format": write_format(chat.output_format)}
@@ -94,10 +101,16 @@ def _set(body: Body, name: str, value: Any) -> None:
         body[name] = value
 
 
-def _write_sampling(body: Body, chat: ChatRequest, losses: Losses) -> None:
+def _write_sampling(
+    body: Body, chat: ChatRequest, traits: Traits, losses: Losses
+) -> None:
     sampling = chat.sampling
-    _set(body, "temperature", sampling.temperature)
-    _set(body, "top_p", sampling.top_p)
+    for name in ("temperature", "top_p"):
+        value = getattr(sampling, name)
+        if traits.sampling or chat.dialect == NAME:
+            _set(body, name, value)
+        elif value is not None:
+            losses.drop(name)
     _set(body, "top_logprobs", sampling.top_logprobs)
     if sampling.logprobs:
         body["include"] = [LOGPROBS]
@@ -114,12 +127,17 @@ def _write_sampling(body: Body, chat: ChatRequest, losses: Losses) -> None:
             losses.drop(name)
 
 
-def _write_limits(body: Body, chat: ChatRequest, losses: Losses, *, own: bool) -> None:
+def _write_limits(
+    body: Body, chat: ChatRequest, traits: Traits, losses: Losses
+) -> None:
     limit = chat.output_limit
     if limit is not None:
-        if limit < LEAST_OUTPUT and not own:
+        fitting = max(limit, LEAST_OUTPUT)
+        if traits.max_output:
+            fitting = min(fitting, traits.max_output)
+        if fitting != limit and chat.dialect != NAME:
             losses.change("max_tokens")
-            limit = LEAST_OUTPUT
+            limit = fitting
         body["max_output_tokens"] = limit
     if (chat.choices or 1) > 1:
         losses.refuse("n", "This model gives one answer at a time")
@@ -187,9 +205,9 @@ def _write_others(
         # Models that do not reason refuse to be asked for it.
         body["include"] = [*body.get("include", ()), "reasoning.encrypted_content"]
     for name, value in chat.extras.items():
-        if chat.dialect in FAMILY and name == "verbosity":
+        if chat.dialect == _FAMILY and name == "verbosity":
             body.setdefault("text", {})["verbosity"] = value
-        elif chat.dialect in FAMILY and name in _SAME:
+        elif chat.dialect == _FAMILY and name in _SAME:
             body[name] = value
         else:
             losses.drop(name)
@@ -205,7 +223,9 @@ def _write_own(body: Body, chat: ChatRequest) -> None:
     for name, value in (*chat.served.items(), *chat.extras.items()):
         if name in ("include", "namespaces"):
             continue
-        if name in ("text", "reasoning") and isinstance(value, dict):
+        if name == "verbosity":
+            body["text"] = {**body.get("text", {}), name: value}
+        elif name in ("text", "reasoning") and isinstance(value, dict):
             body[name] = {**body.get(name, {}), **value}
         else:
             body[name] = value
