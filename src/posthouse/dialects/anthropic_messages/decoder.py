@@ -18,6 +18,7 @@ from posthouse.dialects.anthropic_messages.errors import fault_in
 from posthouse.dialects.anthropic_messages.finish import take_finish
 from posthouse.dialects.anthropic_messages.read_parts import EMPTY_OBJECT, read_block
 from posthouse.dialects.anthropic_messages.usage import (
+    merged_counts,
     reported_usage,
     tier_of,
     usage_extras,
@@ -92,7 +93,7 @@ class _Open:
 class AnthropicDecoder(ChatDecoder):
     """Reads one stream."""
 
-    __slots__ = ("_finished", "_open", "_parts", "_readers")
+    __slots__ = ("_finished", "_open", "_parts", "_readers", "_usage")
 
     def __init__(self) -> None:
         """Start before the first frame."""
@@ -100,6 +101,8 @@ class AnthropicDecoder(ChatDecoder):
         """By the index that the provider gave."""
         self._parts = 0
         self._finished = False
+        self._usage: Extras = {}
+        """As the provider told it so far."""
         self._readers: dict[str, Callable[[Members], list[ChatEvent]]] = {
             "message_start": self._message_start,
             "content_block_start": self._block_start,
@@ -168,7 +171,7 @@ class AnthropicDecoder(ChatDecoder):
         usage = message.take("usage")
         identity, model = message.text("id"), message.text("model")
         started = Started(NAME, identity, model, extras=message.extras())
-        return [started, *_usage_told(usage)]
+        return [started, *self._usage_told(usage)]
 
     def _block_start(self, frame: Members) -> list[ChatEvent]:
         index = frame.whole("index")
@@ -243,22 +246,22 @@ class AnthropicDecoder(ChatDecoder):
                 events += self._end(block)
             self._open.clear()
             events.append(Finished(0, finish))
-        told = _usage_told(usage)
+        told = self._usage_told(usage)
         if extras:
             told = [UsageTold(None, extras=extras), *told]
         return events + told
+
+    def _usage_told(self, usage: Any) -> list[ChatEvent]:
+        if usage is None:
+            return []
+        self._usage = usage = merged_counts(self._usage, usage)
+        return [UsageTold(reported_usage(usage), tier_of(usage), usage_extras(usage))]
 
     def _message_stop(self, frame: Members) -> list[ChatEvent]:  # noqa: ARG002 - a reader
         return [Ended()]
 
     def _ping(self, frame: Members) -> list[ChatEvent]:  # noqa: ARG002 - a reader
         return [Beat()]
-
-
-def _usage_told(usage: Any) -> list[ChatEvent]:
-    if usage is None:
-        return []
-    return [UsageTold(reported_usage(usage), tier_of(usage), usage_extras(usage))]
 
 
 def _without_arguments(part: ToolCall) -> ToolCall:

@@ -53,6 +53,9 @@ from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
 
 _STOP = event("message_stop", b'{"type":"message_stop"}')
+_TEXT_BEGINS = '{"input":"'
+_TEXT_ENDS = '"}'
+"""Around the text of a custom tool's call, as `custom_tools.wrapped` has it."""
 _DELTAS = {
     "text": ("text_delta", "text"),
     "thinking": ("thinking_delta", "thinking"),
@@ -188,7 +191,7 @@ class AnthropicEncoder(ChatEncoder):
                 before = self._carry()
                 head = {"type": "tool_use", "id": part.id, "name": part.name}
                 start = self._open(head | {"input": {}})
-                return before + start + self._say(part.arguments)
+                return before + start + self._say_arguments(part)
             case Thinking() if not part.redacted:
                 self._kind = "thinking"
                 self._signature = part.signature
@@ -208,6 +211,12 @@ class AnthropicEncoder(ChatEncoder):
                 self._kind = ""
                 return self._whole(part)
 
+    def _say_arguments(self, part: ToolCall) -> bytes:
+        """Begin what a call is given; text is put where JSON must be."""
+        if not part.custom:
+            return self._say(part.arguments)
+        return self._say(_TEXT_BEGINS) + self._grow(part.arguments)
+
     def _cite(self, part: Text) -> list[bytes]:
         cited = [write_citation(found, own=self._own) for found in part.citations]
         return [
@@ -216,8 +225,11 @@ class AnthropicEncoder(ChatEncoder):
         ]
 
     def _grow(self, text: str) -> bytes:
+        part = self._part
+        if isinstance(part, ToolCall) and part.custom:
+            text = json.encode_leniently(text)[1:-1].decode()
         # The base64 of a sound is nothing that could be shown.
-        return b"" if type(self._part) is Audio else self._say(text)
+        return b"" if isinstance(part, Audio) else self._say(text)
 
     def _say(self, text: str) -> bytes:
         """Write more of the block, after its start if that is still to come."""
@@ -250,6 +262,8 @@ class AnthropicEncoder(ChatEncoder):
         part, self._part = self._part, None
         if part is None:
             return b""
+        if isinstance(part, ToolCall) and part.custom:
+            return self._say(_TEXT_ENDS) + self._stop() + self._carry()
         if self._kind == "thinking":
             if not self._opened and self._signature is None:
                 return b""

@@ -26,6 +26,7 @@ from posthouse.dialects.anthropic_messages.usage import (
 from posthouse.dialects.anthropic_messages.write_parts import as_input
 from posthouse.dialects.base import ParsedReply
 from posthouse.dialects.neutral.codec import Identity
+from posthouse.dialects.neutral.custom_tools import wrapped
 from posthouse.dialects.neutral.members import Members, unlike
 from posthouse.dialects.neutral.seal import seal
 from posthouse.dialects.openai.replies import (
@@ -236,7 +237,8 @@ def _block(part: Part, *, own: bool) -> Extras | None:
         case Thinking():
             block = thinking_block(part.text, part.signature)
         case ToolCall():
-            given = as_input(part.arguments)
+            arguments = wrapped(part.arguments) if part.custom else part.arguments
+            given = as_input(arguments)
             block = {
                 "type": "tool_use",
                 "id": part.id,

@@ -76,7 +76,20 @@ def usage_extras(usage: Any) -> Extras:
     }
     if further:
         rest["server_tool_use"] = further
+    tier = members.get("service_tier")
+    if tier is not None and tier != tier_of(usage):
+        rest["service_tier"] = tier
     return {"usage": rest} if rest else {}
+
+
+def merged_counts(old: Extras, new: Any) -> Extras:
+    """Join what a stream told of its usage with what it tells later.
+
+    As they stand: the lifetimes of what was written are told at the beginning
+    only, and their total again at the end. A zero or null erases nothing.
+    """
+    told = {name: value for name, value in _object(new).items() if value}
+    return {**_object(new), **old, **told}
 
 
 def write_usage(
