@@ -14,7 +14,6 @@ from posthouse.dialects.base import (
     ParsedRequest,
     StreamTap,
 )
-from posthouse.dialects.gemini_generate import errors
 from posthouse.dialects.gemini_generate.decoder import GeminiDecoder
 from posthouse.dialects.gemini_generate.encoder import GeminiEncoder
 from posthouse.dialects.gemini_generate.read_request import read_request
@@ -27,6 +26,7 @@ from posthouse.dialects.gemini_generate.request import (
 from posthouse.dialects.gemini_generate.tap import GeminiTap
 from posthouse.dialects.gemini_generate.write_reply import write_reply
 from posthouse.dialects.gemini_generate.write_request import write_request
+from posthouse.dialects.google import errors
 from posthouse.dialects.neutral.codec import (
     ChatCodec,
     ChatDecoder,

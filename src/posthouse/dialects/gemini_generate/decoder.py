@@ -16,13 +16,11 @@ from msgspec import Raw, structs
 
 from posthouse.dialects.gemini_generate.calls import made_id
 from posthouse.dialects.gemini_generate.endings import read_finish, read_logprobs
-from posthouse.dialects.gemini_generate.errors import blocked, fault_in
 from posthouse.dialects.gemini_generate.grounding import (
     Ruler,
     count_queries,
     read_citations,
 )
-from posthouse.dialects.gemini_generate.names import NAME, canonical, inner, members_of
 from posthouse.dialects.gemini_generate.read_parts import (
     Arguments,
     Given,
@@ -33,7 +31,10 @@ from posthouse.dialects.gemini_generate.read_parts import (
     read_said,
     says_nothing,
 )
+from posthouse.dialects.gemini_generate.signatures import NAME
 from posthouse.dialects.gemini_generate.usage import read_usage, with_searches
+from posthouse.dialects.google.errors import blocked, fault_in
+from posthouse.dialects.google.names import canonical, inner, members_of
 from posthouse.dialects.neutral.members import unlike
 from posthouse.errors import UpstreamBadResponse
 from posthouse.model.chat import (

@@ -7,16 +7,19 @@ has an empty text, for SDKs forget a turn with a content that has no part.
 """
 
 from posthouse.dialects.gemini_generate.endings import write_finish, write_logprobs
-from posthouse.dialects.gemini_generate.framing import KEEP_ALIVE, event
 from posthouse.dialects.gemini_generate.grounding import Cited, Ruler, write_grounding
-from posthouse.dialects.gemini_generate.names import NAME
-from posthouse.dialects.gemini_generate.signatures import sign_thought, write_signature
+from posthouse.dialects.gemini_generate.signatures import (
+    NAME,
+    sign_thought,
+    write_signature,
+)
 from posthouse.dialects.gemini_generate.usage import write_usage
 from posthouse.dialects.gemini_generate.write_reply import (
     content_of,
     write_call,
     write_part,
 )
+from posthouse.dialects.google.framing import KEEP_ALIVE, event
 from posthouse.dialects.neutral.codec import Identity
 from posthouse.dialects.neutral.usage import merged_usage
 from posthouse.model.chat import (

@@ -8,7 +8,7 @@ Source: `types.FinishReason` and `types.LogprobsResult` in google-genai 3.4.0.
 
 from typing import Any
 
-from posthouse.dialects.gemini_generate.names import canonical
+from posthouse.dialects.google.names import canonical
 from posthouse.dialects.neutral.members import unlike
 from posthouse.model.chat import Extras, Finish, FinishReason
 

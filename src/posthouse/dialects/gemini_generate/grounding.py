@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from posthouse.dialects.gemini_generate.names import canonical
+from posthouse.dialects.google.names import canonical
 from posthouse.dialects.neutral.members import unlike
 from posthouse.model.chat import Citation, Extras
 

@@ -8,7 +8,6 @@ back piece by piece.
 from typing import Any
 
 from posthouse.dialects.gemini_generate.calls import OpenCalls
-from posthouse.dialects.gemini_generate.names import each, inner, members_of
 from posthouse.dialects.gemini_generate.read_parts import (
     Arguments,
     Given,
@@ -18,6 +17,7 @@ from posthouse.dialects.gemini_generate.read_parts import (
     read_said,
 )
 from posthouse.dialects.gemini_generate.results import read_result
+from posthouse.dialects.google.names import each, inner, members_of
 from posthouse.dialects.neutral.members import Members, Wrong, invalid
 from posthouse.model.chat import Message, Part, Role, Text, ToolResult
 

@@ -16,11 +16,11 @@ from posthouse.dialects.gemini_generate.media import (
     read_file,
     read_inline,
 )
-from posthouse.dialects.gemini_generate.names import inner
 from posthouse.dialects.gemini_generate.signatures import (
     read_signature,
     signed_thought,
 )
+from posthouse.dialects.google.names import inner
 from posthouse.dialects.neutral.members import Members, Wrong
 from posthouse.model.chat import (
     Audio,

@@ -7,11 +7,12 @@ google-genai 3.4.0.
 from typing import Any
 
 from posthouse.dialects.base import ParsedRequest
-from posthouse.dialects.gemini_generate.names import NAME, each, inner, members_of
 from posthouse.dialects.gemini_generate.read_messages import read_messages, read_system
 from posthouse.dialects.gemini_generate.read_parts import arguments_in_contents
 from posthouse.dialects.gemini_generate.schema import from_subset
+from posthouse.dialects.gemini_generate.signatures import NAME
 from posthouse.dialects.gemini_generate.tools import read_choice, read_tools
+from posthouse.dialects.google.names import each, inner, members_of
 from posthouse.dialects.neutral.members import Members, invalid
 from posthouse.dialects.openai.envelope import judged
 from posthouse.model.chat import (

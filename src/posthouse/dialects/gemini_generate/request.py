@@ -10,12 +10,11 @@ google-genai 3.4.0.
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 from msgspec import Raw, Struct, field
 
 from posthouse.dialects.base import Edits, ParsedRequest, PromptSize
-from posthouse.dialects.gemini_generate.names import camel
+from posthouse.dialects.google.envelope import listed, one_spelling, parse_envelope
 from posthouse.dialects.neutral.edits import apply_edits
 from posthouse.dialects.openai.envelope import (
     AFFINITY_LIMIT,
@@ -72,25 +71,6 @@ _system = json.decoder(_Content | str | None)
 _object = json.decoder(dict[str, Raw] | None)
 _tools = json.decoder(list[dict[str, Raw]] | dict[str, Raw] | None)
 
-_ACTED_ON = {
-    name.casefold(): name
-    for name in (
-        "allowedFunctionNames",
-        "cachedContent",
-        "candidateCount",
-        "contents",
-        "functionDeclarations",
-        "generationConfig",
-        "maxOutputTokens",
-        "model",
-        "routingConfig",
-        "serviceTier",
-        "stream",
-        "systemInstruction",
-        "toolConfig",
-        "tools",
-    )
-}
 _TEXT_MEMBERS = ("contents", "systemInstruction", "tools")
 
 _SEARCH_TOOLS = frozenset({"googleSearch", "googleSearchRetrieval"})
@@ -161,43 +141,11 @@ def render_request(request: ParsedRequest, edits: Edits) -> bytes:
 # --- the envelope -------------------------------------------------------------------
 
 
-def parse_envelope(body: bytes) -> Envelope:
-    """Decode a body's top level, known names in one spelling; raises InvalidRequest."""
-    try:
-        envelope = json.decode_envelope(body)
-    except MalformedJSON as error:
-        raise InvalidRequest(
-            f"We could not parse the JSON body of your request: {error}",
-            code="invalid_json",
-        ) from None
-    return one_spelling(envelope)
-
-
-def one_spelling(members: Envelope) -> Envelope:
-    """Turn known names to Google's own; raises InvalidRequest.
-
-    What is acted on may stand there once only, and not in a spelling that just
-    some servers would take for it.
-    """
-    found: Envelope = {}
-    for name, value in members.items():
-        written = camel(name)
-        meant = _ACTED_ON.get(written.replace("_", "").casefold())
-        if written in found or (meant is not None and meant != written):
-            raise InvalidRequest(
-                f"Unknown or repeated parameter; did you mean '{meant or written}'?",
-                param=name[:64],
-                code="unknown_parameter",
-            )
-        found[written] = value
-    return found
-
-
 def read_contents(envelope: Envelope) -> list[_Content]:
     """Read the conversation; raises InvalidRequest, also where there is none."""
     value = envelope.get("contents")
     found = None if value is None else judged(value, "contents", _contents)
-    contents = _listed(found)
+    contents = listed(found)
     if not contents:
         raise InvalidRequest(
             "contents is not specified",
@@ -218,7 +166,7 @@ def _read_system(envelope: Envelope) -> list[_Content]:
     found = None if value is None else judged(value, "systemInstruction", _system)
     if isinstance(found, str):
         return [_Content(parts=[_Part(found)])]
-    return _listed(found)
+    return listed(found)
 
 
 def _read_config(envelope: Envelope) -> Envelope:
@@ -244,7 +192,7 @@ def _read_tools(envelope: Envelope) -> int:
     found = None if value is None else judged(value, "tools", _tools)
     if not found:
         return 0
-    tools = [one_spelling(tool) for tool in _listed(found)]
+    tools = [one_spelling(tool) for tool in listed(found)]
     envelope["tools"] = json.raw(tools)
     searches = 0
     for name in (name for tool in tools for name in tool):
@@ -257,13 +205,6 @@ def _read_tools(envelope: Envelope) -> int:
                 code="unsupported_value",
             )
     return searches
-
-
-def _listed(value: Any) -> list[Any]:
-    """One object may stand for a list of one, as Google's own examples have it."""
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 # --- the prompt ---------------------------------------------------------------------
@@ -289,10 +230,10 @@ def prompt_size(
 
 def _blobs(contents: list[_Content]) -> Iterator[_Blob]:
     for content in contents:
-        for part in _listed(content.parts):
+        for part in listed(content.parts):
             yield from _blobs_of(part)
             response = part.response_camel or part.function_response
-            for inner in _listed(response and response.parts):
+            for inner in listed(response and response.parts):
                 yield from _blobs_of(inner)
 
 
@@ -312,7 +253,7 @@ def _opening(contents: list[_Content]) -> tuple[str, ...]:
     opening: list[str] = []
     length = 0
     for content in contents:
-        texts = (part.text for part in _listed(content.parts) if part.text is not None)
+        texts = (part.text for part in listed(content.parts) if part.text is not None)
         text = "\n".join(texts)
         opening.append(text[: AFFINITY_LIMIT - length])
         length += len(text)

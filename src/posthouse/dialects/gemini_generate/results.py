@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import Raw
 
-from posthouse.dialects.gemini_generate.names import each
 from posthouse.dialects.gemini_generate.read_parts import Given, read_said
+from posthouse.dialects.google.names import each
 from posthouse.dialects.neutral.members import Members
 from posthouse.model.chat import Extras, Part, Text, ToolResult
 from posthouse.wire import json

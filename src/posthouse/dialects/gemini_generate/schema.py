@@ -283,7 +283,7 @@ def from_subset(schema: Any, depth: int = 0) -> Any:
         return schema
     out: Extras = {}
     for written, value in schema.items():
-        name: str = _SNAKE.get(written, written)
+        name = str(_SNAKE.get(written, written))
         if value is None or name in ("nullable", "propertyOrdering"):
             continue
         if name == "type":

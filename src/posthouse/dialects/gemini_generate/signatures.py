@@ -14,9 +14,10 @@ import base64
 import re
 from binascii import Error as BadBase64
 
-from posthouse.dialects.gemini_generate.names import NAME
 from posthouse.dialects.neutral.seal import seal, unseal
 from posthouse.model.chat import Signature, Thinking
+
+NAME = "gemini_generate"
 
 STAND_IN = "context_engineering_is_the_way_to_go"
 """What Google takes for the signature of a call that was never signed by it."""

@@ -10,9 +10,9 @@ from typing_extensions import override
 
 from posthouse.dialects.base import TappedFrame
 from posthouse.dialects.gemini_generate.decoder import GeminiDecoder
-from posthouse.dialects.gemini_generate.errors import error_frame
-from posthouse.dialects.gemini_generate.framing import event
 from posthouse.dialects.gemini_generate.write_reply import content_of
+from posthouse.dialects.google.errors import error_frame
+from posthouse.dialects.google.framing import event
 from posthouse.dialects.neutral.passing import PassingTap
 from posthouse.dialects.openai.errors import error_code
 from posthouse.errors import PosthouseError

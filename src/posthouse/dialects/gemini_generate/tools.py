@@ -6,9 +6,9 @@ https://ai.google.dev/gemini-api/docs/function-calling (2026-11).
 
 from typing import Any
 
-from posthouse.dialects.gemini_generate.names import each, inner
 from posthouse.dialects.gemini_generate.schema import from_subset, to_subset
 from posthouse.dialects.gemini_generate.writing import Writing
+from posthouse.dialects.google.names import each, inner
 from posthouse.dialects.neutral.custom_tools import as_function
 from posthouse.dialects.neutral.members import Members, invalid
 from posthouse.model.chat import (

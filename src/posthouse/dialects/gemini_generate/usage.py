@@ -13,8 +13,8 @@ from typing import Any
 
 from msgspec import structs
 
-from posthouse.dialects.gemini_generate.names import canonical
 from posthouse.dialects.gemini_generate.signatures import generation
+from posthouse.dialects.google.names import canonical
 from posthouse.dialects.neutral.members import unlike
 from posthouse.model.chat import Extras
 from posthouse.model.usage import ReportedUsage

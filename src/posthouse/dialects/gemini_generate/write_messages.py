@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from msgspec import Raw, structs
 
 from posthouse.dialects.gemini_generate.calls import is_made
-from posthouse.dialects.gemini_generate.names import NAME
 from posthouse.dialects.gemini_generate.results import write_result
 from posthouse.dialects.gemini_generate.signatures import (
+    NAME,
     STAND_IN,
     generation,
     wants_signatures,

@@ -4,8 +4,7 @@ Source: see `read_parts`, whose mirror this is.
 """
 
 from posthouse.dialects.gemini_generate.media import is_own_place, write_source
-from posthouse.dialects.gemini_generate.names import NAME
-from posthouse.dialects.gemini_generate.signatures import sign_thought
+from posthouse.dialects.gemini_generate.signatures import NAME, sign_thought
 from posthouse.dialects.gemini_generate.writing import Writing
 from posthouse.model.chat import (
     Audio,

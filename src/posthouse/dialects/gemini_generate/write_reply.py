@@ -14,8 +14,8 @@ from posthouse.dialects.gemini_generate.calls import is_made
 from posthouse.dialects.gemini_generate.endings import write_finish, write_logprobs
 from posthouse.dialects.gemini_generate.grounding import Cited, Ruler, write_grounding
 from posthouse.dialects.gemini_generate.media import write_source
-from posthouse.dialects.gemini_generate.names import NAME
 from posthouse.dialects.gemini_generate.signatures import (
+    NAME,
     sign_thought,
     write_signature,
 )

@@ -17,12 +17,12 @@ Source: https://ai.google.dev/api/generate-content (2026-11).
 
 from typing import Any
 
-from posthouse.dialects.gemini_generate.names import canonical
 from posthouse.dialects.gemini_generate.schema import to_subset
 from posthouse.dialects.gemini_generate.thinking import write_thinking
 from posthouse.dialects.gemini_generate.tools import write_tools
 from posthouse.dialects.gemini_generate.write_messages import write_messages
 from posthouse.dialects.gemini_generate.writing import Writing, writing
+from posthouse.dialects.google.names import canonical
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.members import invalid
 from posthouse.model.chat import (

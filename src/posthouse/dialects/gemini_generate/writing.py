@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from posthouse.dialects.gemini_generate.names import NAME
+from posthouse.dialects.gemini_generate.signatures import NAME
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.model.chat import CacheMark, Extras
 from posthouse.model.traits import Traits

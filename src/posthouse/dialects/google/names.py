@@ -15,8 +15,6 @@ from typing import Any
 from posthouse.dialects.neutral.members import Members, Wrong
 from posthouse.model.chat import Extras
 
-NAME = "gemini_generate"
-
 _NAMES = """
 allowedFunctionNames avgLogprobs batchEmbedContents blockReason blockReasonMessage
 cachedContent cachedContentTokenCount candidateCount candidatesTokenCount

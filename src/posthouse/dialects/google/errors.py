@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from posthouse.dialects.base import Headers, Manners, error_headers
-from posthouse.dialects.gemini_generate.framing import (
+from posthouse.dialects.google.framing import (
     ARRAY_HEADERS,
     ARRAY_KEEP_ALIVE,
     KEEP_ALIVE,

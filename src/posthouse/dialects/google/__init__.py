@@ -1,0 +1,1 @@
+"""What Google's dialects share: names, errors and framings; pure."""
