@@ -22,6 +22,7 @@ puts them in place.
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -165,14 +166,31 @@ def decode(spoken: Spoken, frames: list[tuple[bytes, bytes]]) -> Decoded:
 # --- writing ------------------------------------------------------------------------
 
 
-def asked(chat: ChatRequest | None, client: str, *, stream: bool) -> ChatRequest:
-    """What a client of a dialect asked, that such a reply comes."""
-    if chat is None:
-        question = Message(Role.USER, (Text("hi"),))
-        chat = ChatRequest(dialect=client, model="m", messages=(question,))
-    return structs.replace(
-        chat, dialect=client, stream=stream, include_usage=True, served={}, extras={}
-    )
+def asked(
+    chat: ChatRequest | None, client: Spoken, case: Case, *, stream: bool
+) -> ChatRequest:
+    """What a client of a dialect asked, that such a reply comes.
+
+    It is what the case's own client asked, in the other's words, if it has any.
+    """
+    name = client.dialect.name
+    plain = ChatRequest(dialect=name, model="m", messages=(_QUESTION,))
+    if chat is not None:
+        with suppress(InvalidRequest):
+            return _as_asked(chat, client, traits_of(case, name), stream=stream)
+    return _as_asked(plain, client, TRAITS[name], stream=stream)
+
+
+_QUESTION = Message(Role.USER, (Text("hi"),))
+
+
+def _as_asked(
+    chat: ChatRequest, client: Spoken, traits: Traits, *, stream: bool
+) -> ChatRequest:
+    body = client.codec.write_request(chat, traits, Losses())
+    whole = {"model": traits.model} | body | {"stream": stream}
+    parsed = client.dialect.parse_request(json.encode(whole))
+    return structs.replace(client.codec.read_request(parsed), include_usage=True)
 
 
 def encode(client: Spoken, decoded: Decoded, chat: ChatRequest) -> bytes:
@@ -225,13 +243,13 @@ def produce(folder: Path, speakers: dict[str, Spoken]) -> Files:
             for other, found in others.items():
                 files |= _written(other, found, case, chat)
     if (folder / "reply.json").exists():
-        files |= _replied(folder, speakers[name], others, chat)
+        files |= _replied(folder, case, speakers, chat)
     if (folder / "stream.txt").exists():
         wire = (folder / "stream.txt").read_bytes()
         decoded = decode(speakers[name], frames_of(speakers[name].dialect, [wire]))
         files["events.jsonl"] = lines_of(decoded)
         for other, found in others.items():
-            wanted = asked(chat, other, stream=True)
+            wanted = asked(chat, found, case, stream=True)
             files[f"{other}.stream.txt"] = encode(found, decoded, wanted)
     return files
 
@@ -249,18 +267,18 @@ def _written(other: str, found: Spoken, case: Case, chat: ChatRequest) -> Files:
 
 
 def _replied(
-    folder: Path,
-    spoken: Spoken,
-    others: dict[str, Spoken],
-    chat: ChatRequest | None,
+    folder: Path, case: Case, speakers: dict[str, Spoken], chat: ChatRequest | None
 ) -> Files:
+    name = folder.parent.name
     try:
-        reply = read_reply(folder, spoken)
+        reply = read_reply(folder, speakers[name])
     except UpstreamFault as fault:
         return {"neutral.reply.fault": told(fault)}
     files = {"neutral.reply.json": pretty(reply)}
-    for other, found in others.items():
-        wanted = asked(chat, other, stream=False)
+    for other, found in speakers.items():
+        if other == name:
+            continue
+        wanted = asked(chat, found, case, stream=False)
         body = found.codec.write_reply(reply, wanted, IDENTITY)
         files[f"{other}.reply.json"] = pretty(msgspec.Raw(body))
     return files

@@ -30,6 +30,8 @@ ALLOWED = {
         "thinking",
         "top_k",
     },
+    # Its newest models take none of them, older ones do.
+    "anthropic_messages": {"temperature", "top_p", "top_k"},
 }
 
 

@@ -10,6 +10,7 @@ from posthouse.dialects.openai_chat.endings import read_finish
 from posthouse.dialects.openai_chat.read_messages import (
     arguments_text,
     read_citations,
+    read_image,
 )
 from posthouse.dialects.openai_chat.read_parts import read_part
 from posthouse.dialects.openai_chat.read_reply import (
@@ -336,7 +337,7 @@ class Growing:
 
     def _read_images(self, values: list[Any], events: list[ChatEvent]) -> None:
         for value in values:
-            part = read_part(value, "images", unlike)
+            part = read_image(Members(value, "images", unlike), unlike)
             if isinstance(part, Image):
                 self._end_spoken(events)
                 number = self._begin(part, events)

@@ -13,7 +13,6 @@ from typing import Any
 
 from posthouse.dialects.neutral.members import Members, Wrong, invalid
 from posthouse.dialects.neutral.seal import unseal
-from posthouse.dialects.openai_chat.media import read_place
 from posthouse.dialects.openai_chat.read_parts import (
     read_content,
     read_mark,
@@ -28,7 +27,6 @@ from posthouse.model.chat import (
     Audio,
     Citation,
     Extras,
-    Image,
     Media,
     Message,
     Part,
@@ -143,7 +141,7 @@ def read_answer(members: Members, wrong: Wrong, call_id: str) -> list[Part]:
     audio = members.inner("audio")
     if audio is not None:
         rest.append(_read_audio(audio))
-    images = [_read_image(image, wrong) for image in members.each("images")]
+    images = [read_image(image, wrong) for image in members.each("images")]
     citations = read_citations(members.take("annotations"))
     signature = unseal(take_signature(members), NAME)
     if calls or rest or thoughts or images:
@@ -178,13 +176,11 @@ def _read_audio(members: Members) -> Audio:
     )
 
 
-def _read_image(members: Members, wrong: Wrong) -> Image:
+def read_image(members: Members, wrong: Wrong) -> Part:
     """Read a picture that the model made, as OpenRouter tells it."""
     members.take("index")
     members.take("type")
-    value = {"type": "image_url", **members.extras()}
-    part = read_part(value, members.place, wrong)
-    return part if isinstance(part, Image) else Image(read_place(""))
+    return read_part({"type": "image_url", **members.extras()}, members.place, wrong)
 
 
 def read_citations(value: Any) -> list[Citation]:
