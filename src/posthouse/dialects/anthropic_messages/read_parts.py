@@ -7,6 +7,7 @@ those of its source, `cache_control` those of its mark.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from msgspec import Raw
 
@@ -103,9 +104,13 @@ def _image(block: Members) -> Part:
 
 
 def _document(block: Members) -> Part:
-    if not _has_known_source(block):
+    texts = _texts_of_source(block)
+    if texts is not None:
+        source, extras = Media(text=texts), {"source": block.take("source")}
+    elif _has_known_source(block):
+        source, extras = _source(block)
+    else:
         return _foreign("document", block)
-    source, extras = _source(block)
     cache, marked = take_cache(block)
     citations = block.inner("citations")
     cites = None
@@ -121,6 +126,39 @@ def _document(block: Members) -> Part:
         cache=cache,
         extras=extras | marked | block.extras(),
     )
+
+
+def _search_result(block: Members) -> Part:
+    """Read what a search of the caller's found: a text with its title and source."""
+    texts = _joined(block.peek("content"))
+    if texts is None:
+        return _foreign("search_result", block)
+    whole = {"type": "search_result"} | block.extras()
+    cache, _ = take_cache(block)
+    return Document(
+        source=Media(text=texts),
+        title=block.text("title"),
+        context=block.text("source"),
+        cache=cache,
+        extras={"search_result": whole},
+    )
+
+
+def _texts_of_source(block: Members) -> str | None:
+    """The text of a source that is a list of texts; None for any other."""
+    source = block.peek("source")
+    if not isinstance(source, dict) or source.get("type") != "content":
+        return None
+    content = source.get("content")
+    return content if isinstance(content, str) else _joined(content)
+
+
+def _joined(blocks: Any) -> str | None:
+    if not isinstance(blocks, list):
+        return None
+    texts = [block.get("text") for block in blocks if isinstance(block, dict)]
+    found = [text for text in texts if isinstance(text, str)]
+    return "\n\n".join(found) if len(found) == len(blocks) else None
 
 
 _SOURCES = ("base64", "text", "url", "file")
@@ -190,6 +228,7 @@ _READERS: dict[str, Callable[[Members], Part]] = {
     "redacted_thinking": _redacted,
     "image": _image,
     "document": _document,
+    "search_result": _search_result,
     "tool_use": _tool_use,
     "tool_result": _tool_result,
 }

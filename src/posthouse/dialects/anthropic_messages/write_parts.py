@@ -104,6 +104,9 @@ class PartWriter:
 
     def document(self, part: Document) -> Block:
         """Write a file to be read: PDF or plain text."""
+        found = part.extras.get("search_result")
+        if self._own and isinstance(found, dict):
+            return found
         source = self._source(part.source, part.extras, "document")
         if source["type"] == "base64":
             source = self._readable(source)
@@ -119,10 +122,13 @@ class PartWriter:
         return self._with(block, part.cache, part.extras)
 
     def _source(self, media: Media, extras: Extras, kind: str) -> Block:
+        kept = extras.get("source")
+        if self._own and isinstance(kept, dict) and "type" in kept:
+            return kept
         source = self._place(media, kind)
         if media.media_type is not None and (self._own or media.data is not None):
             source["media_type"] = media.media_type
-        return source | (extras.get("source", {}) if self._own else {})
+        return source | (kept if self._own and isinstance(kept, dict) else {})
 
     def _place(self, media: Media, kind: str) -> Block:
         """Say where the bytes are."""
