@@ -19,6 +19,7 @@ from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.errors import InvalidRequest, RateLimited
 from posthouse.observe.trace_context import Tracing
 from posthouse.relay.call import Incoming
+from posthouse.relay.ports import Client
 from posthouse.relay.prepare import find_dialect
 from posthouse.relay.service import Relay
 from posthouse.server.request import Request
@@ -82,8 +83,22 @@ class Calls:
 
         return handle
 
-    async def serve(self, request: Request, dialect: Dialect, parse: Parse) -> None:
-        """Serve a call whose body `parse` judges; raises PosthouseError."""
+    async def serve(
+        self,
+        request: Request,
+        dialect: Dialect,
+        parse: Parse,
+        *,
+        client: Client | None = None,
+    ) -> None:
+        """Serve a call; raises PosthouseError.
+
+        Args:
+            request: the caller's.
+            dialect: what the caller speaks.
+            parse: judges the body.
+            client: takes the reply in place of the request's own.
+        """
         principal = self._recalled(request) or await self.principal(request)
         body = request.arrived_body(self._max_body_bytes)
         if body is None:
@@ -102,7 +117,9 @@ class Calls:
             trace=self._begin and self._begin(request.request_id, fields),
         )
         try:
-            await self.relay.serve(_complete(incoming, fields), request.client)
+            await self.relay.serve(
+                _complete(incoming, fields), client or request.client
+            )
         except RateLimited:
             request.client.extra += self._limits.header_lines(principal)
             raise

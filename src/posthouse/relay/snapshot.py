@@ -190,6 +190,23 @@ class Snapshot:
             plain_rates(price),
         )
 
+    def operations(self, model: str) -> frozenset[str]:
+        """What can be asked of a model that is named outright."""
+        routes = self.table.first_routes(model)
+        if routes is None:
+            return frozenset()
+        row = self.facts(model)
+        known = routes.first.channel.provider.operations
+        return frozenset(known if row is None else row.operations)
+
+    def facts(self, model: str) -> ModelRow | None:
+        """What the catalogue knows of a model that is named outright."""
+        routes = self.table.first_routes(model)
+        if routes is None:
+            return None
+        first = routes.first
+        return first.channel.provider.models.get(first.upstream_model)
+
     def unpriced(self) -> list[str]:
         """The models named outright that cannot be served for want of a price."""
         found = []

@@ -1,0 +1,77 @@
+"""Google's routes: models/{model}:{method}, where the path says what is asked."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from urllib.parse import parse_qsl
+
+from posthouse.api.calls import Calls
+from posthouse.api.counting import count_prompt
+from posthouse.api.gemini_array import ArrayClient
+from posthouse.dialects.base import ParsedRequest
+from posthouse.dialects.gemini_generate import DIALECT
+from posthouse.dialects.gemini_generate.count import parse_count_for, render_count
+from posthouse.dialects.gemini_generate.request import parse_request_for
+from posthouse.errors import NotFound
+from posthouse.server.request import Request
+from posthouse.server.routes import Route
+
+_JSON = (b"content-type", b"application/json; charset=UTF-8")
+_PREFIXES = ("/v1beta/models/", "/v1/models/")
+
+Method = Callable[[Request, str], Awaitable[None]]
+"""Answers a request that is made of a model."""
+
+
+class GeminiRoutes:
+    """The handlers, over what they need."""
+
+    def __init__(self, calls: Calls) -> None:
+        """Serve calls."""
+        self._calls = calls
+        self._methods: Mapping[str, Method] = {
+            "generateContent": self._generate,
+            "streamGenerateContent": self._stream,
+            "countTokens": self._count,
+        }
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        return [
+            Route(("POST",), path, self.ask, prefix=True, manners=DIALECT.manners)
+            for path in _PREFIXES
+        ]
+
+    async def ask(self, request: Request) -> None:
+        """POST models/{model}:{method}; a model's name may hold colons and slashes."""
+        request.manners = DIALECT.manners
+        model, _, name = request.tail.rpartition(":")
+        method = self._methods.get(name)
+        if method is None or not model:
+            raise NotFound
+        await method(request, model)
+
+    async def _generate(self, request: Request, model: str) -> None:
+        await self._calls.serve(request, DIALECT, _reader(model, stream=False))
+
+    async def _stream(self, request: Request, model: str) -> None:
+        client = None
+        if dict(parse_qsl(request.query.decode("latin-1"))).get("alt") != "sse":
+            client = ArrayClient(request.client)
+        await self._calls.serve(
+            request, DIALECT, _reader(model, stream=True), client=client
+        )
+
+    async def _count(self, request: Request, model: str) -> None:
+        tokens = await count_prompt(
+            self._calls, request, DIALECT, partial(parse_count_for, model=model)
+        )
+        await request.client.respond(200, [_JSON], render_count(tokens))
+
+
+def _reader(model: str, *, stream: bool) -> Callable[[bytes], ParsedRequest]:
+    """Judge bodies of requests whose path names this model."""
+
+    def parse(body: bytes) -> ParsedRequest:
+        return parse_request_for(body, model, stream)
+
+    return parse
