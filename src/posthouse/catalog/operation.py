@@ -18,7 +18,7 @@ from posthouse.model.catalog import (
 from posthouse.wire import json
 
 _DIALECT = re.compile(r"[a-z][a-z0-9_]{0,40}")
-_ROUTE = re.compile(r"(/([A-Za-z0-9._~:-]+|\{model\}))+")
+_ROUTE = re.compile(r"(/([A-Za-z0-9._~:-]|\{model\})+)+")
 _QUERY = re.compile(r"[A-Za-z0-9._~-]{1,100}")
 _VERIFIED = re.compile(rf"sdk|unverified|docs:https://\S+ {DATE.pattern}")
 

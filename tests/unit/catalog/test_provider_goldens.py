@@ -192,7 +192,8 @@ def test_where_nothing_is_declared_nothing_is_done(name: str) -> None:
 def test_a_request_as_the_provider_gets_it(name: str, call: Call) -> None:
     """Its address, its credential and, to the letter, its body."""
     prepared, request = parsed(name, call)
-    assert prepared.origin + prepared.target == call.url
+    target = prepared.stream_target if request.stream else prepared.target
+    assert prepared.origin + target == call.url
     headers = {
         key.decode(): value.decode()
         for key, value in prepared.headers
@@ -252,6 +253,10 @@ def test_a_stream(name: str, call: Call) -> None:
             except UpstreamFault as error:
                 fault = type(error).__name__
                 break
+        if fault is None and not got[-1].terminal:
+            last = tap.close()
+            assert last is not None, how
+            got.append(last)
         assert fault == call.fault, how
         passed = b"".join(frame.raw for frame in got)
         if fault is None:
