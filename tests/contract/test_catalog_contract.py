@@ -29,6 +29,7 @@ MODELS = [
 OTHER_MEANINGS = {
     "sandbox": "the test mode of a key, and the scheme of its in-process address",
     "openai": "the SDK's package, which the demo talks through",
+    "google": "the member in which callers of OpenAI's dialect tell Google its own",
 }
 
 ONE_FILE = """
