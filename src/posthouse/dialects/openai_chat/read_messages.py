@@ -144,10 +144,8 @@ def read_answer(members: Members, wrong: Wrong, call_id: str) -> list[Part]:
     images = [read_image(image, wrong) for image in members.each("images")]
     citations = read_citations(members.take("annotations"))
     signature = unseal(take_signature(members), NAME)
-    if calls or rest or thoughts or images:
-        # An empty text beside something else is nobody's words.
-        spoken = [part for part in spoken if part != Text("")]
-    spoken = _noted(spoken, citations, signature)
+    # An empty text is nobody's words.
+    spoken = _noted([p for p in spoken if p != Text("")], citations, signature)
     return [*thoughts, *spoken, *images, *rest, *calls]
 
 

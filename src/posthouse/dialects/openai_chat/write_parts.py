@@ -89,16 +89,11 @@ def write_content(parts: list[Part], writing: Writing) -> str | list[Extras]:
         parts: texts, and what users show beside them.
         writing: where it goes.
     """
-    if all(type(part) is Text for part in parts):
-        return _write_texts(parts, writing)
-    return [entry for part in parts for entry in write_part(part, writing)]
-
-
-def _write_texts(parts: list[Part], writing: Writing) -> str | list[Extras]:
-    """Write texts: as one, if nothing is lost by it or the provider wants it so."""
     entries = [entry for part in parts for entry in write_part(part, writing)]
     if not entries:
         return ""
+    if any(entry.get("type") != "text" for entry in entries):
+        return entries
     if len(entries) == 1 and entries[0].keys() == {"type", "text"}:
         return str(entries[0]["text"])
     if writing.traits.text_parts:

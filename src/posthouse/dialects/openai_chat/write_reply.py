@@ -187,11 +187,15 @@ class _Message:
             signature = seal(part.signature, NAME)
             self._rest["extra_content"] = write_signature(None, signature)
 
+    def _is_bare(self) -> bool:
+        """Whether nothing stands for the text that there is not."""
+        return not (self._refusals or self._made or self._rest)
+
     def whole(self) -> Extras:
         refusal = "".join(self._refusals)
         message: Extras = {
             "role": "assistant",
-            "content": "".join(self._texts) if self._texts else None,
+            "content": "".join(self._texts) if self._texts or self._is_bare() else None,
             "refusal": refusal if self._refusals else None,
         }
         thoughts = "".join(thought.text for thought in self._thoughts)
