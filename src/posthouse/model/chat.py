@@ -233,6 +233,8 @@ class CustomTool(Struct, frozen=True, tag="custom", omit_defaults=True):
     name: str
     description: str | None = None
     format: Extras | None = None
+    """What the text must look like: `type`, and of a grammar `syntax` and
+    `definition`."""
     extras: Extras = {}
 
 

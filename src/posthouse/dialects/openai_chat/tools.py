@@ -56,7 +56,7 @@ def _read_tool(members: Members) -> Tool:
             raise members.wrong("custom", "an object")
         name = inner.needed_text("name")
         description = inner.text("description")
-        form = inner.object("format")
+        form = _flat(inner.object("format"))
         extras = _with(members.extras(), "custom", inner.extras())
         return CustomTool(name, description, form, extras)
     return ServerTool(kind, value={"type": kind, **members.extras()})
@@ -124,6 +124,22 @@ def _name_in(members: Members, kind: str | None = None) -> str:
     return (inner or members).needed_text("name")
 
 
+def _flat(form: Extras | None) -> Extras | None:
+    """A custom tool's format as the neutral form has it: without an inner object."""
+    grammar = form.get("grammar") if form is not None else None
+    if form is None or not isinstance(grammar, dict):
+        return form
+    return {name: kept for name, kept in form.items() if name != "grammar"} | grammar
+
+
+def _nested(form: Extras | None) -> Extras | None:
+    """What `_flat` has made flat."""
+    if form is None or form.get("type") != "grammar":
+        return form
+    grammar = {name: kept for name, kept in form.items() if name != "type"}
+    return {"type": "grammar", "grammar": grammar}
+
+
 def _with(extras: Extras, name: str, inner: Extras) -> Extras:
     return extras | {name: inner} if inner else extras
 
@@ -168,7 +184,8 @@ def _write_custom(tool: CustomTool, writing: Writing) -> Extras:
     if not writing.traits.custom_tools:
         writing.losses.change("tools.custom")
         return _write_function(as_function(tool), writing)
-    inner = _present(name=tool.name, description=tool.description, format=tool.format)
+    form = _nested(tool.format)
+    inner = _present(name=tool.name, description=tool.description, format=form)
     return _merged({"type": "custom", "custom": inner}, tool, writing)
 
 
