@@ -337,7 +337,7 @@ def render_request(request: ParsedRequest, edits: Edits) -> bytes:
 
 
 def _without_sealed(messages: Raw) -> Raw:
-    """Leave out the thoughts that another dialect's provider has signed."""
+    """Leave out what another dialect's provider has thought, signed or found."""
     kept = []
     for message in json.decode_with(_objects, messages):
         content = message.get("content", _NULL)
@@ -346,7 +346,7 @@ def _without_sealed(messages: Raw) -> Raw:
             left = [block for block in blocks if not _is_sealed(block)]
             if blocks and not left:
                 continue
-            message["content"] = json.raw(left)
+            message["content"] = json.raw([_without_found(block) for block in left])
         kept.append(message)
     return json.raw(kept)
 
@@ -355,6 +355,21 @@ def _is_sealed(block: dict[str, Raw]) -> bool:
     kind = json.decode_with(_text, block.get("type", _EMPTY))
     place = _THINKING.get(kind)
     return place is not None and bytes(block.get(place, _NULL)).startswith(_SEALED)
+
+
+def _without_found(block: dict[str, Raw]) -> dict[str, Raw]:
+    """Leave out a text's citations of what another provider found."""
+    cited = block.get("citations", _NULL)
+    if not json.opens_with(cited, b"["):
+        return block
+    left = [
+        citation
+        for citation in json.decode_with(_objects, cited)
+        if not bytes(citation.get("encrypted_index", _NULL)).startswith(_SEALED)
+    ]
+    if left:
+        return block | {"citations": json.raw(left)}
+    return {name: value for name, value in block.items() if name != "citations"}
 
 
 _EMPTY = Raw(b'""')

@@ -13,13 +13,12 @@ from typing import Any, NoReturn
 from msgspec import Raw
 
 from posthouse.dialects.anthropic_messages.caching import NAME, write_cache
-from posthouse.dialects.anthropic_messages.citations import write_citation
+from posthouse.dialects.anthropic_messages.citations import is_genuine, write_citation
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.custom_tools import wrapped
 from posthouse.model.chat import (
     Audio,
     CacheMark,
-    Citation,
     Document,
     Extras,
     Foreign,
@@ -83,13 +82,17 @@ class PartWriter:
         if part.signature is not None:
             self._losses.drop(f"{place}.signature")
         block: Block = {"type": "text", "text": part.text}
-        if part.citations:
-            cited = [self._citation(citation) for citation in part.citations]
+        cited = self._citations(part, place)
+        if cited:
             block["citations"] = cited
         return self._with(block, part.cache, part.extras)
 
-    def _citation(self, citation: Citation) -> Extras:
-        return write_citation(citation, own=self._own)
+    def _citations(self, part: Text, place: str) -> list[Extras]:
+        """Write the citations that Anthropic would know again."""
+        known = [found for found in part.citations if self._own and is_genuine(found)]
+        if len(known) < len(part.citations):
+            self._losses.drop(f"{place}.citations")
+        return [write_citation(citation, own=True) for citation in known]
 
     # --- what a user shows ------------------------------------------------------
 
