@@ -122,6 +122,10 @@ class ResponsesDecoder(ChatDecoder):
     def close(self) -> list[ChatEvent]:
         return []
 
+    def _nothing(self, _found: Frame) -> list[ChatEvent]:
+        """Say nothing of what was said before."""
+        return []
+
     def _without_data(self, raw: bytes) -> list[ChatEvent]:
         if raw.lstrip()[:1] == b"{":
             self._fail(raw)
@@ -139,7 +143,7 @@ class ResponsesDecoder(ChatDecoder):
 
     def _begin(self, found: Frame) -> list[ChatEvent]:
         if self._started:
-            return _BEAT
+            return []
         self._started = True
         response = found.response if isinstance(found.response, dict) else {}
         members = Members(response, "", unlike)
@@ -206,7 +210,7 @@ class ResponsesDecoder(ChatDecoder):
         )
         self._items[_index(found.output_index)] = item
         if item.kind not in CALLS:
-            return _BEAT
+            return []
         call = read_call(
             members,
             CALLS[item.kind],
@@ -276,7 +280,7 @@ class ResponsesDecoder(ChatDecoder):
     def _add_part(self, found: Frame) -> list[ChatEvent]:
         part = Members(found.part, "", unlike)
         if part.peek("type") == "reasoning_text":
-            return _BEAT
+            return []
         content = read_part(part)
         if isinstance(content, Text):
             content = Text(content.text)
@@ -338,10 +342,10 @@ class ResponsesDecoder(ChatDecoder):
         item = self._item(found, "message")
         members = Members(found.part, "", unlike)
         if members.peek("type") == "reasoning_text":
-            return _BEAT
+            return []
         part = item.parts.pop(_index(found.content_index), None)
         if part is None:
-            return _BEAT
+            return []
         whole = read_part(members)
         out: list[ChatEvent] = []
         extras: Extras = {}
@@ -382,7 +386,7 @@ class ResponsesDecoder(ChatDecoder):
 
     def _add_summary(self, found: Frame) -> list[ChatEvent]:
         piece = _index(found.summary_index)
-        return self._thoughts(found, piece, summary=True)[1] or _BEAT
+        return self._thoughts(found, piece, summary=True)[1]
 
     def _grow_summary(self, found: Frame) -> list[ChatEvent]:
         return self._think(found, _index(found.summary_index), summary=True)
@@ -398,12 +402,12 @@ class ResponsesDecoder(ChatDecoder):
     def _whole_summary(self, found: Frame) -> list[ChatEvent]:
         piece = _index(found.summary_index)
         part, out = self._thoughts(found, piece, summary=True)
-        return (out + self._rest_of(part, found.text)) or _BEAT
+        return out + self._rest_of(part, found.text)
 
     def _whole_thoughts(self, found: Frame) -> list[ChatEvent]:
         piece = _index(found.content_index)
         part, out = self._thoughts(found, piece, summary=False)
-        return (out + self._rest_of(part, found.text)) or _BEAT
+        return out + self._rest_of(part, found.text)
 
     # --- calls ----------------------------------------------------------------------
 
@@ -414,7 +418,7 @@ class ResponsesDecoder(ChatDecoder):
 
     def _whole_call(self, found: Frame) -> list[ChatEvent]:
         given = found.input if found.arguments is None else found.arguments
-        return self._rest_of(self._call(found), given) or _BEAT
+        return self._rest_of(self._call(found), given)
 
     def _call(self, found: Frame) -> OpenPart:
         item = self._items.get(_index(found.output_index))
@@ -446,6 +450,7 @@ class ResponsesDecoder(ChatDecoder):
         "response.function_call_arguments.done": _whole_call,
         "response.custom_tool_call_input.done": _whole_call,
         "response.reasoning_summary_part.added": _add_summary,
+        "response.reasoning_summary_part.done": _nothing,
         "response.reasoning_summary_text.done": _whole_summary,
         "response.reasoning_text.done": _whole_thoughts,
         "response.completed": _end,

@@ -10,14 +10,14 @@ from typing import Any
 from msgspec import Raw, structs
 
 from posthouse.dialects.base import Edits, ParsedRequest
-from posthouse.dialects.neutral.seal import unseal
+from posthouse.dialects.neutral.seal import PREFIX, unseal
 from posthouse.dialects.openai import splice
 from posthouse.dialects.openai_responses.history import RESOLVED
 from posthouse.dialects.openai_responses.parts import NAME
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 
-_SEALED = b'"posthouse.'
+_SEALED = f'"{PREFIX}'.encode()
 _items = json.decoder(list[Raw])
 _object = json.decoder(dict[str, Any])
 

@@ -72,6 +72,8 @@ _parts = json.decoder(list[_Part])
 _part = json.decoder(_Part)
 _text = json.decoder(str)
 _objects = json.decoder(list[dict[str, Raw]])
+_raws = json.decoder(list[Raw])
+_object = json.decoder(dict[str, Raw])
 
 _IN_TOOLS = frozenset({"environment", "model", "tools", "type"})
 _TEXT_MEMBERS = ("input", "instructions", "tools", "text")
@@ -112,7 +114,7 @@ def parse_request(body: bytes) -> ParsedRequest:
     check_kinds(envelope, RESPONSES)
     _refuse_background(envelope)
     tools = _read_tools(envelope)
-    hidden = _tools_of_items(items)
+    hidden = _tools_of_items(envelope, items)
     dropped = _drop_unpriced(envelope, tools)
     request = ParsedRequest(
         operation=Operation.CHAT,
@@ -214,18 +216,26 @@ def _is_local(tool: Object, place: str) -> bool:
     return bool(environment.get("type") == "local")
 
 
-def _tools_of_items(items: _Input) -> _Tools:
-    """Read the tools that stand in the conversation itself."""
+def _tools_of_items(envelope: Envelope, items: _Input) -> _Tools:
+    """Read the tools that stand in the conversation itself.
+
+    They go on as they were judged, which is what `judged_once` is for.
+    """
     found = _Tools([], [], [], [])
-    for item in items if isinstance(items, list) else ():
-        if item.type in _HAS_TOOLS and len(item.tools):
-            inner = {"tools": item.tools}
-            for tool in judged_once(inner, "tools", optional_objects, _IN_TOOLS) or ():
-                _sort_tool(found, tool, "input.tools")
-            if inner["tools"] is not item.tools:
-                raise InvalidRequest(
-                    "A name stands twice in one object", param="input.tools"
-                )
+    holders = [
+        index
+        for index, item in enumerate(items if isinstance(items, list) else ())
+        if item.type in _HAS_TOOLS and len(item.tools)
+    ]
+    if not holders:
+        return found
+    entries = judged(envelope["input"], "input", _raws)
+    for index in holders:
+        entry = judged(entries[index], f"input[{index}]", _object)
+        for tool in judged_once(entry, "tools", optional_objects, _IN_TOOLS) or ():
+            _sort_tool(found, tool, f"input[{index}].tools")
+        entries[index] = json.raw(entry)
+    envelope["input"] = json.raw(entries)
     if found.unpriced:
         _refuse_tool(found.unpriced[0])
     return found

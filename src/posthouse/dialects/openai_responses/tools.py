@@ -198,7 +198,7 @@ def _write_tool(
             if tool.description is not None:
                 out["description"] = tool.description
             if tool.format is not None:
-                out["format"] = _flat_format(tool.format)
+                out["format"] = tool.format
             return out | _extras(tool.extras, losses, own=own)
         case ServerTool():
             return _write_server(tool, losses, own=own)
@@ -221,14 +221,6 @@ def _write_function(tool: FunctionTool, losses: Losses, *, own: bool) -> dict[st
     if tool.cache is not None:
         losses.drop("tools.cache_control")
     return out | _extras(tool.extras, losses, own=own)
-
-
-def _flat_format(found: Extras) -> Extras:
-    """A grammar stands flat here, and in an object of its own in a chat."""
-    grammar = found.get("grammar")
-    if not isinstance(grammar, dict):
-        return found
-    return {**{k: v for k, v in found.items() if k != "grammar"}, **grammar}
 
 
 def _write_server(
