@@ -6,7 +6,7 @@ goes wrong; the dispatcher renders it as the route's dialect has it.
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -39,6 +39,7 @@ _LARGE_BODY = 256 * 1024
 """Bytes from which a body is judged in a thread, so that nobody waits for it."""
 
 Parse = Callable[[bytes], ParsedRequest]
+Complete = Callable[[Incoming], Awaitable[Incoming]]
 
 
 class Calls:
@@ -90,15 +91,31 @@ class Calls:
         parse: Parse,
         *,
         client: Client | None = None,
+        complete: Complete | None = None,
     ) -> None:
         """Serve a call; raises PosthouseError.
 
         Args:
             request: the caller's.
-            dialect: what the caller speaks.
+            dialect: what it is in.
             parse: judges the body.
             client: takes the reply in place of the request's own.
+            complete: finds what else belongs to the call.
         """
+        incoming = await self._incoming(request, dialect, parse)
+        if complete is not None:
+            incoming = await complete(incoming)
+        try:
+            await self.relay.serve(incoming, client or request.client)
+        except RateLimited:
+            principal = incoming.principal
+            request.client.extra += self._limits.header_lines(principal)
+            raise
+
+    async def _incoming(
+        self, request: Request, dialect: Dialect, parse: Parse
+    ) -> Incoming:
+        """Read and judge a request; raises PosthouseError."""
         principal = self._recalled(request) or await self.principal(request)
         body = request.arrived_body(self._max_body_bytes)
         if body is None:
@@ -116,13 +133,7 @@ class Calls:
             session=fields.get(b"x-session-id"),
             trace=self._begin and self._begin(request.request_id, fields),
         )
-        try:
-            await self.relay.serve(
-                _complete(incoming, fields), client or request.client
-            )
-        except RateLimited:
-            request.client.extra += self._limits.header_lines(principal)
-            raise
+        return _complete(incoming, fields)
 
     async def parsed(self, request: Request, parse: Parse) -> ParsedRequest:
         """Read the body and judge it; authenticate before."""

@@ -5,7 +5,6 @@ Azure's deployments lead to the same operations: there the path names the model.
 
 from collections.abc import Callable
 
-from posthouse.access.authenticator import Authenticator
 from posthouse.api.calls import Calls
 from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.dialects.openai.errors import render_error

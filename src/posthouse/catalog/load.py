@@ -11,6 +11,8 @@ its models:
     base_url = "https://…/v1"            # as the provider's own SDK takes it
     auth = "bearer"
     headers = { version = "1" }          # that every request has, beside the usual
+    signing = { scheme = "sigv4", service = "x" }   # only where auth = "signed": a
+                                         # module of providers/auth and its options
     models_path = "/v1/models"           # where it is not at /models
     telemetry_name = "…"                 # where OpenTelemetry has a name for it
     price_source = "https://…"           # where the models' prices were read,
@@ -52,6 +54,7 @@ its models:
     usual_output = 4_000
     max_output = 16_000
     traits = { thinking = "budget" }     # where it differs from the operation's
+    dialect = "openai_responses"         # where it takes none of the others
     prices = { input = "2.50", output = "10.00" }
     long_context = [{ above = 32_000, input = "5.00", output = "20.00" }]
     service_tiers = { flex = { multiply = "0.5" } }
@@ -86,6 +89,7 @@ from posthouse.model.catalog import (
     ModelRow,
     Price,
     ProviderRow,
+    Signing,
     TierRates,
 )
 from posthouse.model.money import NANO_PER_USD
@@ -98,6 +102,7 @@ DEAREST_TOKEN_RATE = 10_000 * NANO_PER_USD
 _PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _PATH = re.compile(r"[A-Za-z_]\w{0,40}(\.[A-Za-z_]\w{0,40}){0,3}")
+_SCHEME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _CODE = re.compile(r"[\w.-]{1,100}\*?")
 _HEADER = re.compile(r"[a-z][a-z0-9-]{0,40}: [ -~]{1,200}")
 _URL = re.compile(r"(https?|sandbox)://[^\s/][^\s]*[^\s/]")
@@ -140,6 +145,7 @@ class _Model(Struct, frozen=True, forbid_unknown_fields=True):
     source: str = ""
     date: str = ""
     traits: dict[str, Any] = {}
+    dialect: str = ""
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,6 +157,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
     telemetry_name: str = ""
     free: bool = False
     headers: dict[str, str] = {}
+    signing: dict[str, str] = {}
     models_path: str = "/models"
     price_source: str = ""
     price_date: str = ""
@@ -226,8 +233,20 @@ def _provider(name: str, file: _File) -> ProviderRow:
         errors=None if file.errors is None else _errors(file.errors),
         telemetry_name=file.telemetry_name,
         headers=file.headers,
+        signing=_signing(file),
         models_path=file.models_path,
     )
+
+
+def _signing(file: _File) -> Signing | None:
+    signed = file.auth is AuthScheme.SIGNED
+    require(signed == bool(file.signing), "`signing` goes with auth = 'signed'")
+    if not signed:
+        return None
+    options = dict(file.signing)
+    scheme = options.pop("scheme", "")
+    check(_SCHEME, scheme, "signing: the scheme")
+    return Signing(scheme, tuple(sorted(options.items())))
 
 
 def _errors(row: _Errors) -> ErrorCodes:
@@ -270,6 +289,9 @@ def _model_row(model: _Model, file: _File, divisor: Fraction) -> ModelRow:
         check(_MODEL, name, "the name")
     for operation in model.operations:
         require(operation in file.operations, f"{operation} is no operation here")
+        row = file.operations[operation]
+        spoken = model.dialect in ("", row.dialect, *row.also)
+        require(spoken, f"{operation} is not spoken in {model.dialect!r} here")
     _check_sizes(model)
     price = _price(model, divisor)
     source = model.source or file.price_source
@@ -287,6 +309,7 @@ def _model_row(model: _Model, file: _File, divisor: Fraction) -> ModelRow:
         source=source,
         date=date,
         traits=traits_table(model.traits),
+        dialect=model.dialect,
     )
 
 

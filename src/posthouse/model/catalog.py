@@ -28,6 +28,17 @@ class AuthScheme(StrEnum):
     X_GOOG_API_KEY = "x-goog-api-key"
     """Header of that name (Google)."""
     NONE = "none"
+    SIGNED = "signed"
+    """As the row's `signing` says."""
+
+
+class Signing(Struct, frozen=True):
+    """How requests are signed, where a header that never changes will not do."""
+
+    scheme: str
+    """A module in `providers/auth/`."""
+    options: tuple[tuple[str, str], ...] = ()
+    """What the scheme must know of the provider, by name."""
 
 
 class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
@@ -163,6 +174,8 @@ class ModelRow(Struct, frozen=True):
     """The model that this is another name of, at the same price."""
     traits: dict[str, Any] = {}
     """Where they differ from its operation's."""
+    dialect: str = ""
+    """The only one of its operations' dialects that it takes; empty: it takes all."""
 
 
 class Currency(Struct, frozen=True, forbid_unknown_fields=True):
@@ -197,5 +210,7 @@ class ProviderRow(Struct, frozen=True):
     """What OpenTelemetry's conventions call it; empty: as we do."""
     headers: dict[str, str] = {}
     """Of every request, beside the usual ones."""
+    signing: Signing | None = None
+    """None: nothing is signed."""
     models_path: str = "/models"
     """Appended to the base URL: lists its models, which shows that it answers."""

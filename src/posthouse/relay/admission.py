@@ -9,7 +9,7 @@ other processes share.
 from collections.abc import Coroutine
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from posthouse.access.models import allows
 from posthouse.access.ports import Limiter, Permit
@@ -25,7 +25,7 @@ from posthouse.relay.choosing import facts_of
 from posthouse.relay.snapshot import Menu
 from posthouse.relay.waiting import FairQueue
 from posthouse.routing.rules import RuleBook
-from posthouse.routing.table import ModelRoutes
+from posthouse.routing.table import Choice, ModelRoutes
 
 
 class Admitted(Struct):
@@ -102,6 +102,8 @@ class Admission:
                 )
         if menu is None:
             raise _not_found(request.model)
+        if call.incoming.channel is not None:
+            menu = _at_channel(menu, call.incoming.channel)
         if request.searches:
             _check_priced(menu.first.price, request.searches)
         for name in request.other_models:
@@ -175,6 +177,15 @@ def _ruled_menu(call: Call, rules: RuleBook) -> Menu | None:
         return None
     request = incoming.request
     return call.snapshot.ruled_menu(rule, request.model, request.operation)
+
+
+def _at_channel(menu: Menu, channel: str) -> Menu:
+    """The menu with nothing on it but what one channel offers."""
+    only = frozenset({channel})
+    routes = tuple(
+        structs.replace(one, choice=Choice(None, only)) for one in menu.routes
+    )
+    return structs.replace(menu, routes=routes, hedge=None)
 
 
 def _other_price(call: Call, model: str) -> Price:

@@ -12,6 +12,7 @@ from posthouse.model.catalog import Price
 from posthouse.model.exchange import UpstreamRequest
 from posthouse.observe.trace_context import TraceContext
 from posthouse.relay.attempt import AttemptLog
+from posthouse.relay.keeping import Keeper
 from posthouse.relay.ports import Client
 from posthouse.relay.prepare import Prepared
 from posthouse.relay.snapshot import Menu, Offer, Snapshot
@@ -47,6 +48,10 @@ class Incoming(Struct, frozen=True):
     """Seconds that the caller would rather wait than be refused for want of room."""
     metadata: bytes | None = None
     """What the caller's header of that name says, for rules of routing."""
+    channel: str | None = None
+    """The only one that may serve it, for it has what the call builds on."""
+    keeper: Keeper | None = None
+    """Keeps the reply for later calls; None: nobody does."""
 
 
 class Call:
@@ -181,6 +186,13 @@ class Call:
         dialect = prepared.dialect.name
         told = self.incoming.request.reading.losses.get(dialect, ())
         return " ".join((dialect, *told))[:TRANSLATION_LIMIT]
+
+    async def keep(self, target: Target, reply: bytes) -> None:
+        """Keep a reply, or the frames that end one, if that was asked for."""
+        keeper = self.incoming.keeper
+        if keeper is not None:
+            translated = self.prepared(target).translated
+            await keeper.keep(target, reply, translated=translated)
 
     def public_model(self, target: Target) -> str | None:
         """The name that a reply must carry; None leaves it as it comes."""

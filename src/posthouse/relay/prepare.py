@@ -22,6 +22,7 @@ from posthouse.dialects.openai.corrected import CorrectedDialect
 from posthouse.model.catalog import AuthScheme, OperationRow, Price, ProviderRow
 from posthouse.model.exchange import Timeouts
 from posthouse.model.traits import Traits
+from posthouse.relay.authorize import Authorizer, find_authorizer
 from posthouse.routing.table import Channel, Member
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -32,6 +33,7 @@ _AUTH_HEADERS = {
     AuthScheme.X_API_KEY: b"x-api-key",
     AuthScheme.X_GOOG_API_KEY: b"x-goog-api-key",
 }
+_WITHOUT_HEADER = (AuthScheme.NONE, AuthScheme.SIGNED)
 
 
 @cache
@@ -72,6 +74,8 @@ class Prepared(Struct, frozen=True):
     edits: Edits
     cost: Price | None
     """The supplier's price; None is not known."""
+    authorizer: Authorizer | None = None
+    """Signs and sends; None: the headers are all there is."""
 
     @override
     def __repr__(self) -> str:
@@ -97,9 +101,10 @@ def prepare(
         clock: seconds since 1970.
     """
     channel = member.channel
-    row = channel.provider.operations[operation]
-    row = row.also.get(caller, row)
     model = member.upstream_model
+    known = channel.provider.models.get(model)
+    row = channel.provider.operations[operation]
+    row = row.also.get((known and known.dialect) or caller, row)
     dialect = _dialect_of(channel.provider, row, model=model, clock=clock)
     translated = bool(caller) and caller != row.dialect
     if translated:
@@ -128,6 +133,7 @@ def prepare(
             channel.spec.body.drop,
         ),
         cost=cost,
+        authorizer=find_authorizer(channel, member.credential),
     )
 
 
@@ -200,7 +206,7 @@ def _path_of(path: str, query: dict[str, str], model: str) -> str:
 def _credential_headers(channel: Channel, credential: int) -> Headers:
     secret = channel.credentials[credential].encode()
     scheme = channel.provider.auth
-    if not secret or scheme is AuthScheme.NONE:
+    if not secret or scheme in _WITHOUT_HEADER:
         return ()
     if scheme in _AUTH_HEADERS:
         return ((_AUTH_HEADERS[scheme], secret),)

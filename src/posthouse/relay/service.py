@@ -152,13 +152,19 @@ class Relay:
             served = structs.replace(served, completion=Completion.ABANDONED)
         record = await self._settle(call, hold, served, None)
         if not client.gone:
-            if ARMED:
-                reach("before_terminal")
-            headers = JSON_HEADERS + call.headers(served.target)
-            await client.respond(200, headers, served.body)
-            if ARMED:
-                reach("after_terminal")
+            await self._respond(call, served, client)
         return record
+
+    async def _respond(self, call: Call, served: Served, client: Client) -> None:
+        """Give the client its reply, which is paid for."""
+        if ARMED:
+            reach("before_terminal")
+        if call.incoming.keeper is not None:
+            await call.keep(served.target, served.body)
+        headers = JSON_HEADERS + call.headers(served.target)
+        await client.respond(200, headers, served.body)
+        if ARMED:
+            reach("after_terminal")
 
     async def _race_whole(self, call: Call, plan: Plan, first: Chosen | None) -> Served:
         """Serve the call by attempts that may overlap."""
@@ -248,10 +254,18 @@ class Relay:
         if failure is not None:
             await exchange.fail(failure)
         else:
-            reach("before_terminal")
-            await exchange.finish()
-            reach("after_terminal")
+            await self._finish(call, served, exchange)
         return record
+
+    async def _finish(
+        self, call: Call, served: Served, exchange: StreamExchange
+    ) -> None:
+        """Give the client the end of its stream, which is paid for."""
+        reach("before_terminal")
+        if call.incoming.keeper is not None:
+            await call.keep(served.target, exchange.terminal)
+        await exchange.finish()
+        reach("after_terminal")
 
     async def _race(
         self, call: Call, plan: Plan, exchange: StreamExchange, first: Chosen | None

@@ -261,6 +261,9 @@ class Settings(Guarded, frozen=True, kw_only=True):
         float, _seconds("Between two comments in a silent stream.")
     ] = 15
     stream_seconds: Annotated[float, _seconds("Longest stream.")] = 1800
+    overload_seconds: Annotated[
+        float, _seconds("For which a request waits for its turn rather than get a 503.")
+    ] = 0.2
     drain_seconds: Annotated[
         float, _seconds("For running calls to end after SIGTERM.")
     ] = 120
@@ -309,6 +312,9 @@ class Settings(Guarded, frozen=True, kw_only=True):
     failures_per_minute: Annotated[
         int, _count("Bad keys per address and minute before it must wait.")
     ] = 20
+    responses_days: Annotated[
+        int, Rule("Days a response may be asked for; 0: never.", least=0, most=3650)
+    ] = 30
     changes_seconds: Annotated[
         float, _seconds("Between two looks for changes by other processes.")
     ] = 0.25

@@ -165,6 +165,18 @@ calls = Table(
     _on_sqlite("seq", "transfers.id"),
 )
 
+# Responses that callers may ask for again, each by its owner alone.
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False, index=True),
+    Column("data", LargeBinary),  # sealed; NULL: the provider keeps it
+)
+
 # A run of transfers, those after the last run's and up to its number, has a row
 # in `run_transfers` for each transfer and one in `run_calls` for each call.
 runs = Table(

@@ -25,6 +25,7 @@ def upgrade() -> None:
     create_transfers()
     create_calls()
     create_entries()
+    create_responses()
     create_runs()
 
 
@@ -324,6 +325,23 @@ def create_entries() -> None:
         ).ddl_if(dialect="sqlite"),
         sa.PrimaryKeyConstraint("transfer_id", "account_id", name=op.f("pk_entries")),
         sqlite_with_rowid=False,
+    )
+
+
+def create_responses() -> None:
+    """Create `responses` and its index."""
+    op.create_table(
+        "responses",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_responses")),
+    )
+    op.create_index(
+        op.f("ix_responses_expires_ms"), "responses", ["expires_ms"], unique=False
     )
 
 

@@ -1,0 +1,69 @@
+"""Requests about what a provider keeps, passed on to the channel that has it."""
+
+from posthouse.dialects.base import Dialect
+from posthouse.errors import NoChannel, PosthouseError
+from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
+from posthouse.relay.faults import exchange_failed
+from posthouse.relay.prepare import channel_headers
+from posthouse.relay.secrecy import body_without_secrets, conceal
+from posthouse.relay.snapshot import Snapshot
+from posthouse.upstream.ports import Sender
+
+REPLY_LIMIT = 64 * 1024 * 1024
+"""Bytes of a reply."""
+_JSON = (b"content-type", b"application/json")
+
+
+class PassedOn:
+    """Asks channels about what they keep."""
+
+    def __init__(self, sender: Sender) -> None:
+        """Ask by way of `sender`."""
+        self._sender = sender
+
+    async def ask(
+        self,
+        snapshot: Snapshot,
+        channel_name: str,
+        operation: str,
+        dialect: Dialect,
+        *,
+        method: str,
+        path: str,
+    ) -> bytes:
+        """Give the body of the reply; raises PosthouseError.
+
+        Args:
+            snapshot: whose channels are asked.
+            channel_name: the one that has it.
+            operation: what made it.
+            dialect: in which that was asked; it judges errors.
+            method: in capitals.
+            path: with its query, behind the operation's own.
+        """
+        channel = snapshot.table.channels.get(channel_name)
+        if channel is None:
+            raise NoChannel
+        row = channel.provider.operations[operation]
+        row = row.also.get(dialect.name, row)
+        request = UpstreamRequest(
+            method=method,
+            origin=channel.origin,
+            target=channel.base_path + row.path + path,
+            headers=(_JSON, *channel_headers(channel, 0)),
+            body=b"",
+            timeouts=channel.timeouts,
+            proxy=channel.spec.proxy,
+        )
+        try:
+            response = await self._sender.send(request)
+            body = await response.read_all(REPLY_LIMIT)
+        except ExchangeFailure as failure:
+            raise exchange_failed(failure, channel.name).error from None
+        if response.status == 200:
+            return body
+        error: PosthouseError = dialect.parse_error(
+            response.status, body_without_secrets(body, channel)
+        )
+        conceal(error, channel)
+        raise error
