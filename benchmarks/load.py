@@ -1,7 +1,7 @@
 """The load generator: closed loop, open loop, and streams that stay open.
 
 Requests are bytes made beforehand. An answer counts when its status is 200 and
-it came whole: a unary one with a body, a streamed one with `[DONE]` at its end.
+it came whole: a unary one with a body, a streamed one with its dialect's end.
 In the open loop every call has its instant before the run begins and its latency
 is counted from that instant, so a gateway that stalls cannot hide it (no
 coordinated omission); when no connection is free, another one is opened.
@@ -22,9 +22,17 @@ from benchmarks.ticker import Ticker
 CALL_SECONDS = 120.0
 
 
+def _ends(tail: bytes) -> bool:
+    """Whether a stream's last bytes are how one ends."""
+    return b"[DONE]" in tail or b'"message_stop"' in tail
+
+
 @dataclass
 class Tally:
-    """What a run did; latencies are seconds."""
+    """What a run did; latencies are seconds.
+
+    A refusal for overload (503 with a time to come back) is a failure, too.
+    """
 
     calls: int = 0
     failures: int = 0
@@ -32,6 +40,8 @@ class Tally:
     reads: int = 0
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
+    refusals: list[float] = field(default_factory=list)
+    """How long refusals took, from when the request was sent."""
     complaint: str = ""
 
     def check(self, what: str) -> None:
@@ -54,6 +64,8 @@ class Client(asyncio.Protocol):
         self._busy = False
         self._streamed = False
         self._began = 0.0
+        self._sent = 0.0
+        self._may_return = False
         self._tail = b""
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
@@ -62,6 +74,8 @@ class Client(asyncio.Protocol):
         """Send a request; `done(self)` follows when its answer has ended."""
         self._busy = True
         self._began = began
+        self._sent = time.monotonic()
+        self._may_return = False
         self._tail = b""
         self._streamed = False
         self._transport.write(request)
@@ -90,6 +104,8 @@ class Client(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"content-type":
             self._streamed = value.startswith(b"text/event-stream")
+        elif name.lower() == b"retry-after":
+            self._may_return = True
 
     def on_body(self, body: bytes) -> None:
         if self.first_byte is not None:
@@ -102,8 +118,10 @@ class Client(asyncio.Protocol):
         if not self._parser.should_keep_alive():
             self.alive = False
         status = self._parser.get_status_code()
-        whole = b"[DONE]" in self._tail if self._streamed else bool(self._tail)
+        whole = _ends(self._tail) if self._streamed else bool(self._tail)
         complaint = "" if status == 200 and whole else f"{status} {self._tail[:300]!r}"
+        if status == 503 and self._may_return:
+            self.tally.refusals.append(time.monotonic() - self._sent)
         self._finish(complaint)
 
     def _finish(self, complaint: str) -> None:

@@ -39,6 +39,7 @@ from posthouse.app.options import (
 )
 from posthouse.app.refusals import Refusals
 from posthouse.app.sharing import shared_limits, shared_places
+from posthouse.app.turns import make_gate
 from posthouse.billing.holds import HoldManager
 from posthouse.billing.token_process import TokenProcess
 from posthouse.billing.tokenizer import counting_elsewhere
@@ -143,6 +144,7 @@ class Application:
         self._tokens = TokenProcess()
         self._counting = ExitStack()
         self._lag = LoopLag()
+        self._gate = make_gate(settings, self._authenticator, self.metrics, self._lag)
         self._telemetry = Telemetry(telemetry_options(settings), facts_of, self.metrics)
         told = Told(self._refusals.refused, self._refusals.accepted)
         self._prober = Prober(self._health, self._upstream, told)
@@ -456,6 +458,7 @@ class Application:
             cors=CORS(settings.cors_origins),
             proxies=TrustedProxies(settings.trusted_proxies),
             node=f"{settings.node or host_mark()}-{self._worker}",
+            gate=self._gate,
         )
 
 

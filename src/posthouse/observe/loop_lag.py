@@ -26,6 +26,8 @@ class LoopLag:
         self._due = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self.look: Callable[[float], None] = lambda _lag: None
+        """Called with each measure: seconds by which the timer came late."""
 
     def start(self) -> None:
         """Begin, in the running loop."""
@@ -79,5 +81,7 @@ class LoopLag:
         self._timer = loop.call_at(self._due, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.add(max(0.0, loop.time() - self._due))
+        lag = max(0.0, loop.time() - self._due)
+        self.add(lag)
+        self.look(lag)
         self._arm(loop)

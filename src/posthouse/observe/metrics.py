@@ -194,9 +194,9 @@ class Metrics(Collector):
         """Count a call that ended with one of our errors."""
         self._call_errors.add((operation, code))
 
-    def error_reply(self, code: str) -> None:
-        """Count a request, a call or not, that was answered with an error."""
-        self._error_replies.add((code,))
+    def error_reply(self, code: str, number: int = 1) -> None:
+        """Count requests, calls or not, that were answered with an error."""
+        self._error_replies.add((code,), number)
 
     def attempt(
         self,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NoReturn, Protocol
 
 from posthouse.errors import Overloaded, PosthouseError
+from posthouse.server.gate import Gate
 from posthouse.server.heads import Headers, status_prefix
 from posthouse.server.limits import ServerLimits
 
@@ -51,6 +52,7 @@ class ServerContext:
         render_refusal: Callable[[PosthouseError], Reply],
         limits: ServerLimits,
         *,
+        gate: Gate | None = None,
         clock: Callable[[], float] = time.monotonic,
         unix_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -59,11 +61,13 @@ class ServerContext:
         Args:
             render_refusal: renders the reply to what was no request at all.
             limits: of every connection.
+            gate: gives requests their turns; none makes one of its own.
             clock: seconds, monotonic.
             unix_clock: seconds since 1970, for Date.
         """
         self.render_refusal = render_refusal
         self.limits = limits
+        self.gate = gate or Gate()
         self.budget = BodyBudget(limits.buffered_bodies)
         self.connections: set[Swept] = set()
         self.tasks: set[asyncio.Task[None]] = set()

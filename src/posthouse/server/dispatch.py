@@ -7,13 +7,14 @@ both can only break it off.
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 from posthouse.errors import (
     InternalFault,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     PosthouseError,
     UpgradeRequired,
 )
@@ -22,12 +23,17 @@ from posthouse.server.address import TrustedProxies
 from posthouse.server.context import Reply
 from posthouse.server.cors import CORS
 from posthouse.server.exchange import Exchange
-from posthouse.server.heads import Headers, render_fields
+from posthouse.server.gate import Gate
+from posthouse.server.heads import Headers, render_constant, render_fields
+from posthouse.server.marks import ConstantReply, Refused
 from posthouse.server.request import Request
 from posthouse.server.routes import Handler, Route, RouteTable
 
 RenderError = Callable[[PosthouseError, Request | None], Reply]
 """Renders an error for the caller; without a request it was no valid HTTP."""
+
+_RETRY_AFTER = (1, 2, 3)
+"""Seconds after which those come back that are turned away: not all at once."""
 
 
 class Dispatcher:
@@ -41,6 +47,7 @@ class Dispatcher:
         cors: CORS | None = None,
         proxies: TrustedProxies | None = None,
         node: str = "",
+        gate: Gate | None = None,
     ) -> None:
         """Serve `routes`.
 
@@ -50,6 +57,7 @@ class Dispatcher:
             cors: which origins may call from a browser; none by default.
             proxies: whose X-Forwarded-For is believed; none by default.
             node: what replies name as their process; nothing by default.
+            gate: what requests pass before they come here.
         """
         self._table = RouteTable(routes)
         self._render_error = render_error
@@ -62,6 +70,10 @@ class Dispatcher:
         if node:
             self._extra += b"x-posthouse-node: %b\r\n" % node.encode()
         self._log = logger("posthouse.server")
+        self.gate = gate or Gate()
+        self.gate.door = self
+        self._refusals: dict[str, list[ConstantReply]] = {}
+        """What those are told in turn that are turned away, by route."""
 
     def trust(self, cors: CORS, proxies: TrustedProxies) -> None:
         """Take other origins and proxies, from the next request on."""
@@ -74,6 +86,7 @@ class Dispatcher:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one exchange and close it; raises nothing."""
+        self.gate.young -= 1
         request_id = self._id % next(self._numbers)
         exchange.extra = self._extra % request_id.encode()
         request = Request(exchange, self._proxies, request_id)
@@ -95,6 +108,58 @@ class Dispatcher:
             exchange.context.budget.held -= request.held
             exchange.close()
 
+    def is_urgent(self, exchange: Exchange) -> bool:
+        """Whether a request never waits for its turn: an operator's, on a look-out."""
+        found = self._table.find(exchange.head.path)
+        return found is not None and found[0].urgent
+
+    def turn_away(self, exchange: Exchange, tenant: str) -> None:
+        """Answer at once that the service is overloaded."""
+        if exchange.is_choked:
+            exchange.abort()
+            return
+        number = next(self._numbers)
+        exchange.extra = self._extra % (self._id % number).encode()
+        head = exchange.head
+        replies = self._overloaded(exchange)
+        if b"origin" in head.fields:
+            exchange.extra += render_fields(self._cors.headers(head.fields[b"origin"]))
+        elif head.method == "POST":
+            exchange.refused(Refused(tenant, replies))
+        self.gate.uncounted += 1
+        exchange.respond_now(*replies[number % len(replies)])
+
+    def refusal(self, replies: Sequence[ConstantReply]) -> bytes:
+        """Render the same, but for the status line and the date."""
+        number = next(self._numbers)
+        _, headers, body = replies[number % len(replies)]
+        self.gate.uncounted += 1
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (
+            render_constant(headers),
+            self._extra % (self._id % number).encode(),
+            len(body),
+            body,
+        )
+
+    def _overloaded(self, exchange: Exchange) -> Sequence[ConstantReply]:
+        """Render what is said to all who ask for the same."""
+        found = self._table.find(exchange.head.path)
+        path = "" if found is None else found[0].path
+        replies = self._refusals.get(path)
+        if replies is None:
+            request = Request(exchange, self._proxies, "")
+            if found is not None:
+                request.manners = found[0].manners
+            replies = []
+            for seconds in _RETRY_AFTER:
+                error = Overloaded(retry_after=seconds)
+                status, headers, body = self._render_error(error, request)
+                replies.append((status, tuple(headers), body))
+            self._refusals[path] = replies
+            # Who renders errors has counted these.
+            self.gate.uncounted -= len(replies)
+        return replies
+
     def _handler(self, request: Request) -> Handler:
         """Find who answers; raises NotFound, MethodNotAllowed, UpgradeRequired."""
         exchange = request.client
@@ -107,6 +172,7 @@ class Dispatcher:
         if found is not None:
             entry, request.tail = found
             request.route = entry.path
+            request.manners = entry.manners
             handler = entry.handlers.get(head.method)
             if handler is not None:
                 return handler

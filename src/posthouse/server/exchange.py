@@ -17,6 +17,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from posthouse.errors import InvalidRequest, PosthouseError
 from posthouse.server.context import ServerContext
 from posthouse.server.heads import Headers, RequestHead, render_constant, render_fields
+from posthouse.server.marks import Refused
 
 _BODYLESS = frozenset({204, 304})
 """Statuses whose replies have no body."""
@@ -33,6 +34,12 @@ class Link(Protocol):
     loop: asyncio.AbstractEventLoop
     client: tuple[str, int] | None
     written: int
+
+    def launch(self, exchange: "Exchange") -> None:
+        """Let the handler run."""
+
+    def remember(self, exchange: "Exchange", refused: Refused) -> None:
+        """The exchange is refused for overload: the next like it may be, unread."""
 
     def reply_done(self, exchange: "Exchange") -> None:
         """The reply is complete or was aborted; go on with what follows."""
@@ -73,6 +80,14 @@ class Exchange:
         """What the server's connections share."""
         self.head = head
         self.keep_alive = keep_alive
+
+    def begin(self) -> None:
+        """Let the handler run: it has its turn."""
+        self._link.launch(self)
+
+    def refused(self, refused: Refused) -> None:
+        """Tell the connection that it has none."""
+        self._link.remember(self, refused)
 
     # What the connection tells.
 
@@ -132,6 +147,11 @@ class Exchange:
         """The address at the connection's other end; empty for a local socket."""
         client = self._link.client
         return client[0] if client is not None else ""
+
+    @property
+    def is_choked(self) -> bool:
+        """Whether the caller has not taken what was written before."""
+        return self._link.flow.write_paused
 
     def take_whole(self) -> bytes | None:
         """Give the whole body if it arrived in one piece, as small ones do."""
@@ -230,6 +250,10 @@ class Exchange:
         flow = self._link.flow
         if flow.write_paused:
             await flow.drain()
+        self.respond_now(status, headers, body)
+
+    def respond_now(self, status: int, headers: Headers, body: bytes) -> None:
+        """Do so without waiting; where `is_choked`, it takes memory."""
         head = self._head(status, headers)
         if self.keep_alive and not self._bodyless:
             data = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)

@@ -42,7 +42,7 @@ def operational_routes(
 
     return [
         Route(("GET",), "/", root),
-        Route(("GET",), "/health/live", live),
-        Route(("GET",), "/health/ready", ready),
-        Route(("GET",), "/metrics", exposition),
+        Route(("GET",), "/health/live", live, urgent=True),
+        Route(("GET",), "/health/ready", ready, urgent=True),
+        Route(("GET",), "/metrics", exposition, urgent=True),
     ]

@@ -15,9 +15,6 @@ Beside that a reply may be under way (`active`) and further requests wait
 """
 
 import asyncio
-import fcntl
-import sys
-import termios
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -40,6 +37,8 @@ from posthouse.errors import (
 from posthouse.server.context import ServerContext
 from posthouse.server.exchange import Exchange
 from posthouse.server.heads import add_repeated, read_head, render_fields
+from posthouse.server.marks import Refused, mark_of
+from posthouse.server.sockets import unacknowledged
 
 Application = Callable[[Exchange], Coroutine[Any, Any, None]]
 """Answers one exchange and closes it; must not raise."""
@@ -79,6 +78,7 @@ class Connection(HttpToolsProtocol):
         self.application = application
         self.context = context
         self.tasks = context.tasks
+        self.gate = context.gate
         self.active: Exchange | None = None
         """The exchange whose reply is next on the wire."""
         self.incoming: Exchange | None = None
@@ -105,6 +105,8 @@ class Connection(HttpToolsProtocol):
         self._mark = 0
         self._taken = 0
         self._taken_at = 0.0
+        self._known_by = 0
+        """The mark of what arrived last, if it was a request while there was a line."""
 
     # The transport's side.
 
@@ -146,7 +148,7 @@ class Connection(HttpToolsProtocol):
     @override
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
-        if self.deaf:
+        if self.deaf or (not self.gate.open_to and self._is_turned_away(data)):
             return
         self._data_bytes = len(data)
         try:
@@ -163,6 +165,33 @@ class Connection(HttpToolsProtocol):
         else:
             if self._in_head or self.incoming is not None:
                 self._count(len(data))
+
+    def _is_turned_away(self, data: bytes) -> bool:
+        """Refuse, unread, a request like one that was refused for overload."""
+        self._known_by = 0
+        if self.active is not None or self.incoming is not None or self._in_head:
+            return False
+        mark = mark_of(data)
+        refused = self.gate.marks.get(mark)
+        if (
+            refused is None
+            or self.flow.write_paused
+            or self.context.draining
+            or not self.gate.refuses(refused.tenant)
+        ):
+            self._known_by = mark
+            return False
+        reply = self.context.prefix(503) + self.gate.door.refusal(refused.replies)
+        self._since = self.context.now
+        self.written += len(reply)
+        self.transport.write(reply)
+        return True
+
+    def remember(self, exchange: Exchange, refused: Refused) -> None:
+        """A request is refused for overload: the next like it may be, unread."""
+        head = exchange.head
+        if self._known_by and exchange.keep_alive and head.content_length is not None:
+            self.gate.marks.add(self._known_by, refused)
 
     # The parser's side. What these raise ends the parsing.
 
@@ -308,6 +337,15 @@ class Connection(HttpToolsProtocol):
     def _begin(self, exchange: Exchange) -> None:
         self.active = exchange
         self._served = True
+        gate = self.gate
+        if gate.young < gate.open_to:
+            self.launch(exchange)
+        else:
+            gate.hold(exchange)
+
+    def launch(self, exchange: Exchange) -> None:
+        """Let the handler run."""
+        self.gate.young += 1
         # What the loop's create_task does, without its detour, and without a name
         # made for each: a tenth of the cost of a small request.
         task = asyncio.Task(self.application(exchange), loop=self.loop, name=_TASK)
@@ -407,22 +445,13 @@ class Connection(HttpToolsProtocol):
             return False
         # The kernel takes more only once a third of megabytes is free again;
         # a slow client's progress is what it has acknowledged.
-        taken = self.written - waiting - self._unacknowledged()
+        connection = self.transport.get_extra_info("socket")
+        taken = self.written - waiting - unacknowledged(connection)
         if taken != self._taken:
             self._taken = taken
             self._taken_at = now
             return False
         return now - self._taken_at > self.context.limits.stall_timeout
-
-    def _unacknowledged(self) -> int:
-        """Give the bytes that wait in the kernel; 0 where it does not tell."""
-        connection = self.transport.get_extra_info("socket")
-        answer = bytearray(4)
-        try:
-            fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, answer)
-        except (OSError, AttributeError):
-            return 0
-        return int.from_bytes(answer, sys.byteorder)
 
     def _check_body(self, incoming: Exchange, now: float) -> None:
         limits = self.context.limits

@@ -1,7 +1,7 @@
 """From a path to its handler: one dictionary look-up for a path as documented.
 
 Clients are told one base URL and write it in many ways: with `/v1`, without,
-doubled because base and path both have it, with doubled slashes or a slash at
+doubled because base and path both have one, with doubled slashes or a slash at
 the end. All lead to the same route. Only the path decides: never Host, never
 a header that rewrites it.
 """
@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from msgspec import Struct
 
+from posthouse.dialects.base import Manners
 from posthouse.server.request import Request
 
 Handler = Callable[[Request], Awaitable[None]]
 """Answers a request through `request.client`, or raises a PosthouseError."""
 
 _VERSION = "/v1"
+_DOUBLED = ("/v1/v1/", "/v1/v1beta/", "/v1beta/v1beta/", "/v1beta/v1/")
 _SLASHES = re.compile("/{2,}")
 
 
@@ -31,6 +33,10 @@ class Route(Struct, frozen=True):
     path: str
     handler: Handler
     prefix: bool = False
+    manners: Manners | None = None
+    """How its dialect speaks to its clients; None: it has none of its own."""
+    urgent: bool = False
+    """Never waits for its turn, however far the process is behind: health."""
 
 
 class Entry(Struct, frozen=True):
@@ -38,6 +44,8 @@ class Entry(Struct, frozen=True):
 
     path: str
     handlers: dict[str, Handler]
+    manners: Manners | None = None
+    urgent: bool = False
 
     @property
     def allow(self) -> bytes:
@@ -58,7 +66,10 @@ class RouteTable:
             self._add(self._prefixes if route.prefix else self._exact, route)
 
     def _add(self, table: dict[str, Entry], route: Route) -> None:
-        entry = table.setdefault(route.path, Entry(route.path, {}))
+        entry = table.get(route.path)
+        if entry is None:
+            entry = Entry(route.path, {}, route.manners, route.urgent)
+            table[route.path] = entry
         if route.path.startswith(_VERSION + "/"):
             table[route.path.removeprefix(_VERSION)] = entry
         methods = route.methods
@@ -94,6 +105,6 @@ def normalise(path: str) -> str:
         path = _SLASHES.sub("/", path)
     if len(path) > 1 and path.endswith("/"):
         path = path[:-1]
-    while path.startswith("/v1/v1/") or path == "/v1/v1":
-        path = path.removeprefix(_VERSION)
+    while path.startswith(_DOUBLED) or path == "/v1/v1":
+        path = path[path.index("/", 1) :]
     return path

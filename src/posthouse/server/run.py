@@ -33,6 +33,13 @@ from posthouse.server.memory import return_large_blocks
 from posthouse.server.protocol import Connection
 
 _LOOK_AGAIN = 0.02
+_ACCEPTED_AT_ONCE = 16
+"""Connections that one turn of the loop takes, of each address.
+
+uvloop takes one for each handle. With one handle and turns of five milliseconds, who
+connects to a busy process would wait behind all others at 200 a second. Each handle
+costs an idle process a microsecond for each new connection.
+"""
 _GC_THRESHOLDS = (20_000, 10, 10)
 
 
@@ -45,6 +52,11 @@ class DrainTimes(Struct, frozen=True):
     """For requests under way."""
     settle: float = 2.0
     """For what was told to end; twice, the second time without a client."""
+
+
+def _more(listener: socket.socket) -> list[socket.socket]:
+    """Give the further handles of a listening socket."""
+    return [listener.dup() for _ in range(_ACCEPTED_AT_ONCE - 1)]
 
 
 def _nothing() -> None:
@@ -77,7 +89,7 @@ class Server:
     ) -> None:
         """Serve `dispatcher`."""
         self.context = ServerContext(
-            dispatcher.render_refusal, limits or ServerLimits()
+            dispatcher.render_refusal, limits or ServerLimits(), gate=dispatcher.gate
         )
         self.addresses: list[tuple[str, int]] = []
         """Where it listens, once started."""
@@ -116,7 +128,9 @@ class Server:
         self._listener = Listener(config)
         self._listener.lifespan = config.lifespan_class(config)
         self.context.start()
-        await self._listener.startup(sockets=sockets)
+        # One for each handle that the loop's library accepts by.
+        every = [one for listener in sockets for one in (listener, *_more(listener))]
+        await self._listener.startup(sockets=every)
 
     def hurry(self) -> None:
         """Wait for nothing more: cut what is still under way.

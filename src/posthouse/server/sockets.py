@@ -1,7 +1,10 @@
-"""Listening sockets, with errors that an operator can act on."""
+"""Sockets: to listen at, with errors that an operator can act on; what one knows."""
 
 import errno
+import fcntl
 import socket
+import sys
+import termios
 from ipaddress import ip_address
 
 _BACKLOG = 2048
@@ -80,3 +83,13 @@ def _explain(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EACCES:
         return f"{place} may not be opened by this user; choose a port above 1023"
     return f"{place} cannot be opened: {error.strerror}"
+
+
+def unacknowledged(connection: socket.socket) -> int:
+    """Give the bytes that wait in the kernel; 0 where it does not tell."""
+    answer = bytearray(4)
+    try:
+        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, answer)
+    except (OSError, AttributeError):
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
