@@ -19,6 +19,7 @@ from posthouse.errors import PosthouseError
 from posthouse.model.call import Operation
 from posthouse.model.exchange import ExchangeFailure, Timeouts, UpstreamRequest
 from posthouse.observe.logs import logger
+from posthouse.relay.authorize import find_authorizer
 from posthouse.relay.faults import (
     AttemptFailed,
     exchange_failed,
@@ -206,7 +207,7 @@ class Prober:
             timeouts=_timeouts(channel),
             proxy=channel.spec.proxy,
         )
-        response = await self._send(channel, request)
+        response = await self._send(channel, credential, request)
         if response.status == 200:
             # How many they are is of no interest.
             response.release()
@@ -234,7 +235,7 @@ class Prober:
             timeouts=_timeouts(channel),
             proxy=prepared.proxy,
         )
-        response = await self._send(channel, request)
+        response = await self._send(channel, credential, request)
         if response.status != 200:
             raise await _refusal(prepared, response)
         try:
@@ -247,9 +248,12 @@ class Prober:
             raise status_failed(error, 200, response.headers) from None
 
     async def _send(
-        self, channel: Channel, request: UpstreamRequest
+        self, channel: Channel, credential: int, request: UpstreamRequest
     ) -> UpstreamResponse:
+        authorizer = find_authorizer(channel, credential)
         try:
+            if authorizer is not None:
+                return await authorizer.send(self._sender, request)
             return await self._sender.send(request)
         except ExchangeFailure as failure:
             raise exchange_failed(failure, channel.name) from None

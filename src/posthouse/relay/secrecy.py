@@ -5,6 +5,7 @@ are also cleaned of this channel's own secrets, whatever shape those have.
 Costs nothing unless an attempt has failed.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, urlsplit
 
@@ -14,6 +15,8 @@ from posthouse.routing.table import Channel
 SHORTEST_SECRET = 6
 """Characters; what is shorter is a word, and no secret."""
 REMOVED = "[removed]"
+_PARTS = re.compile(r"[:|@]")
+"""Between the parts of a credential that signs."""
 
 
 def without_secrets(text: str, channel: Channel) -> str:
@@ -55,6 +58,9 @@ def _secrets(channel: Channel) -> list[str]:
 
 def _kept(channel: Channel) -> Iterator[str]:
     yield from channel.credentials
+    if channel.provider.signing is not None:
+        for credential in channel.credentials:
+            yield from _PARTS.split(credential)
     yield from _with_words(channel.spec.headers.values())
     for address in (channel.origin, channel.spec.proxy):
         if address is not None:

@@ -25,7 +25,7 @@ from posthouse.relay.call import Call
 from posthouse.relay.faults import AttemptFailed, exchange_failed, told_failed
 from posthouse.relay.served import Completion, Served, served_stream
 from posthouse.relay.stream_writer import StreamWriter
-from posthouse.relay.unary import send
+from posthouse.relay.unary import forget_refused, send
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
 from posthouse.upstream.ports import Sender, UpstreamResponse
@@ -152,6 +152,7 @@ class StreamExchange:
             raise self._failed(target, failed) from None
         except UpstreamFault as fault:
             response.abort()
+            forget_refused(prepared, fault)
             failed = told_failed(fault, response.headers, delivered=self._delivered)
             raise self._failed(target, failed) from None
         return served_stream(target, completion, tap)

@@ -1,10 +1,12 @@
 """Calls answered in one piece: read the whole reply, settle, then hand it over."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from msgspec import Struct
 
-from posthouse.errors import UpstreamFault
+from posthouse.errors import UpstreamCredential, UpstreamFault
 from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
 from posthouse.relay.call import Call
 from posthouse.relay.faults import (
@@ -43,7 +45,7 @@ class UnaryExchange(Struct):
         body = None
         try:
             with call.watch:
-                response = await self.sender.send(request, call.attempts.resending)
+                response = await _dispatch(call, self.sender, prepared, request)
                 if response.status == 200:
                     body = await response.read_all(REPLY_LIMIT)
         except ExchangeFailure as failure:
@@ -67,6 +69,7 @@ class UnaryExchange(Struct):
                 call.incoming.request, body, call.public_model(target)
             )
         except UpstreamFault as error:
+            forget_refused(prepared, error)
             raise told_failed(error, response.headers) from None
         return Served(
             target,
@@ -93,7 +96,7 @@ async def send(
     request = _request(call, prepared, seconds)
     try:
         with call.watch:
-            response = await sender.send(request, call.attempts.resending)
+            response = await _dispatch(call, sender, prepared, request)
     except ExchangeFailure as failure:
         raise exchange_failed(failure, target.member.channel.name) from None
     if response.status == 200:
@@ -107,6 +110,19 @@ def _request(call: Call, prepared: Prepared, seconds: float) -> UpstreamRequest:
     if watch.client.gone and not watch.drain:
         raise ClientGone(sent=False)
     return call.render(prepared, seconds)
+
+
+def _dispatch(
+    call: Call, sender: Sender, prepared: Prepared, request: UpstreamRequest
+) -> Coroutine[Any, Any, UpstreamResponse]:
+    """Send, signed if it must be.
+
+    Not itself a coroutine function: it hands out the right one's.
+    """
+    authorizer = prepared.authorizer
+    if authorizer is None:
+        return sender.send(request, call.attempts.resending)
+    return authorizer.send(sender, request, call.attempts.resending)
 
 
 async def _refusal(
@@ -125,4 +141,11 @@ async def _refusal(
         raise
     body = body_without_secrets(body, target.member.channel)
     error = prepared.dialect.parse_error(response.status, body)
+    forget_refused(prepared, error)
     return status_failed(error, response.status, response.headers)
+
+
+def forget_refused(prepared: Prepared, error: UpstreamFault) -> None:
+    """Give up the token, if there is one, that a provider refuses."""
+    if prepared.authorizer is not None and isinstance(error, UpstreamCredential):
+        prepared.authorizer.forget()
