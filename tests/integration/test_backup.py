@@ -374,13 +374,13 @@ def test_the_last_step_of_copying_is_within_the_instant(cli, tmp_path, monkeypat
     data = tmp_path / "data"
     journal = Journal(data / "journal", segment_size=64 * 1024)
     journal.append(OPENED, Opened(opening(call_id="call_1"), 100))
-    copy_database = making._copy_database
+    snapshot = making._snapshot
 
-    def copy_later(*arguments: Any) -> making.Instant:
+    def copy_later(*arguments: Any) -> Any:
         journal.append(OPENED, Opened(opening(call_id="call_2"), 100))
-        return copy_database(*arguments)
+        return snapshot(*arguments)
 
-    monkeypatch.setattr(making, "_copy_database", copy_later)
+    monkeypatch.setattr(making, "_snapshot", copy_later)
     make_backup(source_of(data), tmp_path / "b")
     journal.close()
     unpack(tmp_path / "b", tmp_path / "out")

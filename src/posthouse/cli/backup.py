@@ -1,7 +1,13 @@
 """`posthouse backup` and `restore`: an installation as one file, and back."""
 
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from msgspec import to_builtins
@@ -16,10 +22,33 @@ from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.secret import FILE_NAME, load_secret
 from posthouse.storage.backup import Backup, BackupRefused, Source, make_backup
 from posthouse.storage.backup_archive import DATABASE, DamagedArchive
+from posthouse.storage.backup_series import Retention, Series
 from posthouse.storage.restore import Restored
 from posthouse.storage.restore import restore as restore_backup
 
 File = Annotated[Path, Parameter(help="The backup's file.")]
+DAY: Final = 86_400.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """How backups follow one another."""
+
+    every: Annotated[
+        float | None,
+        Parameter(
+            help="Go on until SIGTERM: one each so many seconds, into the folder FILE."
+        ),
+    ] = None
+    whole_every: Annotated[
+        float,
+        Parameter(
+            help="Seconds after which one is whole again; between, what changed."
+        ),
+    ] = DAY
+    keep: Annotated[
+        int, Parameter(help="Whole ones that are kept, with those that follow them.")
+    ] = 2
 
 
 def backup(
@@ -32,6 +61,7 @@ def backup(
     ] = False,
     data: Data = None,
     as_json: AsJSON = False,
+    row: Annotated[Row, Parameter(name="*")] = Row(),
 ) -> None:
     """Write a backup of the data folder; the server may run.
 
@@ -40,17 +70,51 @@ def backup(
     --without-secret given), the keys made for the configuration file, and that
     file. On PostgreSQL it holds all but the database. It is for its owner's eyes
     only, and replaces no file.
+
+    With --every it goes on: FILE is a folder, and what has changed since the last
+    one is all that most of them hold.
     """
 
-    async def work() -> Backup:
+    async def find() -> Source:
         async with open_books(load_settings(config=config, data=data)) as books:
-            return make_backup(_source(books, with_secret=not without_secret), file)
+            return _source(books, with_secret=not without_secret)
 
-    with working("Writing the backup"):
-        try:
-            made = run(work())
-        except BackupRefused as error:
-            raise CommandFailed(str(error)) from None
+    source = run(find())
+    try:
+        if row.every is not None:
+            _go_on(source, file, row, as_json=as_json)
+            return
+        with working("Writing the backup"):
+            made = make_backup(source, file)
+    except BackupRefused as error:
+        raise CommandFailed(str(error)) from None
+    _tell(made, as_json=as_json)
+    if made.instant.database is None and not as_json:
+        print_note("The database is not in it: now make PostgreSQL's own backup.")
+
+
+def _go_on(source: Source, folder: Path, row: Row, *, as_json: bool) -> None:
+    """Write backups until SIGTERM or SIGINT; one that fails is told of."""
+    every = row.every or 0.0
+    if every <= 0 or row.whole_every <= 0 or row.keep < 1:
+        reason = "--every, --whole-every and --keep must be above zero"
+        raise CommandFailed(reason)
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    with Series(source, folder, Retention(row.whole_every, row.keep)) as series:
+        due = time.monotonic()
+        while not over.wait(max(0.0, due - time.monotonic())):
+            due = max(due, time.monotonic() - every) + every
+            try:
+                _tell(series.write(time.time()), as_json=as_json)
+                sys.stdout.flush()
+            except (BackupRefused, OSError, sqlite3.Error) as error:
+                # The next one has what this one lacks.
+                print_note(f"There is no backup this time: {error}")
+
+
+def _tell(made: Backup, *, as_json: bool) -> None:
     instant = made.instant
     if as_json:
         print_json(
@@ -65,8 +129,6 @@ def backup(
         )
         return
     print_line(f"{made.file}: {made.size} bytes, as of {iso_time(instant.at_ms)}")
-    if instant.database is None:
-        print_note("The database is not in it: now make PostgreSQL's own backup.")
 
 
 def _source(books: Books, *, with_secret: bool) -> Source:
@@ -99,6 +161,9 @@ def restore(
     as_json: AsJSON = False,
 ) -> None:
     """Restore a backup into an empty data folder, once it has proved whole.
+
+    FILE may be a folder that `backup --every` writes to, whose newest is taken, or
+    one of the backups in it.
 
     What was under way at the instant is ended as after a crash, and the books
     are audited, which takes most of the time. Nothing is left in the folder if

@@ -17,16 +17,17 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from posthouse import __version__
 from posthouse.settings.secret import FILE_NAME, Secret
 from posthouse.storage.backup_archive import (
+    CHANGES,
     CONFIGURATION,
     DATABASE,
     FACTS,
@@ -39,6 +40,8 @@ from posthouse.storage.ownership import now_ms
 from posthouse.wire import json
 
 FORMAT: Final = 1
+PART_FORMAT: Final = 2
+"""Of those that have only what changed; older versions must not take them."""
 JOURNALS: Final = "journal"
 SECRET_CHECK: Final = b"posthouse/backup/secret-check/1"
 WAIT_SECONDS: Final = 60.0
@@ -49,6 +52,23 @@ PAGES: Final = 2048
 
 class BackupRefused(Exception):
     """A backup cannot be made, or not be restored; str() tells why."""
+
+
+class Place(Struct, frozen=True):
+    """Where in a series of backups one is, and how far it goes."""
+
+    name: str
+    """The series', which is that of its first one, a whole backup."""
+    number: int
+    """0 is the whole one; each of the others has what changed since the last."""
+    schema: str
+    """The database's."""
+    newest: int
+    """The number of its newest transfer."""
+    mark: str
+    """By which that transfer is known to be the same one."""
+    run: int
+    """The newest of its runs."""
 
 
 class Facts(Struct, frozen=True):
@@ -63,6 +83,8 @@ class Facts(Struct, frozen=True):
     """Whether the database is in it; PostgreSQL's is not."""
     secret_check: str
     """By which a secret is known to be the right one."""
+    series: Place | None = None
+    """Its place among those of a series; see `backup_series`."""
 
 
 class Source(Struct, frozen=True):
@@ -88,6 +110,7 @@ class Instant(Struct, frozen=True):
     """Journals of which the ledger has everything."""
     blocked_ms: float = 0.0
     """For how long nobody could write to the ledger."""
+    series: Place | None = None
 
 
 class Backup(Struct, frozen=True):
@@ -109,6 +132,20 @@ def make_backup(source: Source, file: Path) -> Backup:
 
     Raises BackupRefused, OSError and sqlite3.Error; then there is no file.
     """
+    return write_backup(source, file, _copy_whole)
+
+
+def _copy_whole(reader: sqlite3.Connection, target: Path, instant: Instant) -> Instant:
+    copy_database(reader, target)
+    return structs.replace(instant, database=target)
+
+
+Copy = Callable[[sqlite3.Connection, Path, Instant], Instant]
+"""Copies what is wanted from a snapshot to a new file; gives the instant with it."""
+
+
+def write_backup(source: Source, file: Path, copy: Copy) -> Backup:
+    """Write a backup of what `copy` takes of the database; see `make_backup`."""
     if file.exists():
         raise BackupRefused(f"{file} is there already; a backup replaces nothing")
     with _draft(file) as draft:
@@ -117,7 +154,8 @@ def make_backup(source: Source, file: Path) -> Backup:
         if source.database is None:
             instant = Instant(now_ms())
         else:
-            instant = _copy_database(source.database, copies, draft / DATABASE)
+            with _snapshot(source.database, copies) as (reader, begun):
+                instant = copy(reader, draft / DATABASE, begun)
         archive = draft / "archive"
         journals = copies.files(without=instant.finished)
         # Whatever the umask says, and before there is anything in it.
@@ -129,8 +167,11 @@ def make_backup(source: Source, file: Path) -> Backup:
     return Backup(file, size, instant)
 
 
-def _copy_database(path: Path, copies: JournalCopies, target: Path) -> Instant:
-    """Choose the instant, and copy the database and the journals as of it."""
+@contextmanager
+def _snapshot(
+    path: Path, copies: JournalCopies
+) -> Iterator[tuple[sqlite3.Connection, Instant]]:
+    """Choose the instant, and give the database and copy the journals as of it."""
     with closing(_connect(path)) as writer, closing(_connect(path)) as reader:
         writer.execute("BEGIN IMMEDIATE")
         begun = time.monotonic()
@@ -143,12 +184,15 @@ def _copy_database(path: Path, copies: JournalCopies, target: Path) -> Instant:
         finally:
             writer.execute("ROLLBACK")
         blocked_ms = (time.monotonic() - begun) * 1000
-        # The snapshot is the reader's until it closes, so no page is copied twice.
-        with closing(_connect(target)) as copy:
-            copy.execute("PRAGMA synchronous = OFF")
-            copy.execute("PRAGMA journal_mode = OFF")
-            reader.backup(copy, pages=PAGES, sleep=0)
-    return Instant(at_ms, target, finished, blocked_ms)
+        yield reader, Instant(at_ms, finished=finished, blocked_ms=blocked_ms)
+
+
+def copy_database(reader: sqlite3.Connection, target: Path) -> None:
+    """Copy all of a snapshot, which is the reader's: so no page is copied twice."""
+    with closing(_connect(target)) as copy:
+        copy.execute("PRAGMA synchronous = OFF")
+        copy.execute("PRAGMA journal_mode = OFF")
+        reader.backup(copy, pages=PAGES, sleep=0)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -161,7 +205,16 @@ def _write(
     """Write the archive's members."""
     at_ms = instant.at_ms
     check = secret_check(source.secret)
-    facts = Facts(FORMAT, __version__, at_ms, instant.database is not None, check)
+    place = instant.series
+    whole = place is None or place.number == 0
+    facts = Facts(
+        format=FORMAT if whole else PART_FORMAT,
+        posthouse=__version__,
+        instant_ms=at_ms,
+        has_database=instant.database is not None,
+        secret_check=check,
+        series=place,
+    )
     archive = ArchiveWriter(opened, at_ms)
     archive.add(FACTS, json.encode(facts))
     for name, path in _own_files(source):
@@ -169,7 +222,7 @@ def _write(
     for path in journals:
         archive.add_file(f"{JOURNALS}/{path.parent.name}/{path.name}", path)
     if instant.database is not None:
-        archive.add_file(DATABASE, instant.database)
+        archive.add_file(DATABASE if whole else CHANGES, instant.database)
     archive.finish()
 
 

@@ -17,6 +17,8 @@ from typing import IO, Final
 
 FACTS: Final = "backup.json"
 DATABASE: Final = "posthouse.db"
+CHANGES: Final = "changes.db"
+"""Instead of the database, in those of a series that follow a whole one."""
 CONFIGURATION: Final = "posthouse.toml"
 SUMS: Final = "SHA256SUMS"
 PART: Final = 1024 * 1024
@@ -24,7 +26,7 @@ MOST_IN_MEMORY: Final = 64 * 1024 * 1024
 """Facts and sums are read as a whole; so long they never are."""
 
 _TAKEN: Final = re.compile(
-    r"backup\.json|secret\.key|home\.id|posthouse\.(?:db|toml)"
+    r"backup\.json|secret\.key|home\.id|posthouse\.(?:db|toml)|changes\.db"
     r"|keys/(?!\.)[^/\\\x00-\x1f]+"
     r"|journal/[0-9a-f]{32}/\d{10}\.segment"
 )
@@ -167,6 +169,20 @@ def _read_sums(content: IO[bytes], size: int) -> dict[str, str]:
     if len(text.encode()) != size or lines[-1] or None in found:
         raise DamagedArchive("its checksums cannot be read")
     return {line[2]: line[1] for line in found if line is not None}
+
+
+def read_first(file: Path, name: str) -> bytes:
+    """Read an archive's first member, of which nothing is checked."""
+    with file.open("rb") as opened:
+        try:
+            tar = tarfile.TarFile(fileobj=opened, mode="r")
+            info = tar.next()
+            content = None if info is None else tar.extractfile(info)
+        except (tarfile.TarError, UnicodeError, EOFError) as error:
+            raise DamagedArchive(f"it is no archive: {error}") from None
+        if info is None or content is None or info.name != name:
+            raise DamagedArchive(f"it does not begin with {name}")
+        return content.read(min(info.size, MOST_IN_MEMORY))
 
 
 def _check_end(file: IO[bytes], offset: int) -> None:

@@ -24,24 +24,28 @@ from posthouse.storage.audit import audit
 from posthouse.storage.backup import (
     FORMAT,
     JOURNALS,
+    PART_FORMAT,
     BackupRefused,
     Facts,
     secret_check,
     sync_folder,
 )
 from posthouse.storage.backup_archive import (
+    CHANGES,
     CONFIGURATION,
     DATABASE,
     FACTS,
     DamagedArchive,
     unpack,
 )
+from posthouse.storage.backup_series import add_changes, needed_for
 from posthouse.storage.database import Database, sqlite_url
 from posthouse.storage.ledger import SqliteLedger
 from posthouse.storage.migrate import migrate
 from posthouse.wire import json
 
 DRAFT: Final = ".restoring"
+PART: Final = ".part"
 LOCK: Final = ".restoring.lock"
 NOTHING: Final = frozenset({DRAFT, LOCK, "lost+found"})
 """What an empty folder may hold: ours, and what a new file system does."""
@@ -65,7 +69,8 @@ async def restore(
     """Restore a backup into the empty folder `settings.data`.
 
     Args:
-        file: the backup.
+        file: the backup; of a series, those before it are beside it. Or a series'
+            folder, whose newest is taken.
         settings: name the folder, the database and perhaps the secret.
         skip_audit: take the books as they are, without looking for faults.
 
@@ -73,8 +78,7 @@ async def restore(
     folder is empty again.
     """
     with _draft(settings.data) as draft:
-        unpack(file, draft)
-        facts = _read_facts(draft)
+        facts = _assemble(needed_for(file), draft)
         _check_place(settings, facts)
         _check_secret(settings, facts, draft)
         _own(draft / JOURNALS)
@@ -92,13 +96,42 @@ async def restore(
     return Restored(facts, recovery, report, found)
 
 
-def _read_facts(draft: Path) -> Facts:
+def _assemble(files: list[Path], draft: Path) -> Facts:
+    """Unpack a whole backup, add what follows it, and give the last one's facts."""
+    whole, *parts = files
+    unpack(whole, draft)
+    facts = _read_facts(draft, FORMAT)
+    for file in parts:
+        folder = draft / PART
+        folder.mkdir(mode=0o700)
+        unpack(file, folder)
+        before, facts = facts, _read_facts(folder, PART_FORMAT)
+        place = facts.series
+        if (
+            place is None
+            or before.series is None
+            or (place.name, place.number)
+            != (before.series.name, before.series.number + 1)
+        ):
+            raise DamagedArchive(f"{file.name} does not follow the one before it")
+        add_changes(draft / DATABASE, folder / CHANGES, place.schema)
+        (folder / CHANGES).unlink()
+        for path in draft.iterdir():
+            if path.is_dir() and path != folder:
+                shutil.rmtree(path)
+        for path in folder.iterdir():
+            path.rename(draft / path.name)
+        folder.rmdir()
+    return facts
+
+
+def _read_facts(draft: Path, known: int) -> Facts:
     """Read what the backup says of itself, and see that we can understand it."""
     try:
         facts = json.decode((draft / FACTS).read_bytes(), Facts)
     except json.MalformedJSON as error:
         raise DamagedArchive(f"{FACTS}: {error}") from None
-    if facts.format != FORMAT:
+    if facts.format != known:
         raise BackupRefused(f"posthouse {facts.posthouse} made it; use that version")
     return facts
 
