@@ -168,7 +168,7 @@ class _Thinking:
         if budget is None or budget < 0:
             budget = BUDGETS.get(reasoning.effort or "medium", BUDGETS["medium"])
             self._losses.change("reasoning")
-        low, high = self._traits.thinking_range or (LEAST_BUDGET, budget)
+        low, high = self._traits.thinking_range or (LEAST_BUDGET, self._limit)
         bounded = min(max(budget, low, LEAST_BUDGET), high, self._limit - 1)
         if bounded < LEAST_BUDGET:
             # The answer's limit leaves no room for thoughts.
