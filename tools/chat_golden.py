@@ -14,8 +14,8 @@ A case is a folder `tests/golden/chat/<dialect>/<case>/`:
                  .reply.json and its .stream.txt. What is refused is told by
                  .request.refused, a reply that is an error by .reply.fault
 
-`make golden` rewrites the expected files that exist; the difference is for
-review. It never writes those of a new case: `--draft CASE FOLDER` writes them
+`make golden` rewrites the expected files that exist (with a name, those of cases
+whose path holds it); the difference is for review. It never writes those of a new case: `--draft CASE FOLDER` writes them
 elsewhere, and somebody who knows the protocols reads them, corrects them and
 puts them in place.
 """
@@ -299,11 +299,16 @@ def _differing(folder: Path, files: Files) -> Iterator[tuple[Path, bytes]]:
             yield path, content
 
 
-def refresh() -> int:
-    """Rewrite the expected files that exist; name those that do not."""
+def refresh(names: list[str]) -> int:
+    """Rewrite the expected files that exist; name those that do not.
+
+    Only those of cases whose paths hold one of the `names`, if there are any.
+    """
     speakers = spoken()
     new = []
     for folder in find_cases():
+        if names and not any(name in str(folder) for name in names):
+            continue
         files = produce(folder, speakers)
         new += [folder / "expected" / name for name in files]
         for path, content in _differing(folder, files):
@@ -332,13 +337,13 @@ def draft(case: str, folder: str) -> int:
 def main(arguments: list[str]) -> int:
     """Do what the arguments say."""
     match arguments:
-        case []:
-            return refresh()
         case ["--draft", case, folder]:
             return draft(case, folder)
-        case _:
+        case ["--draft", *_]:
             print("usage: chat_golden.py [--draft CASE FOLDER]", file=sys.stderr)
             return 2
+        case names:
+            return refresh(names)
 
 
 if __name__ == "__main__":

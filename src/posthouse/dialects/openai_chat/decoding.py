@@ -77,6 +77,7 @@ class Growing:
     __slots__ = (
         "_audio",
         "_calls",
+        "_detail",
         "_id",
         "_index",
         "_kind",
@@ -103,6 +104,8 @@ class Growing:
         """Of the part that is being spoken."""
         self._spoken = 0
         """Its number."""
+        self._detail: Any = None
+        """The provider's number of the thought that is open."""
         self._audio: int | None = None
         self._calls: dict[int, _Call] = {}
         """By the provider's index, or below 0 where there is none."""
@@ -198,21 +201,34 @@ class Growing:
     def _read_thoughts(
         self, thought: Any, details: Any, events: list[ChatEvent]
     ) -> None:
-        if thought:
+        pieces = read_details(details)
+        if thought and not any(piece.text for _, piece in pieces):
             self._speak(Thinking, thought, events)
-        for detail in read_details(details):
-            if detail.text and not thought:
-                self._speak(Thinking, detail.text, events)
-            if detail.redacted:
+        for number, piece in pieces:
+            if piece.redacted:
                 self._end_spoken(events)
-                number = self._begin(detail, events)
-                events.append(PartEnded(self._index, number))
-            elif detail.signature is not None:
-                if self._kind is not Thinking:
-                    self._speak(Thinking, "", events)
-                events.append(PartSigned(self._index, self._spoken, detail.signature))
-                # What is thought after it, has another signature.
+                part = self._begin(piece, events)
+                events.append(PartEnded(self._index, part))
+            else:
+                self._read_detail(number, piece, events)
+
+    def _read_detail(
+        self, number: Any, piece: Thinking, events: list[ChatEvent]
+    ) -> None:
+        """Read a piece of a thought, which begins another one under a new number."""
+        if self._kind is not Thinking or number != self._detail:
+            if piece.text or self._kind is not Thinking:
                 self._end_spoken(events)
+                self._kind = Thinking
+                begun = Thinking("", summary=piece.summary, id=piece.id)
+                self._spoken = self._begin(begun, events)
+            self._detail = number
+        if piece.text:
+            events.append(PartGrew(self._index, self._spoken, piece.text))
+        if piece.signature is not None:
+            events.append(PartSigned(self._index, self._spoken, piece.signature))
+            # What is thought after it has another signature.
+            self._end_spoken(events)
 
     # --- calls ----------------------------------------------------------------------
 

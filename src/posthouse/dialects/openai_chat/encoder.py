@@ -204,14 +204,17 @@ class Encoder(ChatEncoder):
         *,
         finish: str | None = None,
         logprobs: Extras | None = None,
+        beside: Extras | None = None,
     ) -> bytes:
         """Write a chunk of one choice."""
-        choice = {
+        choice: Extras = {
             "index": index,
             "delta": delta,
             "logprobs": logprobs,
             "finish_reason": finish,
         }
+        if beside:
+            choice |= beside
         return self._head + b"[" + json.encode(choice) + b"]" + self._tail
 
     def _role(self, index: int) -> bytes:
@@ -231,6 +234,10 @@ class Encoder(ChatEncoder):
                 part.start = choice.length
                 part.citations = list(content.citations)
                 out = self._grow(index, choice, part, content.text)
+                if content.signature is not None:
+                    out += self._part_signed(
+                        PartSigned(index, event.part, content.signature)
+                    )
             case Thinking():
                 part.detail = choice.details
                 choice.details += 1
@@ -431,7 +438,9 @@ class Encoder(ChatEncoder):
         told = finish.extras.get("finish_reason")
         if self._own and isinstance(told, str):
             name = told
-        return self._chunk(index, {}, finish=name)
+        met = finish.stop_sequence
+        beside = None if met is None else {"stop_reason": met}
+        return self._chunk(index, {}, finish=name, beside=beside)
 
 
 _FEEDS: dict[type, Callable[[Encoder, Any], bytes]] = {

@@ -169,7 +169,8 @@ def _read_audio(members: Members) -> Audio:
         Media(data=members.text("data")),
         id=members.text("id"),
         transcript=members.text("transcript"),
-        expires_at=members.whole("expires_at"),
+        # OpenAI's types want one even where there is none.
+        expires_at=members.whole("expires_at") or None,
         extras=members.extras(),
     )
 

@@ -74,7 +74,7 @@ def _read_choice(members: Members, number: int, reply_id: str | None) -> Choice:
         raise UpstreamBadResponse
     message.take("role")
     parts = read_answer(message, unlike, f"{call_id(reply_id)}_{index}")
-    met = members.peek("stop_reason")
+    met = take_met(members)
     finish = read_finish(
         members.take("finish_reason"),
         met,
@@ -87,6 +87,12 @@ def _read_choice(members: Members, number: int, reply_id: str | None) -> Choice:
     if beside:
         extras["message"] = beside
     return Choice(index, tuple(parts), finish, logprobs, extras)
+
+
+def take_met(members: Members) -> str | None:
+    """Take the stop sequence that was met, as vLLM tells it; a token's number stays."""
+    met = members.peek("stop_reason")
+    return members.text("stop_reason") if isinstance(met, str) else None
 
 
 def optional_text(value: Any) -> str | None:

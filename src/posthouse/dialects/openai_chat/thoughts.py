@@ -13,6 +13,8 @@ signatures of other dialects' providers travel, sealed.
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec import structs
+
 from posthouse.dialects.neutral.members import Members
 from posthouse.dialects.neutral.seal import seal, unseal
 from posthouse.model.chat import Extras, Thinking
@@ -30,9 +32,8 @@ def read_thoughts(members: Members) -> list[Thinking]:
     """Take the thoughts of a message out of its members."""
     texts = [members.text(name) for name in _NAMES]
     text = next(filter(None, texts), "")
-    details = read_details(members.take("reasoning_details"))
-    if not any(detail.signature for detail in details):
-        text = text or "".join(detail.text for detail in details)
+    details = _joined(read_details(members.take("reasoning_details")))
+    if not details:
         return [Thinking(text)] if text else []
     if text and not any(detail.text for detail in details):
         # A stream's text came apart from its signature.
@@ -41,22 +42,21 @@ def read_thoughts(members: Members) -> list[Thinking]:
         )
         if first is None:
             return [Thinking(text), *details]
-        signed = details[first]
-        details[first] = Thinking(text, signed.signature, id=signed.id)
+        details[first] = structs.replace(details[first], text=text)
     return details
 
 
-def read_details(value: Any) -> list[Thinking]:
-    """Read `reasoning_details`; what is unlike them is passed over."""
+def read_details(value: Any) -> list[tuple[Any, Thinking]]:
+    """Read `reasoning_details`; what is unlike them is passed over.
+
+    Each comes with the index by which the pieces of a stream are told apart.
+    """
     if not isinstance(value, list):
         return []
-    return _joined(
-        detail for entry in value if (detail := _read_detail(entry)) is not None
-    )
+    return [detail for entry in value if (detail := _read_detail(entry)) is not None]
 
 
 def _read_detail(entry: Any) -> tuple[Any, Thinking] | None:
-    """Read one, with the index by which a stream's pieces are told apart."""
     if not isinstance(entry, dict):
         return None
     kind = entry.get("type")
@@ -78,7 +78,7 @@ def _read_detail(entry: Any) -> tuple[Any, Thinking] | None:
     return entry.get("index"), thought
 
 
-def _joined(details: Iterable[tuple[Any, Thinking]]) -> list[Thinking]:
+def _joined(details: list[tuple[Any, Thinking]]) -> list[Thinking]:
     """Join the pieces that clients keep of a stream as they came."""
     found: list[Thinking] = []
     open_index: Any = None
@@ -103,9 +103,9 @@ def _text(entry: Extras, name: str) -> str | None:
 
 
 def write_details(thoughts: Iterable[Thinking]) -> list[Extras]:
-    """Write `reasoning_details`, if any of the thoughts is signed."""
+    """Write `reasoning_details`, if any of the thoughts is more than its text."""
     found = list(thoughts)
-    if not any(thought.signature for thought in found):
+    if all(thought == Thinking(thought.text) for thought in found):
         return []
     return [write_detail(thought, index) for index, thought in enumerate(found)]
 

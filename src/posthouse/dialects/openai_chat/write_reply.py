@@ -85,6 +85,8 @@ def _write_choice(choice: Choice, chat: ChatRequest, *, own: bool) -> Extras:
         "logprobs": write_logprobs(choice, refused=message.refused),
         "finish_reason": name,
     }
+    if finish.stop_sequence is not None:
+        entry["stop_reason"] = finish.stop_sequence
     if own and isinstance(finish.extras.get("finish_reason"), str):
         entry["finish_reason"] = finish.extras["finish_reason"]
     return entry | extras
