@@ -239,10 +239,12 @@ class ResponsesDecoder(ChatDecoder):
             return out
         if item.kind == "reasoning" and 0 in item.parts:
             part = item.parts[0]
-            signature, _ = open_signature(members.text("encrypted_content"))
+            signature, _ = open_signature(
+                members.text("encrypted_content"), members.text("id")
+            )
             if signature is not None:
                 out.append(PartSigned(0, part.number, signature))
-            for name in ("id", "summary", "content", "status"):
+            for name in ("summary", "content", "status"):
                 members.take(name)
             out.append(PartEnded(0, part.number, members.extras()))
             return out

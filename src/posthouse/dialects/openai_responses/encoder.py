@@ -37,7 +37,7 @@ from posthouse.dialects.openai_responses.growing import (
 )
 from posthouse.dialects.openai_responses.names import pairs_of, split
 from posthouse.dialects.openai_responses.parts import NAME
-from posthouse.dialects.openai_responses.usage import write_usage
+from posthouse.dialects.openai_responses.usage import write_tier, write_usage
 from posthouse.model.chat import (
     Audio,
     ChatReply,
@@ -169,7 +169,7 @@ class ResponsesEncoder(ChatEncoder):
         return self._head or {}
 
     def _state(self, status: Body) -> Body:
-        tier = self._tier or self._chat.service_tier
+        tier = write_tier(self._tier, own=self._own) or self._chat.service_tier
         return {**self._begin(), "service_tier": tier, **status}
 
     def _finished(self, event: Finished) -> None:

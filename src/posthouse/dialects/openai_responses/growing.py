@@ -261,7 +261,9 @@ class GrowingThought(GrowingItem):
             self._tell_piece("text.done", {"text": text})
             self._tell_piece("part.done", {"part": self._piece(text)})
         part = self._thought
-        whole = Thinking(text, part.signature, part.redacted, part.summary)
+        whole = Thinking(
+            text, part.signature, part.redacted, part.summary, self.item["id"]
+        )
         self.item.update(write_reasoning(whole, as_summary=self._as_summary))
         super().end_part(extras)
 
@@ -282,13 +284,8 @@ class GrowingThought(GrowingItem):
 
 def signature_item(item_id: str, signature: Signature) -> Body:
     """An item of reasoning that is nothing but somebody's signature."""
-    sealed = close_signature(Thinking(signature=signature))
-    return {
-        "id": item_id,
-        "type": "reasoning",
-        "summary": [],
-        "encrypted_content": sealed,
-    }
+    members = close_signature(Thinking(signature=signature))
+    return {"id": item_id, "type": "reasoning", "summary": [], **members}
 
 
 class GrowingCall(GrowingItem):

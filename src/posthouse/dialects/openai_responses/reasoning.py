@@ -5,6 +5,9 @@ back: Codex leaves `content` out. Signatures of others are sealed into
 `encrypted_content`; a mark on the dialect's name says that the thoughts were
 withheld. An item without words is a signature alone.
 
+OpenAI checks what it has encrypted against the item's id, which other dialects have
+no place for: an own signature's value is both, parted by a colon.
+
 Normal form: the parts of a summary, and those of `content`, are joined by empty
 lines; an item that has both becomes two. A `status` is left out.
 
@@ -21,6 +24,7 @@ from posthouse.model.chat import Signature, Thinking
 BREAK = "\n\n"
 """What is between the parts of a summary."""
 _WITHHELD = "*"
+_COLON = ":"
 
 
 def read_reasoning(item: Members) -> list[Thinking]:
@@ -28,7 +32,7 @@ def read_reasoning(item: Members) -> list[Thinking]:
     item_id = item.text("id")
     summary = _read_words(item, "summary")
     content = _read_words(item, "content")
-    signature, withheld = open_signature(item.text("encrypted_content"))
+    signature, withheld = open_signature(item.text("encrypted_content"), item_id)
     item.take("status")
     extras = item.extras()
     found = []
@@ -57,33 +61,46 @@ def is_withheld(text: str, signature: Signature | None) -> bool:
     return not text and signature is not None and signature.by == NAME
 
 
-def open_signature(text: str | None) -> tuple[Signature | None, bool]:
+def open_signature(
+    text: str | None, item_id: str | None
+) -> tuple[Signature | None, bool]:
     """Read `encrypted_content`; tell also whether it was marked as withheld."""
     signature = unseal(text, NAME)
-    if signature is None or not signature.by.endswith(_WITHHELD):
-        return signature, False
+    if signature is None:
+        return None, False
+    if signature.by == NAME:
+        value = signature.value
+        named = (
+            value if item_id is None or _COLON in value else item_id + _COLON + value
+        )
+        return Signature(NAME, named), False
     by = signature.by.removesuffix(_WITHHELD)
-    return Signature(by, signature.value), True
+    return Signature(by, signature.value), by != signature.by
 
 
-def close_signature(part: Thinking) -> str | None:
-    """Write `encrypted_content`; None where there is no signature."""
+def close_signature(part: Thinking) -> dict[str, str]:
+    """Give the members that tell of a signature; none if there is none.
+
+    They are `encrypted_content` and, of what OpenAI has encrypted, the `id`.
+    """
     signature = part.signature
     if signature is None:
-        return None
-    if part.redacted and signature.by != NAME:
+        return {}
+    if signature.by == NAME:
+        item_id, colon, value = signature.value.rpartition(_COLON)
+        return {"encrypted_content": value, **({"id": item_id} if colon else {})}
+    if part.redacted:
         signature = Signature(signature.by + _WITHHELD, signature.value)
-    return seal(signature, NAME)
+    return {"encrypted_content": seal(signature, NAME)}
 
 
 def write_reasoning(part: Thinking, *, as_summary: bool) -> dict[str, Any]:
-    """Write an item, but for its id, its status and what only one dialect has."""
+    """Write an item, but for its status and what only one dialect has."""
     item: dict[str, Any] = {"type": "reasoning", "summary": []}
+    if part.id is not None:
+        item["id"] = part.id
     if part.text and as_summary:
         item["summary"] = [{"type": "summary_text", "text": part.text}]
     elif part.text:
         item["content"] = [{"type": "reasoning_text", "text": part.text}]
-    encrypted = close_signature(part)
-    if encrypted is not None:
-        item["encrypted_content"] = encrypted
-    return item
+    return item | close_signature(part)

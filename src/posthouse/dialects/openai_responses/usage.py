@@ -87,6 +87,23 @@ def write_usage(usage: ReportedUsage | None) -> dict[str, Any] | None:
     }
 
 
+_TIERS = frozenset(
+    {"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"}
+)
+_OTHER_TIERS = {"standard": "default", "standard_only": "default"}
+
+
+def write_tier(tier: str | None, *, own: bool) -> str | None:
+    """Write a service tier, asked for or used; None if there is no word for it.
+
+    `own` says that it was read from this dialect.
+    """
+    if tier is None or own or tier in _TIERS:
+        return tier
+    lower = tier.lower()
+    return lower if lower in _TIERS else _OTHER_TIERS.get(lower)
+
+
 def _object(value: dict[str, Any], name: str) -> dict[str, Any]:
     found = value.get(name)
     return found if isinstance(found, dict) else _NOTHING

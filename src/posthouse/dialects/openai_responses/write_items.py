@@ -165,8 +165,6 @@ class ItemWriter:
         # OpenAI takes thoughts back only as their summary.
         as_summary = part.summary or (signature is not None and not self._own)
         item = write_reasoning(part, as_summary=as_summary)
-        if part.id is not None and self._own:
-            item["id"] = part.id
         return [item | self._parts.extras(part.extras)]
 
     def _replays(self, *, replayed: bool) -> bool:

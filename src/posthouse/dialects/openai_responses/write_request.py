@@ -16,6 +16,7 @@ from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.openai_responses.parts import NAME
 from posthouse.dialects.openai_responses.read_request import LOGPROBS
 from posthouse.dialects.openai_responses.tools import write_choice, write_tools
+from posthouse.dialects.openai_responses.usage import write_tier
 from posthouse.dialects.openai_responses.write_items import ItemWriter
 from posthouse.model.chat import (
     ChatRequest,
@@ -75,7 +76,7 @@ def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> Body:
         body["text"] = {"format": write_format(chat.output_format)}
     if chat.user is not None:
         body["safety_identifier" if len(chat.user) <= 64 else "user"] = chat.user
-    _set(body, "service_tier", chat.service_tier)
+    _set(body, "service_tier", _tier(chat, losses))
     _set(body, "prompt_cache_key", chat.cache_key)
     if chat.stream:
         body["stream"] = True
@@ -125,6 +126,15 @@ def _write_sampling(
     ):
         if getattr(sampling, name) not in (None, 0, {}):
             losses.drop(name)
+
+
+def _tier(chat: ChatRequest, losses: Losses) -> str | None:
+    tier = write_tier(chat.service_tier, own=chat.dialect == NAME)
+    if tier is None and chat.service_tier is not None:
+        losses.drop("service_tier")
+    elif tier != chat.service_tier:
+        losses.change("service_tier")
+    return tier
 
 
 def _write_limits(
