@@ -14,10 +14,10 @@ A case is a folder `tests/golden/chat/<dialect>/<case>/`:
                  .reply.json and its .stream.txt. What is refused is told by
                  .request.refused, a reply that is an error by .reply.fault
 
-`make golden` rewrites the expected files that exist (with a name, those of cases
-whose path holds it); the difference is for review. It never writes those of a new case: `--draft CASE FOLDER` writes them
-elsewhere, and somebody who knows the protocols reads them, corrects them and
-puts them in place.
+`make golden` rewrites the expected files that exist, the command with names those
+of cases whose paths hold one of them; the difference is for review. It never
+writes those of a new case: `--draft CASE FOLDER` writes them elsewhere, and
+somebody who knows the protocols reads them, corrects them and puts them in place.
 """
 
 import sys
