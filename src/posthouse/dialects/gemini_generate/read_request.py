@@ -1,5 +1,9 @@
 """Reading a client's request into the neutral form.
 
+Members of the two configurations that nobody else has are extras by their whole
+name: `generationConfig.imageConfig`. What a request makes no sense without stands
+in a system message of its own, as content that every other dialect refuses.
+
 Sources: https://ai.google.dev/api/generate-content (2026-11); `types.py` in
 google-genai 3.4.0.
 """
@@ -19,15 +23,20 @@ from posthouse.model.chat import (
     AudioOutput,
     ChatRequest,
     Extras,
+    Foreign,
+    Message,
     OutputFormat,
     OutputKind,
+    Part,
     Reasoning,
+    Role,
     Sampling,
 )
 from posthouse.wire import json
 
 _value = json.decoder(Any)
 
+CONFIG = "generationConfig"
 _TIERS = {"unspecified": None, "standard": "default"}
 
 
@@ -39,24 +48,23 @@ def read_request(request: ParsedRequest) -> ChatRequest:
     members.take("serviceTier")
     contents = members.take("contents")
     arguments = arguments_in_contents(envelope["contents"])
-    messages = [
-        *read_system(members.take("systemInstruction")),
-        *read_messages(contents, arguments),
-    ]
+    needed = _read_cached(members)
+    system = read_system(members.take("systemInstruction"))
+    messages = [*system, *read_messages(contents, arguments)]
     tools = read_tools(members)
     choice, beside = read_choice(members)
     config = inner(members, "generationConfig", invalid) or Members({}, "", invalid)
     counted = config.take("candidateCount") is not None
     config.take("maxOutputTokens")
     sampling = _read_sampling(config)
-    output_format = _read_format(config)
+    output_format = _read_format(config, needed)
     reasoning = _read_reasoning(config)
     modalities = tuple(name.lower() for name in config.texts("responseModalities"))
     audio = _read_audio(config)
     extras = members.extras() | beside
-    rest = config.extras()
-    if rest:
-        extras["generationConfig"] = rest
+    extras |= {f"{CONFIG}.{name}": value for name, value in config.extras().items()}
+    if needed:
+        messages.insert(0, Message(Role.SYSTEM, tuple(needed)))
     return ChatRequest(
         dialect=NAME,
         model=request.model,
@@ -75,6 +83,14 @@ def read_request(request: ParsedRequest) -> ChatRequest:
         include_usage=True,
         extras=extras,
     )
+
+
+def _read_cached(members: Members) -> list[Part]:
+    """Read the prompt that the provider keeps: without it nothing makes sense."""
+    name = members.text("cachedContent")
+    if name is None:
+        return []
+    return [Foreign("cachedContent", {"cachedContent": name})]
 
 
 def _read_tier(tier: str | None) -> str | None:
@@ -99,8 +115,11 @@ def _read_sampling(config: Members) -> Sampling:
 # --- the form of the answer ---------------------------------------------------------
 
 
-def _read_format(config: Members) -> OutputFormat | None:
-    """Read what the answer must look like, by any of its three names."""
+def _read_format(config: Members, needed: list[Part]) -> OutputFormat | None:
+    """Read what the answer must look like, by any of its three names.
+
+    What nobody else can give goes to `needed`.
+    """
     found = _read_new_format(config)
     if found is not None:
         return found
@@ -112,9 +131,13 @@ def _read_format(config: Members) -> OutputFormat | None:
     subset = None if schema is not None else config.object("responseSchema")
     if kind not in (None, "application/json", "text/plain"):
         # One of an enumeration's words, alone: nobody else has it.
-        config.put_back("responseMimeType", kind)
-        config.put_back("responseJsonSchema", schema)
-        config.put_back("responseSchema", subset)
+        wanted = {
+            "responseMimeType": kind,
+            "responseJsonSchema": schema,
+            "responseSchema": subset,
+        }
+        told = {name: value for name, value in wanted.items() if value is not None}
+        needed.append(Foreign(f"{CONFIG}.responseMimeType", {CONFIG: told}))
         return None
     if schema is None and subset is not None:
         schema = from_subset(subset)

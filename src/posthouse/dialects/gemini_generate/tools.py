@@ -73,14 +73,14 @@ def _read_server_tool(name: str, value: Any) -> ServerTool:
 
 
 def read_choice(members: Members) -> tuple[ToolChoice | None, Extras]:
-    """Take `toolConfig`; give the choice, and what else it says under its name."""
+    """Take `toolConfig`; give the choice, and what else it says."""
     config = inner(members, "toolConfig", invalid)
     if config is None:
         return None, {}
     calling = inner(config, "functionCallingConfig", invalid)
     choice = None if calling is None else _read_calling(calling)
-    rest = config.extras()
-    return choice, {"toolConfig": rest} if rest else {}
+    beside = config.extras().items()
+    return choice, {f"toolConfig.{name}": value for name, value in beside}
 
 
 def _read_calling(calling: Members) -> ToolChoice | None:

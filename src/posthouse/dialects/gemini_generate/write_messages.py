@@ -26,6 +26,7 @@ from posthouse.model.chat import (
     Audio,
     Document,
     Extras,
+    Foreign,
     Image,
     Message,
     Part,
@@ -52,6 +53,10 @@ def write_messages(messages: Sequence[Message], writing: Writing) -> Extras:
     """Write all messages; raises InvalidRequest."""
     system, rest = _split(messages)
     body: Extras = {}
+    if writing.own and system and any(map(_is_needed, system[0].parts)):
+        # What the request makes no sense without; see `read_request`.
+        for part in system.pop(0).parts:
+            body |= part.value  # type: ignore[union-attr]  # foreign
     parts = [entry for message in system for entry in _system_parts(message, writing)]
     writer = _Writer(writing, _last_question(rest))
     for index, message in enumerate(rest):
@@ -76,6 +81,11 @@ def _split(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
         len(messages),
     )
     return list(messages[:count]), list(messages[count:])
+
+
+def _is_needed(part: Part) -> bool:
+    """Whether it is a member of the body rather than something said."""
+    return isinstance(part, Foreign) and part.kind.partition(".")[0] in part.value
 
 
 def _last_question(messages: list[Message]) -> int:

@@ -64,14 +64,15 @@ def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> dict[str
     """Write a request's body; raises InvalidRequest."""
     where = writing(chat.dialect, traits, losses)
     body = write_messages(chat.messages, where)
+    needed = body.pop("generationConfig", {})
     body |= write_tools(chat.tools, chat.tool_choice, where)
-    config = _sampling(chat.sampling, where)
+    config = needed | _sampling(chat.sampling, where)
     config |= _amounts(chat, where)
     if chat.output_format is not None:
         config |= _output_format(chat.output_format, body, where)
     extras = dict(chat.extras)
     found = extras if where.own else _googles_own(extras)
-    if where.own or "thinkingConfig" not in found.get("generationConfig", {}):
+    if where.own or "generationConfig.thinkingConfig" not in found:
         config |= write_thinking(chat.reasoning, where)
     config |= _output_kinds(chat, where)
     if config:
@@ -212,12 +213,12 @@ def _caller(chat: ChatRequest, where: Writing) -> Extras:
 def _with_extras(body: Extras, extras: Extras) -> Extras:
     """Put members back, those of the two configurations into them."""
     for name, value in extras.items():
-        if name in ("generationConfig", "toolConfig") and isinstance(value, dict):
-            found = body.setdefault(name, {})
-            for inner, member in value.items():
-                first = found.get(inner)
-                both = isinstance(first, dict) and isinstance(member, dict)
-                found[inner] = {**first, **member} if both else member
+        outer, _, inner = name.partition(".")
+        if inner and outer in ("generationConfig", "toolConfig"):
+            config = body.setdefault(outer, {})
+            first = config.get(inner)
+            both = isinstance(first, dict) and isinstance(value, dict)
+            config[inner] = {**first, **value} if both else value
         else:
             body[name] = value
     return body
@@ -240,14 +241,11 @@ def _googles_own(extras: Extras) -> Extras:
         invalid,
     )
     found: Extras = {}
-    config: Extras = {}
     for name, value in rest.items():
         if name in ("cachedContent", "safetySettings"):
             found[name] = value
         elif name in ("imageConfig", "thinkingConfig") and isinstance(value, dict):
-            config[name] = canonical(value, name, invalid)
+            found[f"generationConfig.{name}"] = canonical(value, name, invalid)
         else:
             extras[f"extra_body.google.{name}"] = value
-    if config:
-        found["generationConfig"] = config
     return found
