@@ -27,7 +27,7 @@ from posthouse.billing.ports import (
 )
 from posthouse.billing.records import Settlement
 from posthouse.storage.ledger_index import make_runs
-from posthouse.storage.ledger_leases import Keeps, reach_exchange, what_is_drawn
+from posthouse.storage.ledger_leases import ENDED, Keeps, reach_exchange, what_is_drawn
 from posthouse.storage.ledger_rows import (
     CALL_COLUMNS,
     ENTRY_COLUMNS,
@@ -80,6 +80,7 @@ _OTHERS_HOLD: Final = (
 _ASKED_BACK: Final = (
     "SELECT available_id FROM leases WHERE owner = ? AND state = 'open' AND keeps = 1"
 )
+_STATE: Final = "SELECT state FROM journals WHERE id = ?"
 _funds: Final = json.decoder(dict[str, tuple[int, int | None]])
 _names: Final = json.decoder(list[str])
 
@@ -143,6 +144,9 @@ class SqliteLedger:
     ) -> list[Draw]:
         """See LeaseStore."""
         with self._transaction():
+            for (state,) in self._execute(_STATE, (journal_id,)):
+                if state != OPEN:
+                    raise LedgerUnavailable(ENDED)
             for item in returns:
                 if item.amount:
                     self._move(item.lease_id, item.account_id, item.amount, "return")

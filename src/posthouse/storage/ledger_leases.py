@@ -5,9 +5,13 @@ Every ledger decides by these, whatever it keeps its rows in.
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Final
 
 from posthouse.billing.killpoints import reach
 from posthouse.billing.ports import DrawRequest, GiveBack
+
+ENDED: Final = "others have ended the journal, and its leases have returned"
+"""What is drawn for it nobody would return."""
 
 
 class Keeps(IntEnum):

@@ -31,7 +31,7 @@ from posthouse.storage.ledger_exchange import (
     Move,
     move,
 )
-from posthouse.storage.ledger_leases import reach_exchange
+from posthouse.storage.ledger_leases import ENDED, reach_exchange
 from posthouse.storage.ledger_rows import (
     CALL_COLUMNS,
     ENTRY_COLUMNS,
@@ -55,6 +55,10 @@ _ADVANCE: Final = (
     "UPDATE journals SET drained_to = $2"
     " WHERE id = $1 AND state = 'open' AND drained_to < $2 RETURNING 1"
 )
+# Whoever ends a journal waits for who draws for it, and the other way round; whoever
+# posts what is in it waits for neither.
+_STATE: Final = "SELECT state FROM journals WHERE id = $1 FOR KEY SHARE"
+_BEFORE_ITS_END: Final = "SELECT 1 FROM journals WHERE id = $1 FOR UPDATE"
 _END: Final = (
     "UPDATE journals SET state = $2 WHERE id = $1 AND state = 'open' RETURNING 1"
 )
@@ -156,10 +160,12 @@ class PostgresLedger:
         When it cannot be known whether it was done, what returns is taken as
         returned: nobody may spend it then. The rest is set right later.
         """
-        self._settle_doubt()
+        self._settle_doubt(journal_id)
         moves: list[Move] = []
 
         async def work(connection: Connection) -> list[Draw]:
+            if await _is_ended(connection, journal_id):
+                raise LedgerUnavailable(ENDED)
             exchange = Exchange(connection, journal_id, self._clock())
             moves[:] = []
             draws = await exchange.serve(returns, requests)
@@ -179,10 +185,11 @@ class PostgresLedger:
         reach_exchange(returns, requests, "after")
         return draws
 
-    def _settle_doubt(self) -> None:
+    def _settle_doubt(self, journal_id: str) -> None:
         """Make true what was told of an exchange; raises LedgerUnavailable.
 
-        It was told that all is returned and nothing is drawn.
+        It was told that all is returned and nothing is drawn. If the journal has
+        been ended by others meanwhile, all has returned.
         """
         if self._doubt is None:
             return
@@ -199,6 +206,8 @@ class PostgresLedger:
         ]
 
         async def work(connection: Connection) -> None:
+            if await _is_ended(connection, journal_id):
+                return
             names = {name for item in back for name in item.legs}
             await connection.fetch(LOCK, sorted(names))
             await move(connection, back, self._clock())
@@ -260,6 +269,7 @@ class PostgresLedger:
         """See JournalStore."""
 
         async def advance(connection: Connection) -> None:
+            await connection.execute(_BEFORE_ITS_END, journal_id)
             if await connection.fetchval(_END, journal_id, state) is None:
                 raise JournalMovedOn(journal_id)
             names = set(touched_accounts(settlements))
@@ -413,6 +423,11 @@ class PostgresLedger:
             return int(after)
         newest = self._session.transact(newest_number)
         return self._session.transact(make)
+
+
+async def _is_ended(connection: Connection, journal_id: str) -> bool:
+    """Whether a journal has been ended; while it is not, nobody ends it."""
+    return await connection.fetchval(_STATE, journal_id) not in {None, OPEN}
 
 
 async def _unposted(

@@ -7,7 +7,12 @@ import pytest
 from tests.unit.billing.books import Books, faults, opening, record
 
 from posthouse.billing import drain, drain_thread
-from posthouse.billing.ports import DrawRequest, JournalMovedOn
+from posthouse.billing.ports import (
+    DrawRequest,
+    GiveBack,
+    JournalMovedOn,
+    LedgerUnavailable,
+)
 from posthouse.billing.records import Settlement
 from posthouse.billing.recovery import recover
 from posthouse.errors import StorageUnavailable
@@ -204,3 +209,21 @@ async def test_who_posts_a_long_backlog_is_heard_of_all_the_while(books, monkeyp
     thread._hang_up()
     manager.journal.close()
     assert len(books.ends()) == 50
+
+
+async def test_nothing_is_drawn_for_a_journal_that_others_have_ended(books):
+    """Nobody would ever return it; who comes back may ask before it knows."""
+    books.fund("a", 1000)
+    ledger = books.connect()
+    ledger.register("gone")
+    (draw,) = ledger.exchange("gone", [], [DrawRequest("a", 60, 1, 0)])
+    end_by_others(books, "gone")
+    for returns, requests in (
+        ([], [DrawRequest("a", 60, 1, 0)]),
+        ([GiveBack(draw.lease_id, "a", 60)], []),
+    ):
+        with pytest.raises(LedgerUnavailable):
+            ledger.exchange("gone", returns, requests)
+    ledger.close()
+    assert books.available("a") == 1000
+    assert faults(await books.audit()) == {}
