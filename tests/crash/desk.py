@@ -17,6 +17,8 @@ from posthouse.storage.ledger_accounts import credit_account, open_account
 from posthouse.storage.secrets import SecretBox
 
 T = TypeVar("T")
+CONNECTIONS = 5
+"""Of a pool of six; who waits for one for long is refused."""
 
 
 class Desk:
@@ -63,8 +65,10 @@ class Desk:
     def credit(self, name: str, amount: int, identity: str, times: int) -> int:
         """Credit a key so often at once under one id; give how often it was new."""
 
+        at_once = asyncio.Semaphore(CONNECTIONS)
+
         async def once() -> bool:
-            async with self._database.write() as connection:
+            async with at_once, self._database.write() as connection:
                 row = await find_key(connection, name)
                 assert row is not None
                 return await credit_account(

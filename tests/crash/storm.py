@@ -60,6 +60,8 @@ BUSY_SECONDS = 2.0
 """What a machine may add that runs all of this, and other tests."""
 LOST_SECONDS = 2.0
 """Calls that ended so long before their node's disk was lost are in the ledger."""
+CREDIT_SECONDS = 10.0
+"""Within which fifty credits are done."""
 START_SECONDS = 5.0
 """Within which a node must serve again."""
 NO_STORAGE = "storage_unavailable"
@@ -184,16 +186,17 @@ class Storm:
     def kill(self, *places: int) -> None:
         """SIGKILL to nodes at once; then they start again."""
         self.report.befalls("kill -9")
+        since = time.monotonic()
         for place in places:
             self.report.lost += self.nodes[place].kill()
         for place in places:
-            self._start(self.nodes[place])
+            self._start(self.nodes[place], since)
 
     def replace(self, place: int) -> None:
         """A node ends in good order and starts again: nobody notices."""
         self.report.befalls("replaced")
         self.nodes[place].stop()
-        self._start(self.nodes[place])
+        self._start(self.nodes[place], time.monotonic())
 
     def lose_disk(self, place: int) -> None:
         """A node dies with its disk; another comes in its place.
@@ -207,7 +210,7 @@ class Storm:
         self.report.lost += node.kill()
         self._allowances.gone.update(told.model for told in node.told[certain:])
         shutil.rmtree(node.gateway.data)
-        self._start(node)
+        self._start(node, time.monotonic())
 
     def away_for_long(self, place: int) -> None:
         """A node stands still until others take it for dead, and goes on.
@@ -217,7 +220,7 @@ class Storm:
         self.report.befalls("away for long")
         node = self.nodes[place]
         node.nobody_is_lost()
-        since = time.monotonic() - LOST_SECONDS
+        since = time.monotonic()
         node.pause(on=True)
         self._until(lambda: self._is_swept(node), self._silent + 30, "is not swept")
         with self._without_storage((node,)):
@@ -228,12 +231,7 @@ class Storm:
                 if code is None:
                     node.kill()
             node.nobody_is_lost()
-            self._start(node)
-        # What was not in the ledger yet, what was under way, and what was taken in
-        # the moment before it knew.
-        self._allowances.late.update(
-            told.model for told in node.told if told.began + told.took > since
-        )
+            self._start(node, since)
 
     def _is_swept(self, node: Node) -> bool:
         home = (node.gateway.data / "home.id").read_text().strip()
@@ -241,8 +239,17 @@ class Storm:
             "SELECT 1 FROM journals WHERE home = ? AND state = 'open'", home
         )
 
-    def _start(self, node: Node) -> None:
+    def _start(self, node: Node, since: float) -> None:
+        """Start a node that was heard of last at a moment."""
         ready = node.start()
+        if time.monotonic() - since > self._silent:
+            # Taken for dead. What was not in the ledger yet, what was under way, and
+            # what was taken in the moment before it knew, is posted late.
+            self._allowances.late.update(
+                told.model
+                for told in node.told
+                if told.began + told.took > since - LOST_SECONDS
+            )
         self.report.starts.append(ready)
         if ready.own > START_SECONDS:
             self._fault(f"node {node.place}: served after {ready.own:.1f} s only")
@@ -273,7 +280,8 @@ class Storm:
             self.postgres.stop(signal.SIGQUIT)
             time.sleep(0.5)
             self.report.lost += node.kill()
-            started = threading.Thread(target=self._start, args=(node,))
+            since = time.monotonic()
+            started = threading.Thread(target=self._start, args=(node, since))
             started.start()
             time.sleep(1)
             self.postgres.start()
@@ -400,7 +408,10 @@ class Storm:
         self.report.befalls("credited fifty times")
         for name in POOREST:
             identity = f"{name}-{self._allowances.credited[name]}"
+            began = time.monotonic()
             new = self.desk.credit(name, amount, identity, 50)
+            if (took := time.monotonic() - began) > CREDIT_SECONDS:
+                self._fault(f"{identity}: took {took:.1f} s")
             self._allowances.credited[name] += amount
             if new != 1:
                 self._fault(f"{identity}: credited {new} times")

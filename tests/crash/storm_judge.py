@@ -161,8 +161,8 @@ class Judge:
                 self._report.fault(f"{name}: has {balance.left}")
         with self._books.snapshot() as ask:
             wrong = ask(
-                "SELECT id FROM calls WHERE total_ms < first_token_ms"
-                " OR first_token_ms < 0 OR total_ms > ?",
+                "SELECT id FROM calls WHERE total_ms < 0 OR total_ms > ?"
+                " OR first_token_ms < 0",
                 LONGEST_MS,
             )
             kept = ask("SELECT id FROM accounts WHERE kind = 'lease' AND balance <> 0")
