@@ -12,6 +12,8 @@ from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 from posthouse.wire.sse import with_data
 
+_MESSAGE_START = json.raw("message_start")
+
 
 class AnthropicTap(PassingTap):
     """Reads one stream along; puts the public name into its first frame."""
@@ -37,7 +39,7 @@ class AnthropicTap(PassingTap):
             message = json.decode_envelope(bytes(frame["message"]))
         except (KeyError, MalformedJSON):
             return raw
-        if "model" not in message or frame.get("type") != b'"message_start"':
+        if "model" not in message or frame.get("type") != _MESSAGE_START:
             return raw
         message["model"] = json.raw(self._public_model)
         frame["message"] = json.raw(message)
