@@ -11,7 +11,9 @@ from typing import Any
 from msgspec import structs
 
 from posthouse.dialects.neutral.members import Members, Wrong
+from posthouse.dialects.neutral.seal import unseal
 from posthouse.dialects.openai_chat.media import read_bytes, read_place, sound_type
+from posthouse.dialects.openai_chat.thoughts import NAME, take_signature
 from posthouse.model.chat import (
     Audio,
     CacheMark,
@@ -80,9 +82,14 @@ def _image(members: Members) -> Image:
     detail = inner.pop("detail", None)
     if not isinstance(detail, str | None):
         raise members.wrong("image_url.detail", "a string")
+    signature = unseal(take_signature(members), NAME)
     cache, extras = read_mark(members)
     return Image(
-        source, detail=detail, cache=cache, extras=_with(extras, "image_url", inner)
+        source,
+        detail=detail,
+        cache=cache,
+        signature=signature,
+        extras=_with(extras, "image_url", inner),
     )
 
 

@@ -239,6 +239,8 @@ def _write_choice(choice: ToolChoice, chat: ChatRequest, writing: Writing) -> Ex
             writing.losses.refuse(
                 "tool_choice", "There is no tool that could be called."
             )
+        if choice.use is not ToolUse.AUTO and not writing.own:
+            writing.losses.drop("tool_choice")
         return {}
     if not choice.names or choice.use is ToolUse.NONE:
         return {"tool_choice": str(choice.use)}

@@ -262,4 +262,8 @@ def write_image(part: Image) -> Extras | None:
     url = write_place(part.source, "image/png")
     if url is None:
         return None
-    return {"type": "image_url", "image_url": {"url": url}}
+    entry: Extras = {"type": "image_url", "image_url": {"url": url}}
+    if part.signature is not None:
+        signature = seal(part.signature, NAME)
+        entry["extra_content"] = write_signature(None, signature)
+    return entry
