@@ -61,7 +61,8 @@ def read_finish(reason: str, message: str | None, *, called: bool) -> Finish:
         extras[_REASON] = reason
     if message is not None:
         extras["finishMessage"] = message
-    if called and found is FinishReason.STOP:
+    # Servers that are like Google's have words of their own for tools.
+    if called and found in (FinishReason.STOP, FinishReason.OTHER):
         found = FinishReason.TOOL_CALLS
     return Finish(found, extras=extras)
 
