@@ -33,6 +33,7 @@ from posthouse.dialects.gemini_generate.read_parts import (
 )
 from posthouse.dialects.gemini_generate.signatures import NAME
 from posthouse.dialects.gemini_generate.usage import read_usage, with_searches
+from posthouse.dialects.gemini_generate.usual import Piece, UsualFrames
 from posthouse.dialects.google.errors import blocked, fault_in
 from posthouse.dialects.google.names import canonical, inner, members_of
 from posthouse.dialects.neutral.members import unlike
@@ -102,6 +103,12 @@ class _Choice:
         self.extras: Extras = {}
         self.ruler = Ruler()
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether words that come are more of a text."""
+        part = self.open
+        return isinstance(part, Text) and not (part.signature or part.extras)
+
     def end_part(self, out: list[ChatEvent]) -> None:
         if self.open is not None:
             out.append(PartEnded(self.index, self.number))
@@ -168,6 +175,7 @@ class GeminiDecoder:
         "_started",
         "_told",
         "_usage",
+        "_usual",
         "blocked",
     )
 
@@ -190,6 +198,7 @@ class GeminiDecoder:
         self._told: Any = None
         """The newest usage, as it stood."""
         self._usage: ReportedUsage | None = None
+        self._usual = UsualFrames()
         self.blocked = False
         """The prompt is not answered."""
 
@@ -197,11 +206,29 @@ class GeminiDecoder:
         """Read one frame; raises UpstreamFault for an error in it."""
         if not data:
             return self._without_data(raw)
+        piece = self._usual.read(data)
+        if piece is not None and (said := self._said(piece)) is not None:
+            return said
         value = _decoded(data)
         if value is None:
             return []
         out: list[ChatEvent] = []
         self._read(canonical(value, "", unlike), data, out)
+        return out
+
+    def _said(self, piece: Piece) -> list[ChatEvent] | None:
+        """Go on with a text; None if it is not one that goes on."""
+        choice = self._choices.get(piece.choice)
+        if choice is None or not choice.goes_on:
+            return None
+        out: list[ChatEvent] = []
+        if piece.text:
+            choice.ruler.add(piece.text)
+            out.append(PartGrew(piece.choice, choice.number, piece.text))
+        if piece.usage != self._usage:
+            self._told = None
+            self._usage = piece.usage
+            out.append(UsageTold(piece.usage, extras=self._usual.extras))
         return out
 
     def finished(self, wanted: int) -> bool:
@@ -272,6 +299,7 @@ class GeminiDecoder:
             self._told = told
             self._usage, beside = read_usage(told)
             extras = {"usageMetadata": beside} if beside else {}
+            self._usual.learn(data, self._usage, extras)
             out.append(UsageTold(self._usage, extras=extras))
 
     def _read_head(
@@ -347,14 +375,6 @@ class GeminiDecoder:
     def _part(
         self, choice: _Choice, value: Any, raw: Raw | None, out: list[ChatEvent]
     ) -> None:
-        if type(choice.open) is Text and type(value) is dict and len(value) == 1:
-            text = value.get("text")
-            # Most pieces are nothing but words.
-            if type(text) is str and not (choice.open.signature or choice.open.extras):
-                if text:
-                    choice.ruler.add(text)
-                    out.append(PartGrew(choice.index, choice.number, text))
-                return
         members = members_of(value, "parts", unlike)
         given = Given(unlike, raw)
         call = inner(members, "functionCall", unlike)

@@ -16,6 +16,7 @@ from posthouse.dialects.gemini_generate.signatures import (
 from posthouse.dialects.gemini_generate.usage import write_usage
 from posthouse.dialects.gemini_generate.write_reply import (
     content_of,
+    encoded,
     write_call,
     write_part,
 )
@@ -216,7 +217,7 @@ class GeminiEncoder:
             case _:
                 pass
         before, after = self._around(grew.choice)
-        words = json.encode(grew.text)
+        words = encoded(grew.text)
         return before + b'{"text":' + words + b"}" + after + self._tail + b"\r\n\r\n"
 
     def _sounds(self, found: _Open, grew: PartGrew) -> bytes:
@@ -247,8 +248,8 @@ class GeminiEncoder:
                 cited = Cited(told.part, told.citation, found.ruler)
                 self._cited.setdefault(told.choice, []).append(cited)
             case AudioTold():
-                if told.transcript:
-                    return self._frame(told.choice, {"text": told.transcript})
+                # What is heard has no words beside it here.
+                pass
         return b""
 
     def _ended(self, ended: PartEnded) -> bytes:
@@ -310,4 +311,4 @@ class GeminiEncoder:
             head = json.encode({"candidates": [candidate]})
             return event(head[:-1] + b"," + self._tail)
         before, after = self._around(choice)
-        return before + json.encode(part) + after + self._tail + b"\r\n\r\n"
+        return before + encoded(part) + after + self._tail + b"\r\n\r\n"

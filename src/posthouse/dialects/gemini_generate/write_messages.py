@@ -66,6 +66,8 @@ def write_messages(messages: Sequence[Message], writing: Writing) -> Extras:
         # Nobody has spoken yet, which Google does not take.
         writing.losses.change("messages.role.system")
         return {"contents": [{"role": "user", "parts": parts}]}
+    if not (writer.contents or writing.own):
+        writing.losses.refuse("messages", "There is nothing said in the messages.")
     if parts:
         body["systemInstruction"] = {"parts": parts}
         if writing.own and len(system) == 1:

@@ -6,6 +6,7 @@ candidate has its index and its content a role; `finishReason` is there; counts 
 nothing are there for the prompt, the candidates and their sum; `tokenId` is absent.
 """
 
+import re
 from typing import Any
 
 from msgspec import Raw
@@ -44,6 +45,7 @@ from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 
 _object = json.decoder(dict[str, Raw])
+_LINE_BREAK = re.compile("[\r\n]")
 
 
 def write_reply(reply: ChatReply, chat: ChatRequest, identity: Identity) -> bytes:  # noqa: ARG001 - a codec's
@@ -58,7 +60,24 @@ def write_reply(reply: ChatReply, chat: ChatRequest, identity: Identity) -> byte
         body["usageMetadata"] = write_usage(reply.usage, beside)
     body["modelVersion"] = identity.model or reply.model or ""
     body["responseId"] = reply.id or identity.id
-    return json.encode(body | extras)
+    return encoded(body | extras)
+
+
+def encoded(value: Any) -> bytes:
+    """Encode what may hold half a surrogate pair: its other half may follow."""
+    try:
+        return json.encode(value)
+    except UnicodeEncodeError:
+        return json.encode_leniently(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """A value whose members all are decoded."""
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return json.decode_leniently(bytes(value)) if isinstance(value, Raw) else value
 
 
 def _candidate(choice: Choice, *, own: bool) -> Extras:
@@ -146,10 +165,12 @@ def _arguments(text: str) -> Any:
     if not text.strip():
         return {}
     try:
-        json.decode_with(_object, text.encode())
+        data = text.encode()
+        json.decode_with(_object, data)
+        # A frame of a stream is one line.
+        return Raw(json.compact(data) if _LINE_BREAK.search(text) else data)
     except (MalformedJSON, UnicodeEncodeError):
         return {"_raw": text}
-    return Raw(text.encode())
 
 
 def _shown(part: Image | Audio | Video | Document, *, own: bool) -> Extras | None:
