@@ -23,7 +23,7 @@ from tests.integration.test_backup import (
 from tests.support.posthouse import COMMAND, Posthouse
 from tests.support.processes import ROOT
 
-from posthouse.storage.backup import BackupRefused
+from posthouse.storage.backup import BackupRefused, make_backup
 from posthouse.storage.backup_archive import DamagedArchive, unpack
 from posthouse.storage.backup_series import Retention, Series, list_series, read_facts
 
@@ -199,6 +199,51 @@ def test_the_command_goes_on_until_it_is_told(posthouse, tmp_path):
     assert there.done.facts.instant_ms > ended * 1000
     assert load.ended.keys() <= there.charged().keys()
     assert not list(folder.glob(".*.tar.*"))
+
+
+def test_of_responses_only_new_ones_are_copied(posthouse, tmp_path):
+    """Unless the newest have gone: then their numbers may be others'."""
+    first = make_backup(source_of(posthouse.data), tmp_path / "whole")
+    here = Elsewhere(first.file, tmp_path / "data")
+    path = here.data / "posthouse.db"
+    text = "CREATE TABLE IF NOT EXISTS responses (id TEXT PRIMARY KEY, data BLOB)"
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(text)
+        columns = database.execute("PRAGMA table_info(responses)").fetchall()
+        values = ",".join(
+            "?" if name == "id" else "1" for _, name, *_ in sorted(columns)
+        )
+
+        def keep(*names: str) -> None:
+            for name in names:
+                database.execute(f"INSERT INTO responses VALUES ({values})", (name,))
+
+        held = []
+        with Series(source_of(here.data), tmp_path / "backups", DAY) as series:
+            keep("a", "b", "c")
+            series.write(time.time())
+            keep("d", "e")
+            held.append(series.write(time.time()).file)
+            database.execute("DELETE FROM responses WHERE id IN ('d', 'e')")
+            keep("f", "g", "h")
+            held.append(series.write(time.time()).file)
+            keep("i")
+            held.append(series.write(time.time()).file)
+    assert [names_in(file, tmp_path) for file in held] == ["de", "abcfgh", "i"]
+    for file, names in zip(held, ("abcde", "abcfgh", "abcfghi"), strict=True):
+        there = Elsewhere(file, tmp_path / f"{file.name}.data")
+        rows = there.ask("SELECT id FROM responses ORDER BY id")
+        assert "".join(name for (name,) in rows) == names
+
+
+def names_in(file: Path, tmp_path: Path) -> str:
+    """The responses that a part holds."""
+    place = tmp_path / f"{file.name}.unpacked"
+    place.mkdir()
+    unpack(file, place)
+    with closing(sqlite3.connect(place / "changes.db")) as changes:
+        rows = changes.execute("SELECT id FROM responses ORDER BY id").fetchall()
+    return "".join(name for (name,) in rows)
 
 
 def wait_for(folder: Path, count: int) -> None:

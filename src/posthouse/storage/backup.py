@@ -69,6 +69,10 @@ class Place(Struct, frozen=True):
     """By which that transfer is known to be the same one."""
     run: int
     """The newest of its runs."""
+    kept: int = 0
+    """The number of the newest response that it keeps."""
+    kept_mark: str = ""
+    """That response's name."""
 
 
 class Facts(Struct, frozen=True):

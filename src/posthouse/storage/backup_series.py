@@ -5,10 +5,12 @@
     20261121T184500Z-000002.tar     what changed since 000001
 
 What is in the ledger stays as it is, so of its tables only rows with higher numbers
-than the last ones' are new; they are found without looking at the others. All other
-tables are small, and are taken whole. Each backup is of one instant, with the
-journals of then (see `backup`), so restoring one is restoring the whole one, adding
-what follows up to it, and then recovering as after a crash.
+than the last ones' are new; they are found without looking at the others. So it is
+with responses that are kept, some of which go: what has gone since stays in what is
+restored until it expires. All other tables are small, and are taken whole. Each
+backup is of one instant, with the journals of then (see `backup`), so restoring one
+is restoring the whole one, adding what follows up to it, and then recovering as after
+a crash.
 
 A series goes on after a pause, and begins anew when the database's schema has
 changed, or its newest transfer is not the one that was there.
@@ -49,6 +51,10 @@ APPENDED: Final = {
 """The tables whose rows are never changed, and the number by which they grow."""
 RUNS: Final = frozenset({"runs", "run_transfers", "run_calls"})
 """Those of them that go by the numbers of runs, not of transfers."""
+KEPT: Final = "responses"
+"""Grows by SQLite's own numbers, which it gives again only when the newest are gone."""
+REPLACED: Final = "replaced"
+"""In a part, the names of the tables that it has whole."""
 LOCK: Final = ".series.lock"
 SUFFIX: Final = ".tar"
 _NAME: Final = "[0-9]*Z-[0-9][0-9][0-9][0-9][0-9][0-9]" + SUFFIX
@@ -171,22 +177,41 @@ class _Changes:
             part.execute("PRAGMA journal_mode = OFF")
             part.execute("PRAGMA synchronous = OFF")
             part.execute("BEGIN")
+            part.execute(f"CREATE TABLE {REPLACED} (name)")
             for (table,) in reader.execute(_TABLES).fetchall():
-                _copy_table(reader, part, table, since)
+                after = _number_after(reader, table, since)
+                _copy_table(reader, part, table, after)
+                if after is None:
+                    part.execute(f"INSERT INTO {REPLACED} VALUES (?)", (table,))  # noqa: S608 - our own name
             part.execute("COMMIT")
         return structs.replace(instant, database=target, series=place)
 
 
+After = tuple[str, int]
+"""A column, and the number above which rows are new."""
+
+
+def _number_after(reader: sqlite3.Connection, table: str, since: Place) -> After | None:
+    """What tells a table's new rows from the others; None takes them all."""
+    if table in APPENDED:
+        return APPENDED[table], since.run if table in RUNS else since.newest
+    if table == KEPT and since.kept:
+        query = f"SELECT id FROM {KEPT} WHERE rowid = ?"  # noqa: S608 - our own name
+        row = reader.execute(query, (since.kept,)).fetchone()
+        if row == (since.kept_mark,):
+            return "rowid", since.kept
+    return None
+
+
 def _copy_table(
-    reader: sqlite3.Connection, part: sqlite3.Connection, table: str, since: Place
+    reader: sqlite3.Connection,
+    part: sqlite3.Connection,
+    table: str,
+    after: After | None,
 ) -> None:
-    column = APPENDED.get(table)
-    query, values = f"SELECT * FROM {table}", ()  # noqa: S608 - the schema's own names
-    if column is not None:
-        after = since.run if table in RUNS else since.newest
-        rows = reader.execute(f"{query} WHERE {column} > ?", (after,))
-    else:
-        rows = reader.execute(query, values)
+    column, number = after or ("1", 0)
+    query = f"SELECT * FROM {table} WHERE {column} > ?"  # noqa: S608 - the schema's own names
+    rows = reader.execute(query, (number,))
     names = ",".join(f'"{name}"' for name, *_ in rows.description)
     marks = ",".join("?" * len(rows.description))
     part.execute(f"CREATE TABLE {table} ({names})")
@@ -204,8 +229,9 @@ def add_changes(database: Path, changes: Path, schema: str) -> None:
         connection.execute("ATTACH ? AS part", (str(changes),))
         connection.execute("BEGIN")
         try:
+            whole = set(connection.execute(f"SELECT name FROM part.{REPLACED}"))  # noqa: S608 - our own name
             for (table,) in connection.execute(_TABLES).fetchall():
-                if table not in APPENDED:
+                if (table,) in whole:
                     connection.execute(f"DELETE FROM {table}")  # noqa: S608 - the schema's own names
                 connection.execute(
                     f"INSERT INTO {table} SELECT * FROM part.{table}"  # noqa: S608 - as above
@@ -252,7 +278,12 @@ def _describe(reader: sqlite3.Connection, name: str, number: int) -> Place:
     ((newest,),) = reader.execute("SELECT coalesce(max(id), 0) FROM transfers")
     ((run,),) = reader.execute("SELECT coalesce(max(up_to), 0) FROM runs")
     mark = _mark(reader, newest)
-    return Place(name, number, _schema(reader), newest, mark, run)
+    place = Place(name, number, _schema(reader), newest, mark, run)
+    if (KEPT,) not in reader.execute(_TABLES).fetchall():
+        return place
+    query = f"SELECT rowid, id FROM {KEPT} ORDER BY rowid DESC LIMIT 1"  # noqa: S608 - our own name
+    row = reader.execute(query).fetchone() or (0, "")
+    return structs.replace(place, kept=row[0], kept_mark=row[1])
 
 
 def _mark(reader: sqlite3.Connection, transfer: int) -> str:
