@@ -54,6 +54,7 @@ from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
 
 _Key = tuple[int, int]
+_USAGE = "usageMetadata"
 
 
 class _Open:
@@ -157,7 +158,11 @@ class GeminiEncoder:
             case Ended():
                 pass
         if self._own and isinstance(told, Started | Ended):
-            self._extras |= told.extras
+            extras = dict(told.extras)
+            beside = extras.pop(_USAGE, None)
+            if beside:
+                self._usage_extras = {_USAGE: beside}
+            self._extras |= extras
 
     def close(self) -> bytes:
         """Give the last frame."""
@@ -170,8 +175,8 @@ class GeminiEncoder:
             candidates.append(found)
         body: Extras = {"candidates": candidates}
         if self._usage is not None:
-            beside = self._usage_extras.get("usageMetadata", {})
-            body["usageMetadata"] = write_usage(self._usage, beside)
+            beside = self._usage_extras.get(_USAGE, {})
+            body[_USAGE] = write_usage(self._usage, beside)
         head = json.encode(body | self._extras)
         return event(head[:-1] + b"," + self._tail)
 
