@@ -248,8 +248,11 @@ def charge(price: Price, usage: Usage, service_tier: str | None = None) -> int:
     rates = price.rates
     if price.long_context or price.service_tiers:
         rates = rates_for(price, input_tokens(counts), service_tier)
-    odd = not counts.keys() <= rates.keys() or (counts and min(counts.values()) < 0)
-    if odd or _REQUEST in rates:
+    odd = _REQUEST in rates
+    for unit, count in counts.items():
+        if count < 0 or unit not in rates:
+            odd = True
+    if odd:
         counts, rates = _reconciled(counts, rates)
     return min(price_amount(counts, rates), MAX_AMOUNT)
 

@@ -49,6 +49,7 @@ _INPUT = _side(
     "cached_input",
 )
 _OUTPUT = _side("output", "audio_output", "image_output", "reasoning")
+_beside_totals = attrgetter(*_INPUT.parts, *_OUTPUT.parts, "searches", "odd")
 _NO_REPORT = ReportedUsage()
 
 
@@ -88,6 +89,11 @@ def normalise(
     """
     report = reported if reported is not None else _NO_REPORT
     window = (context if context > 0 else UNKNOWN_CONTEXT) * max(choices, 1)
+    # Most reports are two totals that may well be true, and nothing else.
+    sent, made = report.input or 0, report.output or 0
+    if 0 < sent <= window and 0 < made <= window and not any(_beside_totals(report)):
+        totals = {_INPUT.total: sent, _OUTPUT.total: made}
+        return NormalisedUsage(Usage(totals, UsageSource.PROVIDER))
     quantities: dict[str, int] = {}
     suspicious = ["total_not_whole"] if report.odd else []
     estimated = False
