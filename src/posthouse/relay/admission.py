@@ -20,7 +20,7 @@ from posthouse.billing.records import Opening
 from posthouse.errors import InvalidRequest, ModelNotFound
 from posthouse.model.catalog import Price
 from posthouse.model.usage import Unit, Usage, UsageSource
-from posthouse.relay.call import Call
+from posthouse.relay.call import Call, Incoming
 from posthouse.relay.choosing import facts_of
 from posthouse.relay.snapshot import Menu
 from posthouse.relay.waiting import FairQueue
@@ -104,8 +104,8 @@ class Admission:
             raise _not_found(request.model)
         if call.incoming.channel is not None:
             menu = _at_channel(menu, call.incoming.channel)
-        if request.searches:
-            _check_priced(menu.first.price, request.searches)
+        if request.searches and _is_unpriced(menu.first.price, request.searches):
+            call.incoming = _without_searches(call.incoming)
         for name in request.other_models:
             call.other_prices.append(_other_price(call, name))
         return menu
@@ -215,11 +215,18 @@ def _not_found(model: str) -> ModelNotFound:
     )
 
 
-def _check_priced(price: Price, searches: int) -> None:
-    """Refuse a priced extra that this model has no price for."""
-    if unpriced_units(price, Usage({Unit.SEARCH: searches}, UsageSource.NONE)):
+def _is_unpriced(price: Price, searches: int) -> bool:
+    """Whether a model has no price for searches."""
+    return bool(unpriced_units(price, Usage({Unit.SEARCH: searches}, UsageSource.NONE)))
+
+
+def _without_searches(incoming: Incoming) -> Incoming:
+    """Leave out searches that the caller can do without; raises InvalidRequest."""
+    request = incoming.request.without_searches
+    if request is None:
         raise InvalidRequest(
             "Web search is not offered with this model",
             param="tools",
             code="unsupported_value",
         )
+    return structs.replace(incoming, request=request)

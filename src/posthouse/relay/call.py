@@ -170,7 +170,7 @@ class Call:
         """What a reply tells beside itself."""
         headers: Headers = (SANDBOX_HEADER,) if target.member.channel.sandbox else ()
         prepared = self.prepared(target)
-        if prepared.translated:
+        if prepared.translated or self.incoming.request.dropped:
             told = self.translation(target).encode("ascii", "replace")
             headers += ((TRANSLATION, told),)
         return headers
@@ -178,14 +178,16 @@ class Call:
     def translation(self, target: Target) -> str:
         """Say into what the request was translated, and what that has cost it.
 
-        "" where it was not.
+        "" where it reached the provider as it was.
         """
         prepared = self.prepared(target)
-        if not prepared.translated:
+        request = self.incoming.request
+        told = request.dropped
+        if prepared.translated:
+            told += request.reading.losses.get(prepared.dialect.name, ())
+        elif not told:
             return ""
-        dialect = prepared.dialect.name
-        told = self.incoming.request.reading.losses.get(dialect, ())
-        return " ".join((dialect, *told))[:TRANSLATION_LIMIT]
+        return " ".join((prepared.dialect.name, *told))[:TRANSLATION_LIMIT]
 
     async def keep(self, target: Target, reply: bytes) -> None:
         """Keep a reply, or the frames that end one, if that was asked for."""
