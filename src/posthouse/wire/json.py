@@ -144,6 +144,25 @@ def decode_leniently(data: bytes) -> Any:
         raise MalformedJSON("the JSON is nested too deeply") from None
 
 
+def decode_mended(data: bytes) -> Any:
+    """Decode leniently what shall be written again.
+
+    A half of a surrogate pair, which no encoder takes, becomes U+FFFD. Raises
+    MalformedJSON.
+    """
+    value = decode_leniently(data)
+    if b"\\u" not in data:
+        return value
+    return lenient.loads(mended(lenient.dumps(value, ensure_ascii=False)))
+
+
+def mended(text: str) -> str:
+    """A text whose halves of surrogate pairs are joined or become U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def encode_leniently(value: Any) -> bytes:
     """Encode what `decode_leniently` gave, in ASCII."""
     return lenient.dumps(value, separators=(",", ":")).encode()

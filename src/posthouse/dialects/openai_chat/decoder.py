@@ -61,11 +61,13 @@ _BEAT: list[ChatEvent] = [Beat()]
 class Decoder(ChatDecoder):
     """Reads one stream; see `ChatDecoder`."""
 
-    __slots__ = ("_choices", "_ended", "_reply_id", "_tier", "_usage")
+    __slots__ = ("_choices", "_ended", "_halves", "_reply_id", "_tier", "_usage")
 
     def __init__(self) -> None:
         """Begin before the first frame."""
         self._choices: dict[int, Growing] = {}
+        self._halves: dict[int, str] = {}
+        """By choice, the first half of a character that a chunk ended with."""
         self._reply_id: str | None = None
         self._usage: ReportedUsage | None = None
         self._tier: str | None = None
@@ -81,7 +83,7 @@ class Decoder(ChatDecoder):
         except MalformedJSON:
             if data.startswith(b"[DONE]"):
                 return self._end()
-            chunk = _oddity(data)
+            chunk = self._oddity(data)
         if chunk is None or self._ended:
             return []
         choices = chunk.choices
@@ -148,6 +150,42 @@ class Decoder(ChatDecoder):
         self._tier = found
         events.append(UsageTold(merged, found))
 
+    def _oddity(self, data: bytes) -> _Chunk | None:
+        """Read what the decoder refused; None if it is unlike a chunk.
+
+        Raises UpstreamFault for an error, and for what is no JSON object at all.
+        """
+        try:
+            value = json.decode_mended(data)
+            as_it_came = json.decode_leniently(data)
+        except MalformedJSON:
+            raise UpstreamBadResponse from None
+        if not isinstance(value, dict):
+            raise UpstreamBadResponse
+        try:
+            chunk = json.convert(value, _Chunk)
+        except MalformedJSON:
+            fault = fault_in(value)
+            if fault is not None:
+                raise fault from None
+            return None
+        for choice, odd in zip(
+            chunk.choices or (), as_it_came.get("choices") or (), strict=True
+        ):
+            content = (odd.get("delta") or {}).get("content")
+            if choice.delta is not None and isinstance(content, str):
+                index = choice.index if type(choice.index) is int else 0
+                choice.delta.content = self._joined(index, content)
+        return chunk
+
+    def _joined(self, index: int, text: str) -> str:
+        """Join halves of a character that came in different chunks."""
+        text = self._halves.pop(index, "") + text
+        if "\ud800" <= text[-1:] <= "\udbff":
+            self._halves[index] = text[-1]
+            text = text[:-1]
+        return json.mended(text)
+
     def _end(self) -> list[ChatEvent]:
         if self._ended is not False:
             if self._ended is None:
@@ -159,26 +197,6 @@ class Decoder(ChatDecoder):
             choice.end_parts(events)
         events.append(Ended())
         return events
-
-
-def _oddity(data: bytes) -> _Chunk | None:
-    """Read what the decoder refused; None if it is unlike a chunk.
-
-    Raises UpstreamFault for an error, and for what is no JSON object at all.
-    """
-    try:
-        value = json.decode_leniently(data)
-    except MalformedJSON:
-        raise UpstreamBadResponse from None
-    if not isinstance(value, dict):
-        raise UpstreamBadResponse
-    try:
-        return json.convert(value, _Chunk)
-    except MalformedJSON:
-        fault = fault_in(value)
-        if fault is not None:
-            raise fault from None
-        return None
 
 
 def _without_data(raw: bytes) -> list[ChatEvent]:

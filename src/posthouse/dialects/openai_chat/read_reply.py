@@ -58,7 +58,7 @@ def _decoded(body: bytes) -> Extras:
         value = json.decode_with(_object, body)
     except MalformedJSON:
         try:
-            value = json.decode_leniently(body)
+            value = json.decode_mended(body)
         except MalformedJSON:
             raise UpstreamBadResponse from None
     if not isinstance(value, dict):
@@ -113,7 +113,20 @@ def read_logprobs(value: Any) -> tuple[Extras, ...] | None:
     tokens = value.get("content") or value.get("refusal")
     if not isinstance(tokens, list):
         return None
-    return tuple(token for token in tokens if isinstance(token, dict))
+    return tuple(_read_token(token) for token in tokens if isinstance(token, dict))
+
+
+def _read_token(token: Extras) -> Extras:
+    """Read a token's probability; what is unlike one is left out."""
+    others = token.get("top_logprobs")
+    if others is None:
+        return token
+    if not isinstance(others, list):
+        others = []
+    if all(isinstance(other, dict) for other in others):
+        return token | {"top_logprobs": others}
+    kept = [other for other in others if isinstance(other, dict)]
+    return token | {"top_logprobs": kept}
 
 
 def _told(usage: ReportedUsage | None) -> ReportedUsage | None:
