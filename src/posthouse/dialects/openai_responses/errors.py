@@ -65,19 +65,19 @@ _KNOWN_CODES = frozenset(
     }
 )
 """Codex acts on the first two, though OpenAI's types do not name them."""
-_FAILED = frozenset({"failed", "cancelled"})
 
 
 def failure_of(response: dict[str, Any]) -> UpstreamFault | None:
     """Judge a response that may have failed; None if it has not."""
     error = response.get("error")
-    if isinstance(error, dict) and error.get("code") in _OF_THE_REQUEST:
-        found = ErrorObject(error.get("message"), error.get("type"), error["code"])
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(error, dict) and isinstance(code, str) and code in _OF_THE_REQUEST:
+        found = ErrorObject(error.get("message"), error.get("type"), code)
         fault = judge(400, found)
         fault.stands_for = 400
         return fault
     fault_told = fault_in(response) if error else None
-    if fault_told is None and response.get("status") in _FAILED:
+    if fault_told is None and response.get("status") in ("failed", "cancelled"):
         return UpstreamOverloaded()
     return fault_told
 

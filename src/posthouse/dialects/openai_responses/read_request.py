@@ -154,7 +154,7 @@ def _asks_for_logprobs(members: Members) -> bool | None:
 
 def _include(members: Members) -> Extras:
     """Keep what more shall be told; of what is told anyway, nothing is lost."""
-    include = members.array("include")
+    include = members.texts("include")
     others = [name for name in include if name not in _GIVEN_ANYWAY]
     if others:
         members.put_back("include", others)

@@ -183,6 +183,8 @@ class ItemWriter:
         if part.cache is not None:
             self._losses.drop("cache_control")
         kind, member, given = "function_call", "arguments", part.arguments
+        # Some providers begin to count anew in every turn.
+        self._custom_calls.discard(part.id)
         if part.custom and (self._own or self._traits.custom_tools):
             kind, member = "custom_tool_call", "input"
             self._custom_calls.add(part.id)
