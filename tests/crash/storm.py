@@ -62,6 +62,8 @@ LOST_SECONDS = 2.0
 """Calls that ended so long before their node's disk was lost are in the ledger."""
 CREDIT_SECONDS = 10.0
 """Within which fifty credits are done."""
+LOCKED_SECONDS = 2.0
+"""For which a node that stands still may keep others from an account."""
 START_SECONDS = 5.0
 """Within which a node must serve again."""
 NO_STORAGE = "storage_unavailable"
@@ -220,8 +222,12 @@ class Storm:
         self.report.befalls("away for long")
         node = self.nodes[place]
         node.nobody_is_lost()
+        others = [other for other in self.nodes if other is not node]
         since = time.monotonic()
-        node.pause(on=True)
+        with self._without_storage(others):
+            # It may be in the midst of a transaction, which others wait for.
+            node.pause(on=True)
+            time.sleep(LOCKED_SECONDS)
         self._until(lambda: self._is_swept(node), self._silent + 30, "is not swept")
         with self._without_storage((node,)):
             node.pause(on=False)

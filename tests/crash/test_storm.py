@@ -18,19 +18,16 @@ MINUTES = 4.0
 
 
 def test_a_short_storm(tmp_path: Path) -> None:
-    """Each of the faults once, but those that take long."""
-    with Storm(tmp_path, seed=3, callers=6) as storm:
+    """Some of the faults, once."""
+    with Storm(tmp_path, seed=3, callers=5) as storm:
         storm.share_a_limit()
-        storm.change_key()
         storm.trouble_valkey("slow")
-        storm.kill(0)
-        storm.trouble_valkey("flushed")
-        storm.restart_postgres(signal.SIGQUIT, 0.5)
-        storm.credit(3_000_000)
-        storm.change_file(1)
+        storm.change_key()
         storm.kill_without_postgres(1)
+        storm.credit(3_000_000)
+        storm.trouble_valkey("flushed")
+        storm.change_file(0)
         storm.replace(2)
-        storm.lose_disk(2)
         storm.finish()
     _judge(storm)
 

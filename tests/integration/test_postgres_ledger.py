@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,11 +23,12 @@ from posthouse.billing.ports import (
 from posthouse.billing.records import Settlement
 from posthouse.storage import ledger_index
 from posthouse.storage.ledger_postgres import PostgresLedger
-from posthouse.storage.ledger_session import Doubt
+from posthouse.storage.ledger_session import Doubt, Session
 from posthouse.storage.postgres import NUMBERS
 
 JOURNAL = "journal"
 SHARE = f"SELECT pg_advisory_xact_lock_shared({NUMBERS})"
+TAKEN = "SELECT 1 FROM accounts WHERE id = 'a' FOR UPDATE"
 INSERT = "INSERT INTO transfers (kind, account_id, created_ms) VALUES ('draw', 'x', 0)"
 
 
@@ -340,3 +342,46 @@ def test_a_server_that_does_not_let_us_in_is_named_without_the_password() -> Non
     while shown is not None:
         assert "eyes" not in repr(shown)
         shown = shown.__cause__ or shown.__context__
+
+
+def test_who_waits_for_a_lock_waits_for_half_of_the_time(books: Books) -> None:
+    """Calls that came meanwhile wait for the next exchange, and so much longer."""
+    books.fund("a", 1_000)
+    ledger = PostgresLedger(books.postgres, seconds=6.0)
+    with transaction(books.postgres, TAKEN):
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable):
+            draw(ledger, "a", 10)
+        assert 2 < time.monotonic() - began < 4.5
+    assert draw(ledger, "a", 10).amount == 10
+    ledger.close()
+
+
+def test_a_process_that_stands_still_does_not_hold_up_others_for_long(
+    books: Books,
+) -> None:
+    """The server ends a transaction that nobody goes on with."""
+    books.fund("a", 1_000)
+    ledger = PostgresLedger(books.postgres, seconds=PATIENT)
+    session = Session(books.postgres, seconds=PATIENT)
+    begun = threading.Event()
+
+    async def work(connection: Any) -> None:
+        await connection.execute(TAKEN)
+        begun.set()
+        await asyncio.sleep(6)
+        await connection.execute("SELECT 1")
+
+    def stand_still() -> None:
+        with pytest.raises(LedgerUnavailable):
+            session.transact(work)
+
+    still = threading.Thread(target=stand_still)
+    still.start()
+    assert begun.wait(PATIENT)
+    began = time.monotonic()
+    assert draw(ledger, "a", 10).amount == 10
+    assert time.monotonic() - began < 4
+    still.join()
+    session.close()
+    ledger.close()

@@ -36,11 +36,14 @@ JITTER_SECONDS: Final = 0.02
 SETTINGS: Final = {
     "application_name": "posthouse ledger",
     "lock_timeout": "5000",
-    # A transaction that we were cut off from must not keep its locks.
-    "idle_in_transaction_session_timeout": "5000",
+    # A transaction that we were cut off from, or that stands still with us, must
+    # not keep its locks: others' calls wait for them.
+    "idle_in_transaction_session_timeout": "1500",
     "synchronous_commit": "on",
 }
 _BEGIN: Final = "BEGIN"
+# Of a caller's time one half is left for whoever waits behind this one.
+_BEGIN_URGENT: Final = "BEGIN; SET LOCAL lock_timeout = {:.0f}"
 _TAKE_NUMBER: Final = (
     "SELECT pg_advisory_xact_lock_shared($1), pg_current_xact_id()::text AS number"
 )
@@ -86,6 +89,7 @@ class Session:
         self._pause_until = clock()
         self._limit = seconds
         self._patience = seconds
+        self._begin_urgent = _BEGIN_URGENT.format(seconds * 500)
         self._loop = uvloop.new_event_loop()
         try:
             self._loop.run_until_complete(self._open())
@@ -166,7 +170,7 @@ class Session:
     ) -> T:
         try:
             async with asyncio.timeout(self._limit if urgent else self._patience):
-                await connection.execute(_BEGIN)
+                await connection.execute(self._begin_urgent if urgent else _BEGIN)
                 row = await connection.fetchrow(_TAKE_NUMBER, NUMBERS)
                 result = await work(connection)
         except Exception as error:
