@@ -130,7 +130,8 @@ class Client(asyncio.Protocol):
         tally.calls += 1
         if complaint:
             tally.failures += 1
-            tally.complaint = tally.complaint or complaint
+            if not complaint.startswith("503") or not tally.complaint:
+                tally.complaint = complaint
         elif self._began:
             tally.latencies.append(time.monotonic() - self._began)
         self.done(self)

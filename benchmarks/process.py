@@ -101,6 +101,12 @@ def cpu_seconds(root: int) -> float:
     return total
 
 
+def turns(pid: int) -> tuple[float, float]:
+    """Seconds that a process's main thread has run, and waited for its core."""
+    ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    return int(ran) / 1e9, int(waited) / 1e9
+
+
 def memory_bytes(root: int) -> tuple[int, int]:
     """Resident memory of a process family: (PSS, RSS of the largest)."""
     shared_out = 0

@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from posthouse.server.exchange import Exchange
 
 _FIRST = 16
-_LEAST, _MOST = 2, 1024
+_LEAST, _MOST = 4, 1024
 """Requests that one turn lets in: before anything is known of them, and ever."""
-_TURN = 0.003
-"""Seconds that a turn shall take while there is a line."""
+_TURN = 0.005
+"""Seconds of the processor that a turn shall take while there is a line."""
+_TICK = 1e-6
 _BURST = 2.0
 """What a line may be at first, as a multiple of what it may stay."""
 _LEAST_LINE = 64
@@ -158,6 +159,7 @@ class Gate:
         *,
         tenant_of: Callable[["Exchange"], str] = _same,
         clock: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
         """Begin open.
 
@@ -165,6 +167,7 @@ class Gate:
             times: what it goes by.
             tenant_of: names whose request it is; called only while there is a line.
             clock: monotonic seconds.
+            cpu: seconds that the loop's thread has had of the processor.
         """
         self.times = times or GateTimes()
         self.tenant_of = tenant_of
@@ -182,6 +185,7 @@ class Gate:
         self.report: Callable[[int], None] = lambda _number: None
         """Called now and then with how many were refused that nobody has counted."""
         self._clock = clock
+        self._cpu = cpu
         self._let_in = _FIRST
         self._arrived: list[Exchange] = []
         self._line = Line()
@@ -189,8 +193,11 @@ class Gate:
         """Requests that a turn has lately let in."""
         self._seconds = 0.0
         """What such a turn took; 0: nothing is known."""
+        self._spent = 0.0
+        """How much of that on the processor."""
         self._last_in = 0
         self._last_turn = 0.0
+        self._last_spent = 0.0
         self._length = _MOST_BLINDLY
         """How many may be in line now."""
         self._turning = False
@@ -249,9 +256,11 @@ class Gate:
     def _turn(self) -> None:
         """One turn of the loop while there is a line."""
         now = self._clock()
+        spent = self._cpu()
         if self._last_turn:
-            self._adapt(now - self._last_turn)
+            self._adapt(now - self._last_turn, spent - self._last_spent)
         self._last_turn = now
+        self._last_spent = spent
         self._sort(now)
         self._begin()
         if len(self._line):
@@ -262,16 +271,14 @@ class Gate:
             self._length = _MOST_BLINDLY
             self.open_to = 0 if self._behind else self._let_in
 
-    def _adapt(self, seconds: float) -> None:
-        """Learn from the turn that has just ended."""
+    def _adapt(self, seconds: float, spent: float) -> None:
+        """Learn from the turn that has just ended: what it took, and of our CPU."""
         smoothing = _SMOOTHING if self._seconds else 1.0
         self._served += (self._last_in - self._served) * smoothing
         self._seconds += (seconds - self._seconds) * smoothing
-        if seconds > _TURN:
-            fewer = int(self._let_in * max(0.5, _TURN / seconds))
-            self._let_in = max(_LEAST, fewer)
-        elif self._let_in < _MOST:
-            self._let_in += 1
+        self._spent += (spent - self._spent) * smoothing
+        fitting = int(self._served * _TURN / max(self._spent, _TICK)) + 1
+        self._let_in = max(_LEAST, min(fitting, _MOST))
 
     def _sort(self, now: float) -> None:
         """Put who has arrived in line, as far as it can serve them in time."""

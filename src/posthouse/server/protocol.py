@@ -182,6 +182,7 @@ class Connection(HttpToolsProtocol):
             self._known_by = mark
             return False
         reply = self.context.prefix(503) + self.gate.door.refusal(refused.replies)
+        self._served = True
         self._since = self.context.now
         self.written += len(reply)
         self.transport.write(reply)
