@@ -187,12 +187,19 @@ def models_lines(row: ProviderRow) -> Iterator[str]:
     )
 
 
+def credential_text(row: ProviderRow) -> str:
+    """Say how the credential is carried."""
+    if row.signing is None:
+        return str(row.auth)
+    return f"[signed](../guide/signed-providers.md), `{row.signing.scheme}`"
+
+
 def provider_lines(row: ProviderRow) -> Iterator[str]:
     """Give a provider's section."""
     yield from (f"## {row.title}", "")
     yield f'- `provider = "{row.name}"`'
     yield f"- Address: {f'`{row.base_url}`' if row.base_url else 'of the channel'}"
-    yield f"- Credential: {row.auth}"
+    yield f"- Credential: {credential_text(row)}"
     if row.documentation:
         yield f"- Documentation: <{row.documentation}>"
     if row.currency is not None:

@@ -8,6 +8,10 @@ the row has, a stream with its usage wherever there are streams, and an error.
     source = "https://…"               # where the shapes were read, or "unverified"
     headers = { authorization = "Bearer secret" }   # beside those of every request
 
+    asked = "openai_chat"              # what clients speak, where it is not what the
+                                       # provider does; `client` stands with each call
+    credential = "id:secret"           # where the scheme that signs wants a form
+
     [channel]                          # what the operator must set, if anything
     base_url = "https://…"
 
@@ -18,6 +22,7 @@ the row has, a stream with its usage wherever there are streams, and an error.
     sent = '''{…}'''                   # what the provider gets
     reply = '''{…}'''                  # what it answers with status 200,
     stream = '''data: …'''             # or, of a stream, its bytes
+    messages = [["name", '{…}']]       # or the messages of AWS's event stream
     text = "…"                         # what was produced, thoughts included
     usage = { input = 9, output = 2 }  # what was reported; none if absent
     hidden = [4]                       # the stream's frames that the client does
@@ -60,7 +65,7 @@ from posthouse.routing.table import (
     make_channel,
 )
 from posthouse.settings.file import ChannelSpec
-from posthouse.wire.sse import SSEDecoder
+from posthouse.wire.aws_eventstream import message
 
 FOLDER = Path(__file__).parents[2] / "golden" / "providers"
 CATALOG = load_catalog()
@@ -78,11 +83,22 @@ class Call(Struct, frozen=True, forbid_unknown_fields=True):
     sent: str
     reply: str | None = None
     stream: str | None = None
+    messages: tuple[tuple[str, str], ...] = ()
     text: str | None = None
     usage: dict[str, int] | None = None
     hidden: tuple[int, ...] = ()
     client: str | None = None
     fault: str | None = None
+
+    @property
+    def wire(self) -> bytes:
+        """A stream's bytes; b"" where there is none."""
+        if self.messages:
+            return b"".join(
+                message({":message-type": "event", ":event-type": name}, data.encode())
+                for name, data in self.messages
+            )
+        return (self.stream or "").encode()
 
 
 class Error(Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,12 +115,20 @@ class Golden(Struct, frozen=True, forbid_unknown_fields=True):
     calls: tuple[Call, ...]
     errors: tuple[Error, ...]
     headers: dict[str, str] = {}
+    asked: str = ""
+    credential: str = SECRET
     channel: dict[str, Any] = {}
 
 
 def read(name: str) -> Golden:
     text = (FOLDER / name / "golden.toml").read_text(encoding="utf-8")
     return msgspec.convert(tomllib.loads(text), Golden)
+
+
+@pytest.fixture(autouse=True)
+def same_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies that their providers give no name have the same one here."""
+    monkeypatch.setattr("secrets.token_hex", lambda size: "0" * (2 * size))
 
 
 GOLDENS = {path.parent.name: read(path.parent.name) for path in FOLDER.glob("*/*.toml")}
@@ -118,22 +142,24 @@ def cases(kind: str) -> list[Any]:
     ]
 
 
-def prepared_for(name: str, operation: str, model: str) -> Prepared:
+def prepared_for(name: str, operation: str, model: str, asked: str = "") -> Prepared:
     """What the relay prepares for a channel with nothing set but what it must."""
     golden = GOLDENS[name]
     spec = ChannelSpec(name="channel", provider=name, **golden.channel)
-    secrets = (SECRET,) if golden.headers else ()
+    signed = CATALOG[name].signing is not None
+    secrets = (golden.credential,) if golden.headers or signed else ()
     channel = make_channel(spec, CATALOG[name], secrets, ChannelDefaults())
     snapshot = Snapshot(
         RoutingTable([channel], {}), PriceBook(CATALOG), wall_clock=lambda: NOW
     )
-    return snapshot.prepared(Member(channel, 0, model), operation)
+    return snapshot.prepared(Member(channel, 0, model), operation, asked)
 
 
 def parsed(name: str, call: Call) -> tuple[Prepared, ParsedRequest]:
-    dialect = find_dialect(CATALOG[name].operations[call.operation].dialect)
-    request = dialect.parse_request(call.request.encode())
-    return prepared_for(name, call.operation, request.model), request
+    asked = GOLDENS[name].asked
+    spoken = asked or CATALOG[name].operations[call.operation].dialect
+    request = find_dialect(spoken).parse_request(call.request.encode())
+    return prepared_for(name, call.operation, request.model, asked), request
 
 
 def exact(text: str | bytes) -> Any:
@@ -169,7 +195,7 @@ def test_a_golden_covers_its_row(name: str) -> None:
     assert {call.operation for call in good if call.reply} == row.operations.keys()
     for operation in STREAMING & row.operations.keys():
         told = row.operations[operation].quirks.stream_usage is not StreamUsage.NONE
-        streams = [c for c in good if c.stream and c.operation == operation]
+        streams = [c for c in good if c.wire and c.operation == operation]
         assert any(call.usage is not None for call in streams) == told, operation
         assert streams, operation
     assert golden.errors
@@ -233,16 +259,15 @@ def cuts(stream: bytes) -> Iterator[tuple[str, list[bytes]]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "call"), [case for case in cases("calls") if case.values[1].stream]
+    ("name", "call"), [case for case in cases("calls") if case.values[1].wire]
 )
 def test_a_stream(name: str, call: Call) -> None:
     """The same for the client and for the meter, however it is cut."""
-    stream = (call.stream or "").encode()
-    for how, pieces in cuts(stream):
+    for how, pieces in cuts(call.wire):
         prepared, request = parsed(name, call)
         tap = prepared.dialect.tap_stream(request, None)
         assert tap is not None
-        decoder = SSEDecoder()
+        decoder = prepared.dialect.frames()
         frames = [frame for piece in pieces for frame in decoder.feed(piece)]
         frames += decoder.close()
         wanted = [raw for i, (raw, _) in enumerate(frames) if i not in call.hidden]

@@ -332,7 +332,9 @@ def render_request(request: ParsedRequest, edits: Edits) -> bytes:
     if messages is not None and _SEALED in bytes(messages):
         envelope["messages"] = _without_sealed(messages)
     apply_edits(envelope, edits)
-    envelope["model"] = json.raw(edits.model)
+    if "model" in envelope:
+        # Some providers have it in the path alone, and drop it here.
+        envelope["model"] = json.raw(edits.model)
     return json.encode(envelope)
 
 

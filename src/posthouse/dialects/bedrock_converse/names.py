@@ -1,5 +1,7 @@
 """What the dialect's modules call things alike."""
 
+from enum import Enum
+
 NAME = "bedrock_converse"
 
 SIGNED_BY = "anthropic_messages"
@@ -9,18 +11,16 @@ SIGNED_BY = "anthropic_messages"
 EMPTY_OBJECT = "{}"
 
 
-def family(model: str) -> str:
-    """Whose model it is: `anthropic`, `amazon`, `openai` …; "" is not known.
+class Family(Enum):
+    """Whose words a model knows beside those of all."""
 
-    A name is `anthropic.claude-…`, possibly with a region's prefix before it, or
-    the end of an ARN that holds one.
-    """
-    for part in model.rsplit("/", 1)[-1].split(".")[:2]:
-        if part in _FAMILIES:
-            return part
-    return ""
+    CLAUDE = "claude"
+    NOVA = "nova"
+    GPT = "gpt"
+    OTHER = ""
 
 
-_FAMILIES = frozenset(
-    {"anthropic", "amazon", "openai", "meta", "mistral", "deepseek", "qwen", "cohere"}
-)
+def family(model: str) -> Family:
+    """Tell by a name, such as `eu.amazon.nova-lite-v1:0` or the end of an ARN."""
+    name = model.rsplit("/", 1)[-1]
+    return next(one for one in Family if one.value in name)

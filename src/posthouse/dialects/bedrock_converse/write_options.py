@@ -10,7 +10,7 @@ and OpenAI's.
 
 from typing import Any
 
-from posthouse.dialects.bedrock_converse.names import family
+from posthouse.dialects.bedrock_converse.names import Family, family
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.model.chat import (
     ChatRequest,
@@ -68,7 +68,7 @@ class OptionWriter:
             body["outputConfig"] = self._output
         if self._fields:
             body["additionalModelRequestFields"] = self._fields
-        if "stopSequences" in config and self._family == "anthropic":
+        if "stopSequences" in config and self._family is Family.CLAUDE:
             body["additionalModelResponseFieldPaths"] = [_STOP_PATH]
         self._write_caller(body)
         return body
@@ -128,9 +128,9 @@ class OptionWriter:
         return min(max(value, 0), 1)
 
     def _write_top_k(self, value: int, *, free: bool) -> None:
-        if free and self._family == "anthropic":
+        if free and self._family is Family.CLAUDE:
             self._fields["top_k"] = value
-        elif free and self._family == "amazon":
+        elif free and self._family is Family.NOVA:
             self._fields["inferenceConfig"] = {"topK": value}
         else:
             self._losses.drop("top_k")
@@ -145,17 +145,17 @@ class OptionWriter:
         off = _is_off(reasoning)
         cannot = self._traits.thinking is ThinkingStyle.NONE or self._forces_a_tool()
         if off:
-            if self._family == "anthropic":
+            if self._family is Family.CLAUDE:
                 self._off()
             return False
-        if self._family == "anthropic" and not cannot:
+        if self._family is Family.CLAUDE and not cannot:
             if self._traits.thinking is ThinkingStyle.BUDGET:
                 return self._by_budget(reasoning)
             return self._by_effort(reasoning)
-        if self._family == "amazon" and not cannot:
+        if self._family is Family.NOVA and not cannot:
             told = {"type": "enabled", "maxReasoningEffort": self._effort(reasoning)}
             self._fields["reasoningConfig"] = told
-        elif self._family == "openai" and not cannot:
+        elif self._family is Family.GPT and not cannot:
             self._fields["reasoning_effort"] = self._effort(reasoning)
         else:
             self._losses.drop("reasoning")
@@ -164,7 +164,7 @@ class OptionWriter:
     def _forces_a_tool(self) -> bool:
         choice = self._chat.tool_choice
         forced = choice is not None and choice.use is ToolUse.REQUIRED
-        claude = self._family == "anthropic"
+        claude = self._family is Family.CLAUDE
         return (
             claude and forced and bool(self._chat.tools) and self._traits.forced_tools
         )
