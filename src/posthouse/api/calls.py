@@ -19,6 +19,7 @@ from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.errors import InvalidRequest, RateLimited
 from posthouse.observe.trace_context import Tracing
 from posthouse.relay.call import Incoming
+from posthouse.relay.media import BringMedia
 from posthouse.relay.ports import Client
 from posthouse.relay.prepare import find_dialect
 from posthouse.relay.service import Relay
@@ -53,8 +54,13 @@ class Calls:
         *,
         max_body_bytes: int,
         tracing: Tracing | None = None,
+        bring: BringMedia | None = None,
     ) -> None:
-        """Serve calls through `relay`; without `tracing` nothing is traced."""
+        """Serve calls through `relay`.
+
+        Without `tracing` nothing is traced, without `bring` no URL is fetched.
+        """
+        self._bring = bring
         self.relay = relay
         self._authenticator = authenticator
         self._limits = limits
@@ -133,6 +139,8 @@ class Calls:
             session=fields.get(b"x-session-id"),
             trace=self._begin and self._begin(request.request_id, fields),
         )
+        if self._bring is not None and incoming.request.prompt.has_media:
+            incoming = structs.replace(incoming, bring=self._bring)
         return _complete(incoming, fields)
 
     async def parsed(self, request: Request, parse: Parse) -> ParsedRequest:

@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 from posthouse.errors import PosthouseError, UpstreamFault
 from posthouse.model.call import Operation
 from posthouse.model.catalog import ErrorCodes, Quirks, Replies
-from posthouse.model.chat import ChatRequest
+from posthouse.model.chat import ChatRequest, Media
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire.json import Envelope
 from posthouse.wire.sse import Frame, SSEDecoder, comment
@@ -44,6 +44,8 @@ class Reading(Struct):
 
     chat: ChatRequest | None = None
     """The request in the neutral form, once it has been read."""
+    media: dict[str, Media] = {}
+    """By URL, what was fetched for providers who fetch nothing."""
     losses: dict[str, tuple[str, ...]] = {}
     """By dialect, what providers who speak it are not told (`Losses.told`)."""
 

@@ -13,6 +13,7 @@ from posthouse.model.exchange import UpstreamRequest
 from posthouse.observe.trace_context import TraceContext
 from posthouse.relay.attempt import AttemptLog
 from posthouse.relay.keeping import Keeper
+from posthouse.relay.media import BringMedia
 from posthouse.relay.ports import Client
 from posthouse.relay.prepare import Prepared
 from posthouse.relay.snapshot import Menu, Offer, Snapshot
@@ -50,6 +51,8 @@ class Incoming(Struct, frozen=True):
     """What the caller's header of that name says, for rules of routing."""
     channel: str | None = None
     """The only one that may serve it, for it has what the call builds on."""
+    bring: BringMedia | None = None
+    """Fetches what the request's URLs lead to; None: it has none."""
     keeper: Keeper | None = None
     """Keeps the reply for later calls; None: nobody does."""
 
@@ -144,6 +147,16 @@ class Call:
             target.member, incoming.request.operation, incoming.dialect.name
         )
 
+    async def bring_media(self, prepared: Prepared) -> None:
+        """Fetch what a target must have as bytes; raises PosthouseError."""
+        bring, translation = self.incoming.bring, prepared.translation
+        if bring is None or translation is None:
+            return
+        request = self.incoming.request
+        wanted = translation.wanted_media(request)
+        if wanted:
+            await bring(wanted, request.reading.media)
+
     def render(self, prepared: Prepared, seconds: float) -> UpstreamRequest:
         """Write the request for a target, to be over within so many seconds."""
         request = self.incoming.request
@@ -151,7 +164,7 @@ class Call:
         timeouts = prepared.stream_timeouts if stream else prepared.timeouts
         if self.attempts.records or self.attempts.later:
             timeouts = structs.replace(timeouts, total=min(timeouts.total, seconds))
-        forwarded = () if prepared.translated else self.incoming.forwarded
+        forwarded = () if prepared.translation else self.incoming.forwarded
         trace = self.incoming.trace
         if trace is not None and trace.passed_on:
             member = prepared.member
@@ -170,7 +183,7 @@ class Call:
         """What a reply tells beside itself."""
         headers: Headers = (SANDBOX_HEADER,) if target.member.channel.sandbox else ()
         prepared = self.prepared(target)
-        if prepared.translated or self.incoming.request.dropped:
+        if prepared.translation or self.incoming.request.dropped:
             told = self.translation(target).encode("ascii", "replace")
             headers += ((TRANSLATION, told),)
         return headers
@@ -183,7 +196,7 @@ class Call:
         prepared = self.prepared(target)
         request = self.incoming.request
         told = request.dropped
-        if prepared.translated:
+        if prepared.translation:
             told += request.reading.losses.get(prepared.dialect.name, ())
         elif not told:
             return ""
@@ -193,7 +206,7 @@ class Call:
         """Keep a reply, or the frames that end one, if that was asked for."""
         keeper = self.incoming.keeper
         if keeper is not None:
-            translated = self.prepared(target).translated
+            translated = self.prepared(target).translation is not None
             await keeper.keep(target, reply, translated=translated)
 
     def public_model(self, target: Target) -> str | None:

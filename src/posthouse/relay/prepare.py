@@ -62,8 +62,8 @@ class Prepared(Struct, frozen=True):
     """The target's."""
     dialect: Dialect
     """The operation's, as this provider speaks it; possibly a translation."""
-    translated: bool
-    """The caller speaks another dialect than the provider."""
+    translation: Translation | None
+    """The same, where the caller speaks another dialect than the provider."""
     origin: str
     target: str
     stream_target: str
@@ -106,9 +106,9 @@ def prepare(
     row = channel.provider.operations[operation]
     row = row.also.get((known and known.dialect) or caller, row)
     dialect = _dialect_of(channel.provider, row, model=model, clock=clock)
-    translated = bool(caller) and caller != row.dialect
-    if translated:
-        dialect = _translation(member, row, caller, dialect, clock=clock)
+    translation = None
+    if caller and caller != row.dialect:
+        translation = _translation(member, row, caller, dialect, clock=clock)
     target = channel.base_path + _path_of(row.path, row.query, model)
     stream_target = target
     if row.stream_path:
@@ -117,8 +117,8 @@ def prepare(
     json_body = (b"content-type", b"application/json")
     return Prepared(
         member=member,
-        dialect=dialect,
-        translated=translated,
+        dialect=translation or dialect,
+        translation=translation,
         origin=channel.origin,
         target=target,
         stream_target=stream_target,
@@ -161,7 +161,7 @@ def _translation(
     dialect: Dialect,
     *,
     clock: Callable[[], float],
-) -> Dialect:
+) -> Translation:
     """Lead the caller's dialect to the provider's, where both know the neutral form."""
     client, upstream = find_codec(caller), find_codec(row.dialect)
     if client is None or upstream is None:

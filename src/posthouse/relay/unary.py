@@ -39,7 +39,7 @@ class UnaryExchange(Struct):
         call = self.call
         call.watch.drain = target.member.channel.spec.on_disconnect == "drain"
         prepared = call.prepared(target)
-        request = _request(call, prepared, seconds)
+        request = await _request(call, prepared, seconds)
         channel = target.member.channel.name
         response = None
         body = None
@@ -93,7 +93,7 @@ async def send(
 
     Raises AttemptFailed or ClientGone.
     """
-    request = _request(call, prepared, seconds)
+    request = await _request(call, prepared, seconds)
     try:
         with call.watch:
             response = await _dispatch(call, sender, prepared, request)
@@ -104,9 +104,16 @@ async def send(
     raise await _refusal(call, target, prepared, response)
 
 
-def _request(call: Call, prepared: Prepared, seconds: float) -> UpstreamRequest:
+async def _request(call: Call, prepared: Prepared, seconds: float) -> UpstreamRequest:
     """Write the request, unless nobody would wait for the reply."""
     watch = call.watch
+    if call.incoming.bring is not None:
+        try:
+            with watch:
+                await call.bring_media(prepared)
+        except ClientGone as gone:
+            gone.sent = False
+            raise
     if watch.client.gone and not watch.drain:
         raise ClientGone(sent=False)
     return call.render(prepared, seconds)

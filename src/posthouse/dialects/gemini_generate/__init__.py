@@ -16,6 +16,7 @@ from posthouse.dialects.base import (
 )
 from posthouse.dialects.gemini_generate.decoder import GeminiDecoder
 from posthouse.dialects.gemini_generate.encoder import GeminiEncoder
+from posthouse.dialects.gemini_generate.media import is_own_place
 from posthouse.dialects.gemini_generate.read_request import read_request
 from posthouse.dialects.gemini_generate.reply import parse_reply, read_reply
 from posthouse.dialects.gemini_generate.request import (
@@ -66,6 +67,8 @@ class GeminiGenerate(Dialect):
 
 class GeminiCodec(ChatCodec):
     """The dialect's ways into the neutral form and out; see `ChatCodec`."""
+
+    reads_url = staticmethod(is_own_place)
 
     @override
     def read_request(self, request: ParsedRequest) -> ChatRequest:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol
 from msgspec import Struct
 
 from posthouse.dialects.base import ParsedRequest
+from posthouse.dialects.neutral.media import ReadsURL, reads_none
 from posthouse.errors import InvalidRequest
 from posthouse.model.chat import ChatReply, ChatRequest
 from posthouse.model.chat_events import ChatEvent
@@ -95,6 +96,9 @@ class ChatEncoder(Protocol):
 
 class ChatCodec(Protocol):
     """Reads and writes one dialect. Pure."""
+
+    reads_url: ReadsURL = staticmethod(reads_none)
+    """Asked where the target's traits say that it fetches no pictures."""
 
     def read_request(self, request: ParsedRequest) -> ChatRequest:
         """Read a client's request; raises InvalidRequest."""

@@ -21,6 +21,7 @@ from posthouse.dialects.base import (
 )
 from posthouse.dialects.neutral.codec import ChatCodec, ChatDecoder, Identity, Losses
 from posthouse.dialects.neutral.edits import apply_edits
+from posthouse.dialects.neutral.media import urls_in, with_media
 from posthouse.dialects.neutral.passing import PassingTap
 from posthouse.errors import PosthouseError, UpstreamFault
 from posthouse.model.chat import (
@@ -87,6 +88,8 @@ class Translation(Dialect):
     @override
     def render_request(self, request: ParsedRequest, edits: Edits) -> bytes:
         chat = self._chat(request)
+        if request.reading.media and not self._traits.image_urls:
+            chat = with_media(chat, request.reading.media)
         losses = Losses()
         written = self._upstream.codec.write_request(chat, self._traits, losses)
         request.reading.losses[self.name] = losses.told
@@ -123,6 +126,12 @@ class Translation(Dialect):
     @override
     def prompt_text(self, request: ParsedRequest) -> str:
         return self._client.dialect.prompt_text(request)
+
+    def wanted_media(self, request: ParsedRequest) -> tuple[str, ...]:
+        """The URLs that must be fetched before the request can be rendered."""
+        if self._traits.image_urls or not request.prompt.has_media:
+            return ()
+        return urls_in(self._chat(request), self._upstream.codec.reads_url)
 
     def _chat(self, request: ParsedRequest) -> ChatRequest:
         """Read the request, once for all attempts; raises InvalidRequest."""
