@@ -4,7 +4,7 @@ The layers of a request, outermost first, and what each adds:
 
  0. `server.protocol`   bytes to an Exchange, under limits of size and time
  1. `server.dispatch`   the request id; the route; CORS; every error's rendering
- 2. `api.openai`        the principal (`access`), then the body
+ 2. `api.calls`         the principal (`access`), then the body
  3. `dialects`          the parsed request: model, limits, size of the prompt
  4. `relay.admission`   routes and offers; the permit (`access.limits`); the hold
  5. `relay.attempt`     targets (`routing.plan`), retries, health, attempt records
@@ -28,7 +28,8 @@ from posthouse.access.authenticator import Authenticator
 from posthouse.access.limits import Limits
 from posthouse.access.ports import Limiter
 from posthouse.access.windows import Refusal
-from posthouse.api.openai import OpenAIRoutes, render
+from posthouse.api.calls import Calls
+from posthouse.api.openai import render
 from posthouse.app.board import Board
 from posthouse.app.options import (
     build_snapshot,
@@ -38,6 +39,7 @@ from posthouse.app.options import (
     telemetry_options,
 )
 from posthouse.app.refusals import Refusals
+from posthouse.app.routes import data_plane
 from posthouse.app.sharing import shared_limits, shared_places
 from posthouse.app.turns import make_gate
 from posthouse.billing.holds import HoldManager
@@ -58,6 +60,8 @@ from posthouse.relay.attempt import AttemptLoop
 from posthouse.relay.call import Call
 from posthouse.relay.facts import Ended, facts_of
 from posthouse.relay.keepalive import KeepAlive
+from posthouse.relay.media import media_bringer
+from posthouse.relay.passed_on import PassedOn
 from posthouse.relay.probes import Prober, Told
 from posthouse.relay.service import Ports, Relay
 from posthouse.relay.snapshot import Snapshot
@@ -83,6 +87,7 @@ from posthouse.storage.ledgers import open_ledger
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.postgres import DatabaseUnreachable
 from posthouse.storage.prices import keep_versions
+from posthouse.storage.responses import StoredResponses
 from posthouse.storage.secrets import SecretBox
 from posthouse.upstream.pace import Pace
 from posthouse.upstream.sender import Upstream
@@ -140,6 +145,7 @@ class Application:
         """What URLs that callers give are fetched with."""
         self._keys = StoredKeys(database)
         bounds = key_bounds(settings)
+        self._kept = StoredResponses(database, box)
         self._authenticator = Authenticator(self._keys, pepper, bounds=bounds)
         self._tokens = TokenProcess()
         self._counting = ExitStack()
@@ -223,6 +229,7 @@ class Application:
         self._counting.close()
         await asyncio.to_thread(self._tokens.close)
         await asyncio.to_thread(self._telemetry.close)
+        await self._kept.close()
         await self._keys.close()
         await self._database.close()
 
@@ -442,16 +449,22 @@ class Application:
     def dispatcher(self) -> Dispatcher:
         """The application behind every connection."""
         settings = self.settings
-        openai = OpenAIRoutes(
+        calls = Calls(
             self._authenticator,
             self._limiter,
             self.relay,
             max_body_bytes=settings.max_body_bytes,
             tracing=self._telemetry.tracing,
+            bring=media_bringer(self.egress.fetch),
         )
         return Dispatcher(
             [
-                *openai.routes(),
+                *data_plane(
+                    calls,
+                    self._kept,
+                    PassedOn(self._upstream),
+                    responses_days=settings.responses_days,
+                ),
                 *operational_routes(lambda: self.is_ready, self.metrics.exposition),
             ],
             self._render_error,
