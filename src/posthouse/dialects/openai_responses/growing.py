@@ -261,10 +261,10 @@ class GrowingThought(GrowingItem):
             self._tell_piece("text.done", {"text": text})
             self._tell_piece("part.done", {"part": self._piece(text)})
         part = self._thought
-        whole = Thinking(
-            text, part.signature, part.redacted, part.summary, self.item["id"]
-        )
-        self.item.update(write_reasoning(whole, as_summary=self._as_summary))
+        whole = Thinking(text, part.signature, part.redacted, part.summary)
+        # The item is called what it was called when it was added.
+        written = write_reasoning(whole, as_summary=self._as_summary)
+        self.item.update({**written, "id": self.item["id"]})
         super().end_part(extras)
 
     def _piece(self, text: str) -> Body:
@@ -285,7 +285,7 @@ class GrowingThought(GrowingItem):
 def signature_item(item_id: str, signature: Signature) -> Body:
     """An item of reasoning that is nothing but somebody's signature."""
     members = close_signature(Thinking(signature=signature))
-    return {"id": item_id, "type": "reasoning", "summary": [], **members}
+    return {"type": "reasoning", "summary": [], **members, "id": item_id}
 
 
 class GrowingCall(GrowingItem):

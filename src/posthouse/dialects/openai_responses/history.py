@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import Raw, Struct, structs
 
 from posthouse.dialects.base import ParsedRequest
+from posthouse.dialects.openai_responses.request import parse_request
 from posthouse.errors import InvalidRequest, NotFound
 from posthouse.wire import json
 from posthouse.wire.json import Envelope, MalformedJSON
@@ -84,6 +85,8 @@ def with_history(request: ParsedRequest, stored: Sequence[Raw]) -> ParsedRequest
         request: names a previous response.
         stored: the input and output items of all exchanges that led to it, the
             oldest first (`items_of` of each).
+
+    Raises InvalidRequest if all of it is too much.
     """
     asked = _asked(request.envelope)
     known = {_id_of(item): item for item in stored}
@@ -91,12 +94,9 @@ def with_history(request: ParsedRequest, stored: Sequence[Raw]) -> ParsedRequest
     envelope = dict(request.envelope)
     envelope["input"] = json.raw([*stored, *resolved])
     envelope[RESOLVED] = Raw(b"true")
-    size = structs.replace(
-        request.prompt,
-        text_bytes=request.prompt.text_bytes + sum(map(len, stored)),
-        messages=request.prompt.messages + len(stored),
-    )
-    return structs.replace(request, envelope=envelope, prompt=size, kept=None)
+    # What it costs and whom it goes to depends on all of it.
+    whole = parse_request(json.encode(envelope))
+    return structs.replace(whole, dropped=(*request.dropped, *whole.dropped))
 
 
 def items_of(stored: StoredResponse) -> tuple[Raw, ...]:
