@@ -1,0 +1,605 @@
+"""Streams of Responses: the order of events, what is held back, what passes."""
+
+import json
+from typing import Any
+
+import pytest
+
+from posthouse.dialects.neutral.codec import Identity
+from posthouse.dialects.neutral.collect import collect
+from posthouse.dialects.openai_responses import CODEC, DIALECT
+from posthouse.dialects.openai_responses.decoder import ResponsesDecoder
+from posthouse.errors import (
+    InvalidRequest,
+    RateLimited,
+    UpstreamBadResponse,
+    UpstreamFault,
+    UpstreamInterrupted,
+    UpstreamRateLimited,
+    UpstreamRejected,
+)
+from posthouse.model.chat import (
+    Audio,
+    ChatRequest,
+    Citation,
+    Finish,
+    FinishReason,
+    Media,
+    Signature,
+    Text,
+    Thinking,
+    ToolCall,
+)
+from posthouse.model.chat_events import (
+    AudioTold,
+    Beat,
+    ChatEvent,
+    Ended,
+    Finished,
+    LogprobsTold,
+    PartCited,
+    PartEnded,
+    PartGrew,
+    PartSigned,
+    PartStarted,
+    Started,
+    UsageTold,
+)
+from posthouse.model.usage import ReportedUsage
+from posthouse.wire.sse import SSEDecoder
+
+IDENTITY = Identity("abc", 1_770_000_000, "public")
+PATCH = {"type": "custom", "name": "apply_patch"}
+WIKI = {
+    "type": "namespace",
+    "name": "mcp__wiki__",
+    "description": "d",
+    "tools": [{"type": "function", "name": "search", "parameters": {}}],
+}
+BEGUN = Started("openai_chat", "chatcmpl-1", "m", 1_770_000_001)
+STOP = [Finished(0, Finish(FinishReason.STOP)), Ended()]
+
+
+def asked(**members: Any) -> ChatRequest:
+    body = {"model": "m", "input": "hi", **members}
+    return CODEC.read_request(DIALECT.parse_request(json.dumps(body).encode()))
+
+
+def frames(wire: bytes) -> list[dict[str, Any]]:
+    return [json.loads(data) for _, data in SSEDecoder().feed(wire) if data]
+
+
+def encode(events: list[ChatEvent], **members: Any) -> list[dict[str, Any]]:
+    encoder = CODEC.encoder(asked(**members), IDENTITY)
+    return frames(b"".join(map(encoder.feed, events)) + encoder.close())
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"].removeprefix("response.") for event in events]
+
+
+def output(events: list[ChatEvent], **members: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = encode(events, **members)[-1]["response"]["output"]
+    return found
+
+
+# --- writing --------------------------------------------------------------------------
+
+
+def test_a_text_is_told_in_openais_order() -> None:
+    """As its documentation shows it."""
+    events = encode(
+        [
+            BEGUN,
+            PartStarted(0, 0, Text("")),
+            PartGrew(0, 0, "Hi"),
+            PartGrew(0, 0, "!"),
+            PartEnded(0, 0),
+            UsageTold(ReportedUsage(3, 2)),
+            *STOP,
+        ]
+    )
+    assert kinds(events) == [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "completed",
+    ]
+    place = {"item_id": "msg_abc_0", "output_index": 0, "content_index": 0}
+    for event in events[3:8]:
+        assert event.items() >= place.items()
+    assert events[6]["text"] == "Hi!"
+    response = events[-1]["response"]
+    assert (response["id"], response["model"]) == ("resp_abc", "public")
+    assert response["created_at"] == 1_770_000_001
+    assert response["usage"]["total_tokens"] == 5
+
+
+def test_nothing_ends_a_stream_before_it_is_closed() -> None:
+    """The terminal frame waits for the money."""
+    encoder = CODEC.encoder(asked(), IDENTITY)
+    wire = b"".join(map(encoder.feed, [BEGUN, *STOP]))
+    assert kinds(frames(wire)) == ["created", "in_progress"]
+    assert kinds(frames(encoder.close())) == ["completed"]
+
+
+def test_the_response_says_again_what_was_asked() -> None:
+    """Each time it is told."""
+    members = {
+        "instructions": "Be brief.",
+        "tools": [PATCH, WIKI],
+        "tool_choice": {"type": "custom", "name": "apply_patch"},
+        "temperature": 0.5,
+        "max_output_tokens": 99,
+        "store": False,
+        "metadata": {"a": "b"},
+        "previous_response_id": None,
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "text": {"format": {"type": "json_object"}, "verbosity": "low"},
+        "truncation": "disabled",
+        "prompt_cache_key": "k",
+        "max_tool_calls": 2,
+        "parallel_tool_calls": False,
+    }
+    for event in encode([BEGUN, *STOP], **members):
+        assert event["response"].items() >= members.items()
+
+
+def test_parts_that_overlap_are_told_one_after_the_other() -> None:
+    """Of providers whose calls grow side by side."""
+    events = encode(
+        [
+            BEGUN,
+            PartStarted(0, 0, ToolCall("a", "f", "")),
+            PartStarted(0, 1, ToolCall("b", "f", "")),
+            PartGrew(0, 1, "{1}"),
+            PartGrew(0, 0, "{0}"),
+            PartEnded(0, 1),
+            PartEnded(0, 0),
+            Finished(0, Finish(FinishReason.TOOL_CALLS)),
+            Ended(),
+        ]
+    )
+    told = [
+        (event["type"].split(".")[1], event.get("output_index")) for event in events
+    ]
+    assert told[2:-1] == [
+        (kind, index)
+        for index in (0, 1)
+        for kind in (
+            "output_item",
+            "function_call_arguments",
+            "function_call_arguments",
+            "output_item",
+        )
+    ]
+
+
+def test_a_call_is_told_under_both_its_names() -> None:
+    """Codex finds a tool of a namespace under no other."""
+    events: list[ChatEvent] = [
+        BEGUN,
+        PartStarted(0, 0, ToolCall("c", "mcp__wiki__search", "{}")),
+        PartEnded(0, 0),
+        *STOP,
+    ]
+    (item,) = output(events, tools=[WIKI])
+    assert (item["namespace"], item["name"]) == ("mcp__wiki__", "search")
+
+
+def test_a_custom_tool_that_was_called_as_a_function_is_told_as_what_it_is() -> None:
+    """Once its text is whole; a provider without such tools has no other way."""
+    events: list[ChatEvent] = [
+        BEGUN,
+        PartStarted(0, 0, ToolCall("c", "apply_patch", "")),
+        PartGrew(0, 0, '{"inp'),
+        PartGrew(0, 0, 'ut":"*** Begin\\n"}'),
+        PartEnded(0, 0),
+        *STOP,
+    ]
+    told = encode(events, tools=[PATCH])
+    assert kinds(told)[2:-1] == [
+        "output_item.added",
+        "custom_tool_call_input.delta",
+        "custom_tool_call_input.done",
+        "output_item.done",
+    ]
+    assert told[3]["delta"] == told[4]["input"] == told[5]["item"]["input"]
+    assert told[4]["input"] == "*** Begin\n"
+
+
+def test_a_call_without_arguments_has_an_object_of_none() -> None:
+    """Clients parse what they are given."""
+    events: list[ChatEvent] = [
+        BEGUN,
+        PartStarted(0, 0, ToolCall("c", "f", "")),
+        PartEnded(0, 0),
+        *STOP,
+    ]
+    told = encode(events)
+    assert [e["delta"] for e in told if "delta" in e] == ["{}"]
+    assert told[-1]["response"]["output"][0]["arguments"] == "{}"
+
+
+def test_a_signature_on_a_call_travels_before_it() -> None:
+    """In an item that clients send back."""
+    call = ToolCall("c", "f", "{}", signature=Signature("gemini_generate", "sig"))
+    events: list[ChatEvent] = [BEGUN, PartStarted(0, 0, call), PartEnded(0, 0), *STOP]
+    thought, made = output(events)
+    assert thought["encrypted_content"] == "posthouse.gemini_generate.sig"
+    assert made["type"] == "function_call"
+    chat = asked(input=[thought, made])
+    assert chat.messages[0].parts[0] == Thinking(
+        signature=Signature("gemini_generate", "sig"), id=thought["id"]
+    )
+
+
+def test_thoughts_are_told_as_a_summary_and_come_back_to_the_letter() -> None:
+    """With their signature, and withheld ones as such."""
+    signed = Signature("anthropic_messages", "sig==")
+    hidden = Thinking(signature=Signature("anthropic_messages", "x"), redacted=True)
+    events: list[ChatEvent] = [
+        BEGUN,
+        PartStarted(0, 0, Thinking()),
+        PartGrew(0, 0, "Hm "),
+        PartGrew(0, 0, "..."),
+        PartSigned(0, 0, signed),
+        PartEnded(0, 0),
+        PartStarted(0, 1, hidden),
+        PartEnded(0, 1),
+        *STOP,
+    ]
+    told = encode(events)
+    assert kinds(told)[2:9] == [
+        "output_item.added",
+        "reasoning_summary_part.added",
+        "reasoning_summary_text.delta",
+        "reasoning_summary_text.delta",
+        "reasoning_summary_text.done",
+        "reasoning_summary_part.done",
+        "output_item.done",
+    ]
+    items = told[-1]["response"]["output"]
+    back = asked(input=items).messages[0].parts
+    assert [(p.text, p.signature, p.redacted) for p in back] == [  # type: ignore[union-attr]  # thoughts
+        ("Hm ...", signed, False),
+        ("", hidden.signature, True),
+    ]
+
+
+def test_words_that_follow_each_other_are_one_message() -> None:
+    """Until something else is given."""
+    events: list[ChatEvent] = [BEGUN]
+    parts = [Text("a"), Text("b"), Thinking("hm"), Text("c")]
+    for number, part in enumerate(parts):
+        events += (PartStarted(0, number, part), PartEnded(0, number))
+    items = output([*events, *STOP])
+    assert [item["type"] for item in items] == ["message", "reasoning", "message"]
+    assert [part["text"] for part in items[0]["content"]] == ["a", "b"]
+
+
+def test_probabilities_are_told_with_their_words() -> None:
+    """By the delta that follows them, and again at the end."""
+    token = {"token": "H", "logprob": -1, "bytes": None, "top_logprobs": []}
+    events: list[ChatEvent] = [
+        BEGUN,
+        LogprobsTold(0, (token,)),
+        PartStarted(0, 0, Text("")),
+        PartGrew(0, 0, "H"),
+        LogprobsTold(0, (token,)),
+        PartGrew(0, 0, "H"),
+        PartEnded(0, 0),
+        *STOP,
+    ]
+    told = encode(events)
+    whole = {**token, "bytes": [72]}
+    assert [e["logprobs"] for e in told if "delta" in e] == [[whole], [whole]]
+    assert output(events)[0]["content"][0]["logprobs"] == [whole, whole]
+
+
+def test_citations_without_a_place_are_of_the_text_so_far() -> None:
+    """OpenAI's have one; what is no page on the web has no word here."""
+    events: list[ChatEvent] = [
+        BEGUN,
+        PartStarted(0, 0, Text("News.")),
+        PartCited(0, 0, Citation("https://example.com")),
+        PartCited(0, 0, Citation(document=0, quote="x")),
+        PartEnded(0, 0),
+        *STOP,
+    ]
+    (annotation,) = output(events)[0]["content"][0]["annotations"]
+    assert annotation == {
+        "type": "url_citation",
+        "start_index": 0,
+        "end_index": 5,
+        "url": "https://example.com",
+        "title": "https://example.com",
+    }
+
+
+def test_of_sound_what_is_said_is_told() -> None:
+    """Responses have no place for it."""
+    events: list[ChatEvent] = [
+        BEGUN,
+        PartStarted(0, 0, Audio(Media(data="AA"))),
+        PartGrew(0, 0, "AAAA"),
+        AudioTold(0, 0, "Hello"),
+        PartEnded(0, 0),
+        *STOP,
+    ]
+    assert output(events)[0]["content"][0]["text"] == "Hello"
+
+
+def test_a_provider_that_is_still_there_is_told_by_a_comment() -> None:
+    """Which clients skip."""
+    assert CODEC.encoder(asked(), IDENTITY).feed(Beat()) == b": keep-alive\n\n"
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "why"),
+    [
+        (FinishReason.STOP, "completed", None),
+        (FinishReason.STOP_SEQUENCE, "completed", None),
+        (FinishReason.TOOL_CALLS, "completed", None),
+        (FinishReason.PAUSE, "completed", None),
+        (FinishReason.LENGTH, "incomplete", "max_output_tokens"),
+        (FinishReason.CONTEXT_LENGTH, "incomplete", "max_output_tokens"),
+        (FinishReason.CONTENT_FILTER, "incomplete", "content_filter"),
+        (FinishReason.REFUSAL, "incomplete", "content_filter"),
+    ],
+)
+def test_an_end_is_told_by_the_state_of_the_response(
+    reason: FinishReason, status: str, why: str | None
+) -> None:
+    """And by the last item's."""
+    events: list[ChatEvent] = [
+        BEGUN,
+        PartStarted(0, 0, Text("a")),
+        PartEnded(0, 0),
+        Finished(0, Finish(reason)),
+        Ended(),
+    ]
+    last = encode(events)[-1]
+    assert last["type"] == f"response.{status}"
+    details = last["response"]["incomplete_details"]
+    assert details == (None if why is None else {"reason": why})
+    assert last["response"]["output"][0]["status"] == status
+
+
+def test_an_answer_that_is_cut_off_says_why() -> None:
+    """As the relay ends one whose money is spent."""
+    encoder = CODEC.encoder(asked(), IDENTITY)
+    told = {"posthouse": {"code": "insufficient_quota", "message": "No more."}}
+    for event in (BEGUN, PartStarted(0, 0, Text("a")), PartEnded(0, 0)):
+        encoder.feed(event)
+    encoder.feed(Finished(0, Finish(FinishReason.LENGTH), told))
+    (last,) = frames(encoder.close())
+    assert last["type"] == "response.incomplete"
+    assert last["response"].items() >= told.items()
+
+
+def test_half_a_character_does_not_break_a_stream() -> None:
+    """What a sloppy provider wrote becomes a sign that something is missing."""
+    events: list[ChatEvent] = [
+        BEGUN,
+        PartStarted(0, 0, Text("")),
+        PartGrew(0, 0, "\ud83d"),
+        PartGrew(0, 0, "\ude00"),
+        PartEnded(0, 0),
+        *STOP,
+    ]
+    told = encode(events)
+    assert [e["delta"] for e in told if "delta" in e] == ["\ufffd", "\ufffd"]
+    assert told[-1]["response"]["output"][0]["content"][0]["text"] == "😀"
+
+
+# --- reading --------------------------------------------------------------------------
+
+
+def decode(*events: dict[str, Any]) -> list[ChatEvent]:
+    decoder = CODEC.decoder()
+    return [
+        found
+        for event in events
+        for found in decoder.feed(b"", json.dumps(event).encode())
+    ]
+
+
+def delta(kind: str, text: str, **members: Any) -> dict[str, Any]:
+    return {"type": f"response.{kind}.delta", "delta": text, **members}
+
+
+DONE = {"type": "response.completed", "response": {"status": "completed", "output": []}}
+
+
+def test_a_text_that_was_never_begun_is_begun_by_its_words() -> None:
+    """Some servers tell nothing but deltas."""
+    events = decode(delta("output_text", "a"), delta("output_text", "b"), DONE)
+    reply = collect(events)
+    assert isinstance(events[0], Started)
+    assert reply.choices[0].parts == (Text("ab"),)
+    assert reply.choices[0].finish == Finish(FinishReason.STOP)
+
+
+def test_thoughts_end_where_their_summary_begins() -> None:
+    """An item may have both."""
+    events = decode(
+        delta("reasoning_text", "Long."),
+        delta("reasoning_summary_text", "Sh"),
+        delta("reasoning_summary_text", "ort."),
+        DONE,
+    )
+    assert collect(events).choices[0].parts == (
+        Thinking("Long."),
+        Thinking("Short.", summary=True),
+    )
+
+
+def test_a_call_that_was_never_begun_has_no_name() -> None:
+    """There is nobody whom it could be for."""
+    with pytest.raises(UpstreamBadResponse):
+        decode(delta("function_call_arguments", "{}"))
+
+
+def test_a_stream_that_only_stops_has_not_ended() -> None:
+    """`completed` is what ends it; what follows is not read."""
+    decoder = CODEC.decoder()
+    assert decoder.feed(b"", json.dumps(delta("output_text", "a")).encode())
+    assert decoder.close() == []
+    assert isinstance(decoder.feed(b"", json.dumps(DONE).encode())[-1], Ended)
+    assert decoder.feed(b"", json.dumps(delta("output_text", "b")).encode()) == []
+    assert decoder.feed(b"", b"[DONE]") == []
+
+
+@pytest.mark.parametrize("data", [b"[]", b"1", b"{", b'"x"', b"null"])
+def test_what_is_no_event_is_a_bad_response(data: bytes) -> None:
+    """Whatever else it may be."""
+    with pytest.raises(UpstreamBadResponse):
+        CODEC.decoder().feed(b"", data)
+
+
+@pytest.mark.parametrize(
+    ("event", "fault"),
+    [
+        ({"type": "error", "code": "rate_limit_exceeded"}, UpstreamRateLimited),
+        ({"type": "error", "error": {"code": "server_error"}}, UpstreamFault),
+        ({"error": {"message": "no"}}, UpstreamFault),
+        ({"type": "response.failed", "response": {"error": None}}, UpstreamFault),
+        (
+            {
+                "type": "response.failed",
+                "response": {"error": {"code": "invalid_prompt", "message": "no"}},
+            },
+            UpstreamRejected,
+        ),
+        (
+            {"type": "response.completed", "response": {"status": "failed"}},
+            UpstreamFault,
+        ),
+    ],
+    ids=str,
+)
+def test_errors_are_told_by_events(
+    event: dict[str, Any], fault: type[UpstreamFault]
+) -> None:
+    """In each of the shapes that there are."""
+    with pytest.raises(fault):
+        decode(event)
+
+
+def test_open_items_are_all_that_is_kept() -> None:
+    """However long a stream goes on."""
+    decoder = ResponsesDecoder()
+    for index in range(500):
+        item = {"type": "message", "id": "m", "role": "assistant", "content": []}
+        for event in (
+            {"type": "response.output_item.added", "output_index": index, "item": item},
+            delta("output_text", "a" * 100, output_index=index),
+            {"type": "response.output_item.done", "output_index": index, "item": item},
+        ):
+            decoder.feed(b"", json.dumps(event).encode())
+    assert decoder._items == {}
+
+
+# --- passing --------------------------------------------------------------------------
+
+
+def tap(public_model: str | None = None) -> Any:
+    request = DIALECT.parse_request(b'{"model":"m","input":"hi","stream":true}')
+    return DIALECT.tap_stream(request, public_model)
+
+
+CREATED = (
+    b"event: response.created\n"
+    b'data: {"type":"response.created","sequence_number":0,"response":'
+    b'{"id":"resp_1","created_at":5,"model":"real","output":[]}}\n\n'
+)
+
+
+def test_frames_pass_untouched_and_are_read_along() -> None:
+    """Those that it does not know, too."""
+    read = tap()
+    wire = [
+        CREATED,
+        b'data: {"type":"response.output_text.delta","delta":"Hi \\u00e9 1.10"}\n\n',
+        b'event: response.new\ndata: {"type":"response.new","sequence_number":7}\n\n',
+        b": comment\n\n",
+    ]
+    found = [read.feed(raw, data) for raw, data in SSEDecoder().feed(b"".join(wire))]
+    assert [frame.raw for frame in found] == wire
+    assert [frame.content for frame in found] == [False, True, False, False]
+    assert read.output_text() == "Hi é 1.10"
+    assert not read.finished
+    end = json.dumps(
+        {
+            "type": "response.completed",
+            "response": {
+                "output": [],
+                "usage": {"input_tokens": 3, "output_tokens": 2},
+            },
+        }
+    ).encode()
+    last = read.feed(b"data: " + end + b"\n\n", end)
+    assert last.terminal
+    assert read.finished
+    assert (read.usage.input, read.usage.output) == (3, 2)
+    assert read.close() is None
+
+
+def test_a_stream_carries_the_models_public_name() -> None:
+    """Wherever it stands, and nothing else is changed."""
+    read = tap("public")
+    ((raw, data),) = SSEDecoder().feed(CREATED)
+    assert read.feed(raw, data).raw == CREATED.replace(b"real", b"public")
+    odd = b'{"type":"response.new","response":7}'
+    assert read.feed(b"data: " + odd + b"\n\n", odd).raw == b"data: " + odd + b"\n\n"
+
+
+def test_an_error_in_a_stream_is_told_to_codex_and_to_the_sdks() -> None:
+    """By `failed`, and by an event at which OpenAI's SDKs raise."""
+    read = tap("public")
+    ((raw, data),) = SSEDecoder().feed(CREATED)
+    read.feed(raw, data)
+    failed, error = frames(read.error_frame(UpstreamInterrupted()))
+    assert failed["type"] == "response.failed"
+    assert failed["response"]["id"] == "resp_1"
+    assert failed["response"]["error"]["code"] == "server_error"
+    assert (failed["sequence_number"], error["sequence_number"]) == (1, 2)
+    assert error["error"]["code"] == error["code"] == "upstream_interrupted"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RateLimited(), "rate_limit_exceeded"),
+        (UpstreamInterrupted(), "server_error"),
+        (InvalidRequest("no"), "invalid_prompt"),
+        (
+            InvalidRequest("no", code="context_length_exceeded"),
+            "context_length_exceeded",
+        ),
+    ],
+)
+def test_a_failure_has_a_code_that_clients_know(error: Any, code: str) -> None:
+    """Codex decides by it whether to try again."""
+    failed, _ = frames(DIALECT.manners.error_frame(error))
+    assert failed["response"]["error"]["code"] == code
+
+
+def test_a_passing_answer_that_is_cut_off_ends_as_if_its_limit_were_met() -> None:
+    """With the reason beside."""
+    read = tap()
+    ((raw, data),) = SSEDecoder().feed(CREATED)
+    read.feed(raw, data)
+    nothing, last = read.cut_off_frames(RateLimited("No more."))
+    assert nothing == b""
+    (event,) = frames(last)
+    assert event["type"] == "response.incomplete"
+    assert event["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert event["response"]["posthouse"]["message"] == "No more."
