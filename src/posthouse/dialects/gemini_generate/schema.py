@@ -16,6 +16,8 @@ from posthouse.model.chat import Extras
 
 DEPTH = 24
 """Deeper levels are left open."""
+LEVELS = 4096
+"""More are left open: definitions that name each other grow beyond all bounds."""
 
 _KEPT = frozenset(
     {
@@ -36,6 +38,7 @@ _KEPT = frozenset(
         "title",
     }
 )
+_SHAPE = ("type", "enum", "items", "properties", "required", "anyOf")
 _TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object"})
 _FORMATS = {
     "string": frozenset({"enum", "date-time"}),
@@ -57,17 +60,19 @@ class _Cleaner:
 
     def __init__(self, root: Any) -> None:
         self._root = root
+        self._left = LEVELS
 
     def clean(self, node: Any, refs: tuple[str, ...], depth: int) -> Extras | None:
         """Clean one level; None for an object without members."""
-        if not isinstance(node, dict) or depth > DEPTH:
+        self._left -= 1
+        if not isinstance(node, dict) or depth > DEPTH or self._left < 0:
             return {}
         node, refs = self._resolved(node, refs)
         out = {name: value for name, value in node.items() if name in _KEPT}
         out |= self._alternatives(node, self._kind(node, out), out, (refs, depth))
         _values(node, out)
         kind = out.get("type")
-        if kind == "array":
+        if kind == "array" and "items" not in out:
             out["items"] = self._items(node, refs, depth)
         elif kind == "object" and not self._object(node, out, refs, depth):
             return None
@@ -113,7 +118,7 @@ class _Cleaner:
         if not kinds and not lower:
             if isinstance(node.get("properties"), dict):
                 kinds = ["object"]
-            elif "items" in node or "prefixItems" in node:
+            elif isinstance(node.get("items") or node.get("prefixItems"), dict | list):
                 kinds = ["array"]
         if len(kinds) == 1:
             out["type"] = kinds[0]
@@ -144,7 +149,10 @@ class _Cleaner:
             if cleaned not in schemas:
                 schemas.append(cleaned)
         if len(schemas) == 1:
-            return {**schemas[0], **out, **found}
+            # Of what it is, the alternative knows more.
+            inner = schemas[0]
+            kind = {name: inner[name] for name in _SHAPE if name in inner}
+            return {**inner, **out, **kind, **found}
         return {**found, "anyOf": schemas} if schemas else found
 
     def _items(self, node: Extras, refs: tuple[str, ...], depth: int) -> Extras:
@@ -167,7 +175,7 @@ class _Cleaner:
             cleaned = self.clean(value, refs, depth + 1)
             if cleaned is not None:
                 properties[name] = cleaned
-        required = node.get("required")
+        required = out.pop("required", None) or node.get("required")
         order = out.pop("propertyOrdering", None)
         if not properties:
             return "anyOf" in out
