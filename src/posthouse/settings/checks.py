@@ -204,6 +204,9 @@ def check_credential(value: str) -> None:
         check_reference(value)
     elif not value:
         raise ValueError("a credential is not empty; leave it out if there is none")
+    elif value.startswith("{") and value.endswith("}") and value.isascii():
+        # A service account's key file: JSON, with spaces and lines of its own.
+        return
     elif not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError("a credential has only visible ASCII characters, no space")
 
