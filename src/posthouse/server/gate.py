@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _FIRST = 16
 _LEAST, _MOST = 4, 1024
 """Requests that one turn lets in: before anything is known of them, and ever."""
-_TURN = 0.005
+_TURN = 0.004
 """Seconds of the processor that a turn shall take while there is a line."""
 _TICK = 1e-6
 _BURST = 2.0
@@ -60,7 +60,7 @@ log = logger("posthouse.server")
 class GateTimes(Struct, frozen=True):
     """What the gate goes by, in seconds."""
 
-    wait: float = 0.2
+    wait: float = 0.1
     """Longest wait for a turn that anybody is let into the line for."""
     lag: float = 0.05
     """Lateness of the loop from which it is behind with other work."""

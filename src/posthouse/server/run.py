@@ -33,12 +33,12 @@ from posthouse.server.memory import return_large_blocks
 from posthouse.server.protocol import Connection
 
 _LOOK_AGAIN = 0.02
-_ACCEPTED_AT_ONCE = 16
+_ACCEPTED_AT_ONCE = 32
 """Connections that one turn of the loop takes, of each address.
 
 uvloop takes one for each handle. With one handle and turns of five milliseconds, who
 connects to a busy process would wait behind all others at 200 a second. Each handle
-costs an idle process a microsecond for each new connection.
+costs an idle process less than a microsecond for each new connection.
 """
 _GC_THRESHOLDS = (20_000, 10, 10)
 
