@@ -179,12 +179,21 @@ def test_the_event_s_name_stands_for_a_missing_type() -> None:
     assert decoded((b"event: ping\ndata: {}\n\n", b"{}")) == [Beat()]
 
 
-def test_half_a_surrogate_pair_is_read() -> None:
-    """As sloppy servers cut it."""
-    data = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta",'
-    data += b'"text":"\\ud83d"}}'
-    events = decoded(start(), block(0, type="text", text=""), (data, data))
-    assert events[-1] == PartGrew(0, 0, "\ud83d")
+def test_halves_of_a_character_are_joined() -> None:
+    """As sloppy servers cut it; one that stays alone is no text."""
+
+    def cut(text: bytes) -> tuple[bytes, bytes]:
+        data = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta",'
+        data += b'"text":"' + text + b'"}}'
+        return data, data
+
+    pieces = [cut(b"a\\ud83d"), cut(b"\\ude00b"), cut(b"\\ude00c")]
+    events = decoded(start(), block(0, type="text", text=""), *pieces)
+    assert events[3:] == [
+        PartGrew(0, 0, "a"),
+        PartGrew(0, 0, "😀b"),
+        PartGrew(0, 0, "\ufffdc"),
+    ]
 
 
 @pytest.mark.parametrize(

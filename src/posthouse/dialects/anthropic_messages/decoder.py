@@ -93,7 +93,7 @@ class _Open:
 class AnthropicDecoder(ChatDecoder):
     """Reads one stream."""
 
-    __slots__ = ("_finished", "_open", "_parts", "_readers", "_usage")
+    __slots__ = ("_finished", "_half", "_open", "_parts", "_readers", "_usage")
 
     def __init__(self) -> None:
         """Start before the first frame."""
@@ -101,6 +101,8 @@ class AnthropicDecoder(ChatDecoder):
         """By the index that the provider gave."""
         self._parts = 0
         self._finished = False
+        self._half = ""
+        """The first half of a character that a frame ended with."""
         self._usage: Extras = {}
         """As the provider told it so far."""
         self._readers: dict[str, Callable[[Members], list[ChatEvent]]] = {
@@ -144,16 +146,31 @@ class AnthropicDecoder(ChatDecoder):
     def _feed_rare(self, raw: bytes, data: bytes) -> list[ChatEvent]:
         """Read any frame; raises UpstreamFault for an error in it."""
         try:
-            value = json.decode_leniently(data)
+            value = json.decode_mended(data)
         except MalformedJSON:
             raise UpstreamBadResponse from None
         if not isinstance(value, dict):
             raise UpstreamBadResponse
+        if b"\\u" in data:
+            self._join_halves(value, json.decode_leniently(data))
         kind = value.get("type") or event_name(raw).decode(errors="replace")
         if kind == "error" or value.get("error"):
             raise fault_in(value | {"type": "error"}) or UpstreamBadResponse()
         reader = self._readers.get(kind) if isinstance(kind, str) else None
         return [] if reader is None else reader(Members(value, "", unlike))
+
+    def _join_halves(self, value: Extras, as_it_came: Extras) -> None:
+        """Join the halves of a character that came in different frames."""
+        delta, came = value.get("delta"), as_it_came.get("delta")
+        if not isinstance(delta, dict) or not isinstance(came, dict):
+            return
+        for name in _MEMBERS.values():
+            text = came.get(name)
+            if isinstance(text, str):
+                text, self._half = self._half + text, ""
+                if "\ud800" <= text[-1:] <= "\udbff":
+                    text, self._half = text[:-1], text[-1]
+                delta[name] = json.mended(text)
 
     @override
     def close(self) -> list[ChatEvent]:

@@ -73,7 +73,7 @@ _inputs = json.decoder(_Inputs)
 def decode_message(body: bytes) -> dict[str, Any]:
     """Decode a reply's object; raises UpstreamFault for an error or another thing."""
     try:
-        value = json.decode_leniently(body)
+        value = json.decode_mended(body)
     except MalformedJSON:
         raise UpstreamBadResponse from None
     if not isinstance(value, dict):
