@@ -118,7 +118,7 @@ class Gateway:
     def wait_ready(self) -> Ready | None:
         """Wait until calls are served; None if it died before."""
         assert self._process is not None
-        while not self._is_ready():
+        while not self.is_ready():
             if not self.running:
                 return None
             assert time.monotonic() - self._started < START_SECONDS, self.tail()
@@ -185,7 +185,8 @@ class Gateway:
         )
         return done.returncode == 0, done.stdout + done.stderr
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether calls are served."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", "/health/ready")

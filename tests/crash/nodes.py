@@ -42,6 +42,14 @@ class Node:
                 return ready
             assert time.monotonic() < deadline, self.gateway.tail()
 
+    def wait_ready(self) -> None:
+        """Wait until one that runs serves again."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.gateway.is_ready():
+            assert self.gateway.running, self.gateway.tail()
+            assert time.monotonic() < deadline, self.gateway.tail()
+            time.sleep(0.02)
+
     def send_callers(self, keys: list[str], callers: int, seed: int) -> None:
         """Let callers come; they stay until `call_off`."""
         self._clients = Companion(

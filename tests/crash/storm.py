@@ -299,8 +299,7 @@ class Storm:
         begun = [node.read() for node in nodes]
         yield
         for node in nodes:
-            ready = node.gateway.wait_ready
-            assert ready() is not None, node.gateway.tail()
+            node.wait_ready()
         time.sleep(0.5)
         for node, since in zip(nodes, begun, strict=True):
             node.read()
