@@ -3,7 +3,8 @@
 from typing import Any, cast
 
 import markdown
-from posthouse.api.openai import FORWARDED, OpenAIRoutes
+from posthouse.api.calls import FORWARDED, Calls
+from posthouse.app.routes import data_plane
 from posthouse.catalog.load import load_catalog
 from posthouse.server.operations import operational_routes
 
@@ -12,8 +13,17 @@ MEANINGS = {
     "/v1/completions": "Legacy completions, streamed or not.",
     "/v1/embeddings": "Embeddings.",
     "/v1/moderations": "Moderations.",
-    "/v1/models": "The models that the key may use.",
-    "/v1/models/": "One model, `/v1/models/{id}`; an id may hold slashes.",
+    "/openai/deployments/": "Azure's way: `…/{model}/chat/completions` and the like.",
+    "/v1/responses": "Responses, streamed or not.",
+    "/v1/responses/": "A kept response: read, its `/input_items`, delete, `/cancel`.",
+    "/v1/messages": "Anthropic's messages, streamed or not.",
+    "/v1/messages/count_tokens": "How many tokens a message has; costs nothing.",
+    "/v1beta/models/": "Google's: `{model}:generateContent`, "
+    "`:streamGenerateContent`, `:countTokens`; or one model.",
+    "/v1/models": "The models that the key may use, as OpenAI's callers, "
+    "Anthropic's (`anthropic-version`) or Google's (`x-goog-api-key`) read them.",
+    "/v1/models/": "One model, `{id}`, which may hold slashes; Google's methods, too.",
+    "/v1beta/models": "The models, as Google's callers read them.",
     "/": "Says that this is Posthouse.",
     "/health/live": "200 while the process runs.",
     "/health/ready": "200 while calls can be served; 503 at start and while stopping.",
@@ -43,9 +53,11 @@ They take no key. Let only your monitoring reach `/metrics`.
 
 REST = """\
 `OPTIONS` is answered everywhere, for browsers as `cors_origins` allows. A WebSocket
-upgrade is answered 426. Requests and replies are passed on byte for byte, but for
-the model's name and what the provider's row and the channel say; of the caller's
-headers a provider sees only {headers}.
+upgrade is answered 426. Where caller and provider speak the same dialect, requests
+and replies are passed on byte for byte, but for the model's name and what the
+provider's row and the channel say; of the caller's headers a provider sees only
+{headers}. Otherwise they are translated, and the reply's `x-posthouse-translation`
+says into what: see [dialects](../guide/dialects.md).
 """
 
 
@@ -60,13 +72,14 @@ def rows(routes: list[Any]) -> list[tuple[str, str, str]]:
 def page() -> str:
     """Write the page."""
     nothing = cast("Any", None)
-    routes = OpenAIRoutes(nothing, nothing, nothing, max_body_bytes=1).routes()
+    calls = Calls(nothing, nothing, nothing, max_body_bytes=1)
+    routes = data_plane(calls, nothing, nothing, responses_days=1)
     operational = operational_routes(lambda: True, lambda: (b"", b""))
     head = ("Method", "Path", "What it does")
     offered = [
         (f"`{row.name}`", ", ".join(row.operations)) for row in load_catalog().values()
     ]
-    headers = ", ".join(f"`{name.decode()}`" for name in FORWARDED)
+    headers = ", ".join(f"`{name.decode()}`" for name in sorted(FORWARDED))
     return markdown.page(
         INTRODUCTION,
         markdown.table(head, rows(routes)),
