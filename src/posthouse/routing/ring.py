@@ -63,9 +63,12 @@ class Ring:
             yield 0
             return
         points = self._points
-        start = bisect_right(points, point)
-        seen: set[int] = set()
-        for position in chain(range(start, len(points)), range(start)):
+        start = bisect_right(points, point) % len(points)
+        # Mostly the nearest can serve, and nobody asks for another.
+        nearest = points[start] & _OWNER
+        yield nearest
+        seen = {nearest}
+        for position in chain(range(start + 1, len(points)), range(start)):
             owner = points[position] & _OWNER
             if owner not in seen:
                 seen.add(owner)
