@@ -29,6 +29,8 @@ MODELS = [
 OTHER_MEANINGS = {
     "sandbox": "the test mode of a key, and the scheme of its in-process address",
     "openai": "the SDK's package, which the demo talks through",
+    "anthropic": "the endpoint type that panels read in a list of models",
+    "gemini": "the same",
     "google": "the member in which callers of OpenAI's dialect tell Google its own",
 }
 
