@@ -20,7 +20,9 @@ from posthouse.dialects.anthropic_messages.write_tools import write_tools
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.model.chat import (
     ChatRequest,
+    Foreign,
     Message,
+    Part,
     Role,
     Text,
 )
@@ -102,15 +104,16 @@ class _MessageWriter:
         plain = plain_text(parts)
         if plain is not None:
             return plain or None
-        blocks = [
-            block
-            for part in parts
-            if isinstance(part, Text)
-            and (block := self._parts.text(part, "system")) is not None
-        ]
-        if any(not isinstance(part, Text) for part in parts):
-            self._losses.refuse("messages.content", "A system prompt is text alone.")
+        blocks = [block for part in parts if (block := self._said_first(part))]
         return blocks or None
+
+    def _said_first(self, part: Part) -> Block | None:
+        """Write a part of the system prompt."""
+        if isinstance(part, Text):
+            return self._parts.text(part, "system")
+        if not isinstance(part, Foreign):
+            self._losses.refuse("messages.content", "A system prompt is text alone.")
+        return self._parts.foreign(part)
 
     def _add(self, turns: list[Block], message: Message, index: int) -> None:
         """Write a turn, or add to the one before."""
