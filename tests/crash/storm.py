@@ -62,6 +62,7 @@ LOST_SECONDS = 2.0
 """Calls that ended so long before their node's disk was lost are in the ledger."""
 CREDIT_SECONDS = 10.0
 """Within which fifty credits are done."""
+SHARE_ATTEMPTS = 5
 LOCKED_SECONDS = 2.0
 """For which a node that stands still may keep others from an account."""
 START_SECONDS = 5.0
@@ -348,9 +349,24 @@ class Storm:
         self._everywhere(name, 401, since)
 
     def share_a_limit(self) -> None:
-        """Of thirty calls at once with five a minute, five pass, whose clock it is."""
+        """Of thirty calls at once with five a minute, five pass, whose clock it is.
+
+        Unless a node had to decide alone meanwhile, as on a machine that is busy.
+        """
         self.report.befalls("limit shared")
-        self._until(self._is_sharing, 30, "do not share limits again")
+        found: Counter[int] = Counter()
+        for _ in range(SHARE_ATTEMPTS):
+            self._until(self._is_sharing, 30, "do not share limits again")
+            before = self._times_alone()
+            found = self._ask_thirty_times()
+            if found == {200: 5, 429: 25}:
+                return
+            if self._times_alone() == before and self._is_sharing():
+                break
+        self._fault(f"of thirty calls with five a minute: {found}")
+
+    def _ask_thirty_times(self) -> Counter[int]:
+        """Ask all nodes at once with a new key; give how often each status came."""
         self._late += 1
         name = f"five-{self._late}"
         self.desk.create_key(name, key_of(name), rpm=5)
@@ -363,9 +379,11 @@ class Storm:
             return raw.send(url, "/v1/moderations", body, headers=(bearer,)).status
 
         with ThreadPoolExecutor(15) as pool:
-            found = Counter(pool.map(ask, range(30)))
-        if found != {200: 5, 429: 25}:
-            self._fault(f"of thirty calls with five a minute: {found}")
+            return Counter(pool.map(ask, range(30)))
+
+    def _times_alone(self) -> int:
+        logs = [node.gateway.log.read_text(errors="replace") for node in self.nodes]
+        return sum(log.count("limits cannot be shared") for log in logs)
 
     def _is_sharing(self) -> bool:
         return all(
