@@ -68,12 +68,13 @@ class _Inputs(Struct, gc=False):
 
 
 _inputs = json.decoder(_Inputs)
+_anything = json.decoder(Any)
 
 
 def decode_message(body: bytes) -> dict[str, Any]:
     """Decode a reply's object; raises UpstreamFault for an error or another thing."""
     try:
-        value = json.decode_mended(body)
+        value = _decoded(body)
     except MalformedJSON:
         raise UpstreamBadResponse from None
     if not isinstance(value, dict):
@@ -81,6 +82,13 @@ def decode_message(body: bytes) -> dict[str, Any]:
     if not isinstance(value.get("content"), list):
         raise fault_in(value) or UpstreamBadResponse()
     return value
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return json.decode_with(_anything, body)
+    except MalformedJSON:
+        return json.decode_mended(body)
 
 
 # --- for clients of this dialect ------------------------------------------------
