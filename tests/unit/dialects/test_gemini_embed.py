@@ -1,0 +1,209 @@
+"""Gemini's embeddings: passing, and by providers of OpenAI's; the list of models."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from posthouse.dialects.base import make_edits
+from posthouse.dialects.gemini_embed import DIALECT
+from posthouse.dialects.gemini_embed.request import parse_request_for
+from posthouse.dialects.gemini_embed.translate import from_openai, to_openai
+from posthouse.dialects.gemini_generate.models import (
+    ListedModel,
+    render_model,
+    render_models,
+)
+from posthouse.errors import (
+    InvalidRequest,
+    UpstreamBadResponse,
+    UpstreamFault,
+    UpstreamRateLimited,
+)
+from posthouse.model.call import Operation
+from posthouse.model.catalog import Quirks
+from posthouse.model.usage import ReportedUsage
+
+ONE = {"content": {"parts": [{"text": "hé"}]}, "taskType": "RETRIEVAL_QUERY"}
+BATCH = {
+    "requests": [
+        {"model": "models/e", "content": {"parts": {"text": "a"}}},
+        {"content": {"parts": [{"text": "b"}, {"text": "c"}]}},
+    ]
+}
+
+
+def encoded(value: Any) -> bytes:
+    return msgspec.json.encode(value)
+
+
+def sent(body: Any) -> Any:
+    request = parse_request_for(encoded(body), "e")
+    edits = make_edits("other", Quirks(), {"outputDimensionality": 8})
+    return msgspec.json.decode(DIALECT.render_request(request, edits))
+
+
+def test_a_request() -> None:
+    """Its text is measured, and its model is the path's."""
+    request = parse_request_for(encoded(ONE), "e")
+    assert (request.operation, request.model) == (Operation.EMBEDDING, "e")
+    assert (request.prompt.text_bytes, request.output_limit) == (3, 0)
+    assert DIALECT.prompt_text(request) == "hé"
+    assert DIALECT.tap_stream(request, None) is None
+    batch = DIALECT.parse_request(encoded({**BATCH, "model": "models/e"}))
+    assert (batch.model, batch.affinity) == ("e", ("a",))
+    assert DIALECT.prompt_text(batch) == "a\nb\nc"
+
+
+def test_providers_are_asked_for_a_batch() -> None:
+    """Each of its entries names their model, and has what the channel sets."""
+    assert sent(ONE) == {
+        "requests": [{"model": "models/other", **ONE, "outputDimensionality": 8}]
+    }
+    assert [entry["model"] for entry in sent(BATCH)["requests"]] == [
+        "models/other",
+        "models/other",
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"content": {"parts": [{"text": 5}]}},
+        {"requests": []},
+        {"requests": [{}] * 2049},
+        {"requests": [{"model": "models/dear", "content": {}}]},
+        {"model": "models/dear", "content": {}},
+        {"requests": {"a": 1}},
+        {"Requests": []},
+    ],
+)
+def test_what_cannot_be_is_refused(body: Any) -> None:
+    """Other models than the path's, too: they have another price."""
+    with pytest.raises(InvalidRequest):
+        parse_request_for(encoded(body), "e")
+
+
+def test_a_reply() -> None:
+    """A batch's passes; who asked for one gets one."""
+    body = b'{"embeddings":[{"values":[0.10]}],"usageMetadata":{"promptTokenCount":3}}'
+    batch = parse_request_for(encoded(BATCH), "e")
+    reply = DIALECT.parse_reply(batch, body, None)
+    assert (reply.body, reply.usage) == (body, ReportedUsage(input=3))
+    one = DIALECT.parse_reply(parse_request_for(encoded(ONE), "e"), body, None)
+    assert one.body == (
+        b'{"embedding":{"values":[0.10]},"usageMetadata":{"promptTokenCount":3}}'
+    )
+    plain = DIALECT.parse_reply(batch, b'{"embeddings":[{}]}', None)
+    assert (plain.usage, plain.output_text()) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (b"", UpstreamBadResponse),
+        (b"{}", UpstreamBadResponse),
+        (b'{"embeddings":[]}', UpstreamBadResponse),
+        (b'{"embeddings":{}}', UpstreamBadResponse),
+        (b'{"embeddings":[{}],"x":"\xff"}', UpstreamBadResponse),
+        (b'{"error":{"code":429}}', UpstreamRateLimited),
+    ],
+)
+def test_a_reply_that_is_none(body: bytes, fault: type[UpstreamFault]) -> None:
+    """Or that tells of an error."""
+    with pytest.raises(UpstreamFault) as caught:
+        DIALECT.parse_reply(parse_request_for(encoded(ONE), "e"), body, None)
+    assert type(caught.value) is fault
+
+
+def test_by_a_provider_of_openais() -> None:
+    """There and back."""
+    body = {**ONE, "model": "models/x", "output_dimensionality": 4}
+    assert msgspec.json.decode(to_openai(encoded(body), "text-embedding")) == {
+        "model": "text-embedding",
+        "input": ["hé"],
+        "encoding_format": "float",
+        "dimensions": 4,
+    }
+    sized = {**BATCH["requests"][1], "embedContentConfig": {"outputDimensionality": 2}}
+    found = msgspec.json.decode(to_openai(encoded({"requests": [sized]}), "m"))
+    assert (found["input"], found["dimensions"]) == (["b\nc"], 2)
+    reply = (
+        b'{"data":[{"index":1,"embedding":[2]},{"index":0,"embedding":[1.10]}],'
+        b'"usage":{"prompt_tokens":3}}'
+    )
+    assert from_openai(reply, batch=True) == (
+        b'{"embeddings":[{"values":[1.10]},{"values":[2]}],'
+        b'"usageMetadata":{"promptTokenCount":3}}'
+    )
+    single = b'{"data":[{"embedding":[1.10]}]}'
+    assert from_openai(single, batch=False) == b'{"embedding":{"values":[1.10]}}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        encoded({"content": {"parts": [{"inlineData": {}}]}}),
+        encoded(
+            {
+                "requests": [
+                    {**ONE, "outputDimensionality": 1},
+                    {**ONE, "outputDimensionality": 2},
+                ]
+            }
+        ),
+    ],
+)
+def test_what_openais_cannot_do_is_refused(body: bytes) -> None:
+    """Pictures, and sizes that differ."""
+    with pytest.raises(InvalidRequest):
+        to_openai(body, "m")
+
+
+@pytest.mark.parametrize(
+    "reply", [b"", b"{}", b'{"data":[]}', b'{"data":[{"embedding":"AAAA"}]}']
+)
+def test_what_openais_may_not_answer(reply: bytes) -> None:
+    """Anything but rows of numbers."""
+    with pytest.raises(UpstreamBadResponse):
+        from_openai(reply, batch=True)
+
+
+# --- the list of models -------------------------------------------------------------
+
+
+def test_a_model() -> None:
+    """What it is asked by tells what it can do."""
+    model = msgspec.json.decode(
+        render_model(ListedModel("a/b", tuple(Operation), 1000, 100))
+    )
+    assert model["name"] == "models/a/b"
+    assert model["supportedGenerationMethods"] == [
+        "generateContent",
+        "streamGenerateContent",
+        "countTokens",
+        "embedContent",
+        "batchEmbedContents",
+    ]
+    assert (model["inputTokenLimit"], model["outputTokenLimit"]) == (1000, 100)
+    assert "inputTokenLimit" not in msgspec.json.decode(render_model(ListedModel("a")))
+
+
+def test_pages_of_models() -> None:
+    """Each leads to the next, and none is missing."""
+    models = [ListedModel(f"m{index}") for index in range(7)]
+    names: list[str] = []
+    token = ""
+    while True:
+        page = msgspec.json.decode(render_models(models, size=3, token=token))
+        names += [model["baseModelId"] for model in page["models"]]
+        token = page.get("nextPageToken", "")
+        if not token:
+            break
+    assert names == [model.name for model in models]
+    assert len(msgspec.json.decode(render_models(models, size=0))["models"]) == 7
+    for bad in ("x", "!", "LTE="):
+        with pytest.raises(InvalidRequest):
+            render_models(models, token=bad)
