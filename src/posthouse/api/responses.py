@@ -79,8 +79,9 @@ class ResponsesRoutes:
 
     async def _complete(self, incoming: Incoming) -> Incoming:
         """Find what a request builds upon; raises InvalidRequest."""
-        parsed = incoming.request
         account_id = incoming.principal.account_id
+        parsed = await self._referred(incoming.request, account_id)
+        incoming = structs.replace(incoming, request=parsed)
         if self._days and history.is_stored(parsed):
             keeper = _Keeper(self._store, parsed, account_id, self._days)
             incoming = structs.replace(incoming, keeper=keeper)
@@ -98,6 +99,17 @@ class ResponsesRoutes:
             return structs.replace(incoming, channel=kept.channel)
         items = await self._history(kept)
         return structs.replace(incoming, request=history.with_history(parsed, items))
+
+    async def _referred(self, parsed: ParsedRequest, account_id: str) -> ParsedRequest:
+        """Put items of stored responses in the places of what refers to them."""
+        wanted = {history.response_of(name) for name in history.references_of(parsed)}
+        items: list[Raw] = []
+        for response_id in sorted(filter(None, wanted))[:LONGEST_HISTORY]:
+            kept = await self._store.find(response_id, account_id)
+            if kept is not None and kept.data is not None:
+                items += history.items_of(json.decode_with(_stored, kept.data))
+        known = history.known_items(items)
+        return history.with_references(parsed, known) if known else parsed
 
     async def _history(self, kept: Kept) -> list[Raw]:
         """All that led to a response, and the response, oldest first."""

@@ -7,24 +7,29 @@ import pytest
 from msgspec import Raw
 
 from posthouse.dialects.base import make_edits
+from posthouse.dialects.neutral.codec import Identity
 from posthouse.dialects.openai_responses import CODEC, DIALECT
 from posthouse.dialects.openai_responses.history import (
     Page,
     StoredResponse,
     is_stored,
     items_of,
+    known_items,
     previous_of,
     read_page,
+    references_of,
     render_deleted,
     render_items,
     render_response,
     response_in,
+    response_of,
     stored_response,
     with_history,
+    with_references,
 )
 from posthouse.errors import InvalidRequest, NotFound
 from posthouse.model.catalog import Quirks
-from posthouse.model.chat import Role, Text
+from posthouse.model.chat import ChatReply, Choice, Role, Text, Thinking
 
 REPLY = {
     "id": "resp_1",
@@ -143,6 +148,52 @@ def test_a_reference_becomes_the_item_that_is_stored() -> None:
     ]
     with pytest.raises(InvalidRequest, match="send the item itself"):
         CODEC.read_request(whole)
+
+
+def test_what_is_referred_to_is_found_by_its_response() -> None:
+    """Clients of Vercel's SDK refer to every item of an earlier answer."""
+    asked = [
+        {"role": "user", "content": "One?"},
+        {"type": "item_reference", "id": "rs_0a-1f_0"},
+        {"type": "item_reference", "id": "msg_0a-1f_1"},
+        {"type": "item_reference", "id": "msg_0a-1f_1"},
+        {"role": "user", "content": "Two?"},
+    ]
+    request = DIALECT.parse_request(json.dumps({"model": "m", "input": asked}).encode())
+    assert references_of(request) == ("rs_0a-1f_0", "msg_0a-1f_1")
+    assert {response_of(name) for name in references_of(request)} == {"resp_0a-1f"}
+    thought = {"type": "reasoning", "id": "rs_0a-1f_0", "summary": []}
+    said = {**REPLY["output"][0], "id": "msg_0a-1f_1"}  # type: ignore[index]  # a list
+    items = [Raw(json.dumps(item).encode()) for item in (thought, said)]
+    whole = with_references(request, known_items(items))
+    assert json.loads(bytes(whole.envelope["input"])) == [
+        asked[0],
+        thought,
+        said,
+        said,
+        asked[4],
+    ]
+    assert references_of(whole) == ()
+    assert previous_of(whole) is None
+
+
+def test_a_reference_to_what_is_not_here_is_left() -> None:
+    """A provider that keeps it will know; in translation it is refused."""
+    body = {"model": "m", "input": [{"type": "item_reference", "id": "msg_68af"}]}
+    request = DIALECT.parse_request(json.dumps(body).encode())
+    assert response_of("msg_68af") is None
+    assert with_references(request, {}).envelope["input"] == request.envelope["input"]
+
+
+def test_the_items_of_a_reply_are_found_by_their_ids() -> None:
+    """As the encoder names them."""
+    reply = ChatReply(
+        dialect="x", choices=(Choice(0, (Text("a"), Thinking("b")), None),)
+    )
+    chat = CODEC.read_request(DIALECT.parse_request(b'{"model":"m","input":"x"}'))
+    body = json.loads(CODEC.write_reply(reply, chat, Identity("0a1f", 1)))
+    found = {response_of(item["id"]) for item in body["output"]}
+    assert found == {body["id"]} == {"resp_0a1f"}
 
 
 def test_a_provider_of_the_same_dialect_gets_the_history_alone() -> None:

@@ -9,7 +9,8 @@ Sources: `previous_response_id` of `ResponseCreateParams`, `ResponseItemList` an
 the `input_items` and `delete` methods of OpenAI's Python SDK, 3.54.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Raw, Struct, structs
@@ -34,6 +35,8 @@ _PREFIXES = {
     "message": "msg",
     "reasoning": "rs",
 }
+_ITEM_OF_OURS = re.compile(r"[a-z]+_([0-9A-Za-z-]+)_[0-9]+")
+"""As `encoder` names them, after their response."""
 _NULL = Raw(b"null")
 _items = json.decoder(str | list[Raw] | None)
 _object = json.decoder(dict[str, Raw])
@@ -88,12 +91,60 @@ def with_history(request: ParsedRequest, stored: Sequence[Raw]) -> ParsedRequest
 
     Raises InvalidRequest if all of it is too much.
     """
+    resolved = _resolved(_asked(request.envelope), known_items(stored))
+    return _asking(request, [*stored, *resolved], resolved=True)
+
+
+def known_items(stored: Iterable[Raw]) -> dict[str, Raw]:
+    """The items that can be referred to, by their ids."""
+    found = {_id_of(item): item for item in stored}
+    return {name: item for name, item in found.items() if name is not None}
+
+
+def references_of(request: ParsedRequest) -> tuple[str, ...]:
+    """The ids of the items that a request refers to, each once.
+
+    Clients of the Vercel AI SDK send every item of an earlier answer so, unless
+    nothing is stored.
+    """
+    value = request.envelope.get("input", _NULL)
+    if b'"item_reference"' not in bytes(value):
+        return ()
+    found = map(_reference, _asked(request.envelope))
+    return tuple(dict.fromkeys(name for name in found if name is not None))
+
+
+def response_of(item_id: str) -> str | None:
+    """The id of the response that an item of ours was part of; None for others'."""
+    match = _ITEM_OF_OURS.fullmatch(item_id)
+    return None if match is None else f"resp_{match[1]}"
+
+
+def with_references(request: ParsedRequest, known: Mapping[str, Raw]) -> ParsedRequest:
+    """Put items in the places of what refers to them; others are left.
+
+    Args:
+        request: refers to items.
+        known: items by id, as `known_items` gives them.
+
+    Raises InvalidRequest if all of it is too much.
+    """
     asked = _asked(request.envelope)
-    known = {_id_of(item): item for item in stored}
-    resolved = [known.get(_reference(item), item) for item in asked]
+    return _asking(request, _resolved(asked, known), resolved=False)
+
+
+def _resolved(asked: list[Raw], known: Mapping[str, Raw]) -> list[Raw]:
+    return [known.get(_reference(item) or "", item) for item in asked]
+
+
+def _asking(
+    request: ParsedRequest, items: list[Raw], *, resolved: bool
+) -> ParsedRequest:
+    """The same request with another input, which is all of it if it is `resolved`."""
     envelope = dict(request.envelope)
-    envelope["input"] = json.raw([*stored, *resolved])
-    envelope[RESOLVED] = Raw(b"true")
+    envelope["input"] = json.raw(items)
+    if resolved:
+        envelope[RESOLVED] = Raw(b"true")
     # What it costs and whom it goes to depends on all of it.
     whole = parse_request(json.encode(envelope))
     return structs.replace(whole, dropped=(*request.dropped, *whole.dropped))
