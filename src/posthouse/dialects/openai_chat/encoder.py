@@ -279,7 +279,7 @@ class Encoder(ChatEncoder):
             )
         if type(content) is Thinking:
             delta = {"reasoning_content": text}
-            if self._details:
+            if self._details or content.summary or content.id is not None:
                 piece = Thinking(text, summary=content.summary, id=content.id)
                 delta["reasoning_details"] = [write_detail(piece, part.detail)]
         elif type(content) is ToolCall:

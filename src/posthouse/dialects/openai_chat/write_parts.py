@@ -166,7 +166,7 @@ def _video(part: Video, writing: Writing) -> Extras:
 
 def _audio(part: Audio, writing: Writing) -> Extras:
     source = part.source
-    data = source.data or source.url
+    data = source.url if source.data is None else source.data
     if data is None:
         writing.losses.refuse("messages", "This model takes sounds as base64 only.")
     inner = {"data": data}
