@@ -8,13 +8,15 @@ from posthouse.dialects.base import ParsedRequest
 from posthouse.dialects.gemini_generate import CODEC
 from posthouse.dialects.gemini_generate.request import parse_request_for
 from posthouse.dialects.neutral.codec import Identity, Losses
-from posthouse.model.chat import ChatRequest, Message, Part, Role, Text
+from posthouse.model.chat import ChatRequest, Message, Part, Role, Signature, Text
 from posthouse.model.chat_events import ChatEvent
 from posthouse.model.traits import Traits
 from posthouse.wire import json
 
 IDENTITY = Identity("abc", 1_770_000_000)
 NEWEST = Traits(model="gemini-3.8-flash")
+STOP = {"finishReason": "STOP"}
+ANOTHERS = Signature("anthropic_messages", "EqQB")
 
 
 def body_of(**members: Any) -> bytes:
@@ -64,3 +66,14 @@ def decoded(*frames: bytes) -> list[ChatEvent]:
     decoder = CODEC.decoder()
     events = [event for data in frames for event in decoder.feed(data, data)]
     return events + decoder.close()
+
+
+def usage(prompt: int, candidates: int, **more: Any) -> dict[str, Any]:
+    """What a reply has used, with the sum."""
+    total = prompt + candidates + more.get("thoughtsTokenCount", 0)
+    return {
+        "promptTokenCount": prompt,
+        "candidatesTokenCount": candidates,
+        "totalTokenCount": total,
+        **more,
+    }
