@@ -243,14 +243,27 @@ def test_functions() -> None:
         {
             "name": "f",
             "description": "Does it.",
-            "input_schema": schema,
+            "input_schema": schema | {"additionalProperties": False},
             "strict": True,
             "cache_control": {"type": "ephemeral"},
         },
         {"name": "g", "input_schema": schema},
         {"name": "h", "input_schema": {"type": "object", "properties": {"a": {}}}},
     ]
-    assert told == ("-tools.level",)
+    assert told == ("~tools.parameters", "-tools.level")
+
+
+@pytest.mark.parametrize(
+    ("strict", "told"), [(True, ("~tools.parameters",)), (None, ())]
+)
+def test_strict_tools_have_schemas_that_can_be_held_to(
+    strict: bool | None, told: tuple[str, ...]
+) -> None:
+    """Others keep theirs as it stood."""
+    tool = structs.replace(FUNCTION, strict=strict)
+    body, found = written(asked(tools=(tool,)))
+    closed = body["tools"][0]["input_schema"].get("additionalProperties")
+    assert (closed, found) == (False if strict else None, told)
 
 
 def test_tools_that_take_text_become_functions() -> None:
@@ -365,6 +378,45 @@ def test_an_answer_by_a_schema() -> None:
         "~response_format.json_schema.schema",
     )
     assert "additionalProperties" not in schema
+
+
+def test_limits_in_a_schema_are_put_into_words() -> None:
+    """They cannot be held to; names that look like them stay names."""
+    schema = {
+        "type": "object",
+        "properties": {
+            "minimum": {"type": "integer", "minimum": 1, "description": "Least."},
+            "tags": {
+                "type": "array",
+                "minItems": 2,
+                "items": {"type": "string", "maxLength": 9, "format": "odd"},
+            },
+            "when": {"type": "string", "format": "date", "enum": ["minimum"]},
+            "none": {"type": "array", "minItems": 1, "items": True},
+        },
+        "$defs": {"a": {"type": "object", "additionalProperties": True}},
+    }
+    form = OutputFormat(OutputKind.SCHEMA, schema, strict=True)
+    body, told = written(asked(output_format=form))
+    assert body["output_config"]["format"]["schema"] == {
+        "type": "object",
+        "properties": {
+            "minimum": {"type": "integer", "description": "Least.\n\n{minimum: 1}"},
+            "tags": {
+                "type": "array",
+                "items": {
+                    "type": "string",
+                    "description": '{maxLength: 9, format: "odd"}',
+                },
+                "description": "{minItems: 2}",
+            },
+            "when": {"type": "string", "format": "date", "enum": ["minimum"]},
+            "none": {"type": "array", "minItems": 1, "items": True},
+        },
+        "$defs": {"a": {"type": "object", "additionalProperties": False}},
+        "additionalProperties": False,
+    }
+    assert told == ("~response_format.json_schema.schema",)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ https://platform.claude.com/docs/en/build-with-claude/thinking (2026-11).
 from typing import Any
 
 from posthouse.dialects.anthropic_messages.caching import NAME
+from posthouse.dialects.anthropic_messages.schema import fitted
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.model.chat import (
     ChatRequest,
@@ -267,10 +268,10 @@ def _write_format(
         return
     if chat.dialect != NAME:
         _tell_format(found, losses)
-        closed = _closed(schema)
-        if closed != schema:
+        taken = fitted(schema)
+        if taken != schema:
             losses.change("response_format.json_schema.schema")
-        schema = closed
+        schema = taken
     written = {"type": "json_schema", "schema": schema}
     body["output_config"] = body.get("output_config", {}) | {"format": written}
 
@@ -288,18 +289,6 @@ def _tell_format(found: OutputFormat, losses: Losses) -> None:
         losses.drop("response_format.json_schema.description")
     if found.strict is False:
         losses.change("response_format.json_schema.strict")
-
-
-def _closed(schema: Any) -> Any:
-    """Say of every object that it has no further members, as must be said."""
-    if isinstance(schema, list):
-        return [_closed(entry) for entry in schema]
-    if not isinstance(schema, dict):
-        return schema
-    found = {name: _closed(value) for name, value in schema.items()}
-    if found.get("type") == "object" and "additionalProperties" not in found:
-        found["additionalProperties"] = False
-    return found
 
 
 def _write_tier(

@@ -6,6 +6,7 @@ Source: `ToolUnionParam` and `ToolChoiceParam` of anthropic 2.12.0 (2026-11).
 from typing import Any
 
 from posthouse.dialects.anthropic_messages.caching import NAME, write_cache
+from posthouse.dialects.anthropic_messages.schema import fitted
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.custom_tools import as_function
 from posthouse.model.chat import (
@@ -85,7 +86,7 @@ class _ToolWriter:
         if tool.description is not None:
             written["description"] = tool.description
         if tool.parameters is not None or not self.own:
-            written["input_schema"] = self._schema(tool.parameters)
+            written["input_schema"] = self._schema(tool)
         if tool.strict is not None and (tool.strict or self.own):
             written["strict"] = tool.strict
         if not self.own:
@@ -96,10 +97,17 @@ class _ToolWriter:
         rest = {name: extras[name] for name in extras if name != "cache_control"}
         return written | rest | write_cache(tool.cache, extras)
 
-    def _schema(self, parameters: Extras | None) -> Extras:
+    def _schema(self, tool: FunctionTool) -> Extras:
+        parameters = tool.parameters
         if self.own and parameters is not None:
             return parameters
-        return {"type": "object", "properties": {}} | (parameters or {})
+        schema = {"type": "object", "properties": {}} | (parameters or {})
+        if not tool.strict:
+            return schema
+        taken: Extras = fitted(schema)
+        if taken != schema:
+            self._losses.change("tools.parameters")
+        return taken
 
     def _server(self, tool: ServerTool) -> Extras | None:
         if self.own:
