@@ -105,7 +105,7 @@ def crowd(busy: Busy, tenants: dict[str, int]) -> Iterator[Crowd]:
 
 def test_what_it_can_serve_it_serves_and_refuses_the_rest_at_once(busy: Busy) -> None:
     """One tenant alone gets all; most of the processor goes to what is served."""
-    with crowd(busy, {"a": 150}) as many:
+    with crowd(busy, {"a": 300}) as many:
         many.go_on(1.0)
         before = busy.served.total()
         began = busy.server.in_loop(time.thread_time)
@@ -123,9 +123,9 @@ def test_what_it_can_serve_it_serves_and_refuses_the_rest_at_once(busy: Busy) ->
 
 
 def test_health_is_told_whatever_else_is_asked(busy: Busy) -> None:
-    """Over a new connection, after a few turns: some forty wait in line before it."""
+    """Over a new connection, after a few turns, with a hundred in line before it."""
     waits = []
-    with crowd(busy, {"a": 150}) as many:
+    with crowd(busy, {"a": 300}) as many:
         for _ in range(15):
             many.go_on(0.1)
             before = busy.served.total()
@@ -137,8 +137,8 @@ def test_health_is_told_whatever_else_is_asked(busy: Busy) -> None:
 
 
 def test_no_tenant_gets_more_than_twice_its_share(busy: Busy) -> None:
-    """With thirty times the connections of each of four others."""
-    with crowd(busy, {"greedy": 120, "b": 4, "c": 4, "d": 4, "e": 4}) as many:
+    """With twenty times the connections of each of four others."""
+    with crowd(busy, {"greedy": 240, "b": 12, "c": 12, "d": 12, "e": 12}) as many:
         many.go_on(1.0)
         before = busy.served.copy()
         many.go_on(SECONDS)

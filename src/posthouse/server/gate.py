@@ -44,7 +44,7 @@ _TURN = 0.004
 _TICK = 1e-6
 _BURST = 2.0
 """What a line may be at first, as a multiple of what it may stay."""
-_LEAST_LINE = 64
+_LEAST_LINE = 128
 """So many may always wait, however slowly the line has moved."""
 _MOST_BLINDLY = 4096
 """So many may wait before anything is known."""
