@@ -9,6 +9,8 @@ from posthouse.model.traits import Traits
 
 DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 
+HEADER = re.compile(r"[a-z][a-z0-9-]{0,40}: [ -~]{1,200}")
+
 
 def require(condition: bool, reason: str) -> None:
     """Hold to a condition."""

@@ -40,6 +40,7 @@ its models:
     replies = { finish_reasons = { sensitive = "content_filter" } }   # see `Replies`
     stream_path = "/chat/stream"         # only where streams have one of their own
     stream_query = { alt = "sse" }
+    stream_headers = { x-sse = "enable" }    # or headers
     traits = { thinking = "switch" }     # what translation must know: see `Traits`
 
     [operations.chat.also.anthropic_messages]   # spoken as well: for its own clients
@@ -77,7 +78,7 @@ import tomli
 from msgspec import Struct
 from msgspec.structs import replace
 
-from posthouse.catalog.checks import DATE, check, require, traits_table
+from posthouse.catalog.checks import DATE, HEADER, check, require, traits_table
 from posthouse.catalog.operation import OperationTable, operation_row
 from posthouse.catalog.price import INPUT_UNITS, Rates, make_price, parse_rate
 from posthouse.model.call import Operation
@@ -104,7 +105,6 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _PATH = re.compile(r"[A-Za-z_]\w{0,40}(\.[A-Za-z_]\w{0,40}){0,3}")
 _SCHEME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _CODE = re.compile(r"[\w.-]{1,100}\*?")
-_HEADER = re.compile(r"[a-z][a-z0-9-]{0,40}: [ -~]{1,200}")
 _URL = re.compile(r"(https?|sandbox)://[^\s/][^\s]*[^\s/]")
 
 _TOKEN_OUTPUT = frozenset({Operation.CHAT, Operation.COMPLETION})
@@ -210,7 +210,7 @@ def _provider(name: str, file: _File) -> ProviderRow:
     if file.documentation:
         check(_URL, file.documentation, "documentation")
     for header in file.headers.items():
-        require(_HEADER.fullmatch(": ".join(header)) is not None, "a header is wrong")
+        require(HEADER.fullmatch(": ".join(header)) is not None, "a header is wrong")
     divisor = Fraction(1) if file.currency is None else _divisor(file.currency)
     models: dict[str, ModelRow] = {}
     for model in file.models:

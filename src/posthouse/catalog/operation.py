@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from posthouse.catalog.checks import DATE, check, require, traits_table
+from posthouse.catalog.checks import DATE, HEADER, check, require, traits_table
 from posthouse.model.call import Operation
 from posthouse.model.catalog import (
     FAILED,
@@ -18,7 +18,7 @@ from posthouse.model.catalog import (
 from posthouse.wire import json
 
 _DIALECT = re.compile(r"[a-z][a-z0-9_]{0,40}")
-_ROUTE = re.compile(r"(/([A-Za-z0-9._~:-]|\{model\})+)+")
+_ROUTE = re.compile(r"/|(/([A-Za-z0-9._~:-]|\{model\})+)+")
 _QUERY = re.compile(r"[A-Za-z0-9._~-]{1,100}")
 _VERIFIED = re.compile(rf"sdk|unverified|docs:https://\S+ {DATE.pattern}")
 
@@ -39,6 +39,7 @@ class OtherDialect(Struct, frozen=True, forbid_unknown_fields=True):
     query: dict[str, str] = {}
     stream_path: str = ""
     stream_query: dict[str, str] = {}
+    stream_headers: dict[str, str] = {}
     quirks: _Quirks = _Quirks()
     replies: Replies = Replies()
     traits: dict[str, Any] = {}
@@ -66,6 +67,8 @@ def _row(
     for query in (table.query, table.stream_query):
         for text in (*query, *query.values()):
             check(_QUERY, text, f"{what}: the query")
+    for header in table.stream_headers.items():
+        check(HEADER, ": ".join(header), f"{what}: the header")
     check(_DIALECT, dialect, f"{what}: the dialect")
     check(_VERIFIED, table.verified, f"{what}: verified")
     for reason in table.replies.finish_reasons.values():
@@ -80,6 +83,7 @@ def _row(
         query=table.query,
         stream_path=table.stream_path,
         stream_query=table.stream_query,
+        stream_headers=table.stream_headers,
         traits=traits_table(table.traits),
         also={
             name: _row(f"{what}.also.{name}", name, o, {}) for name, o in also.items()

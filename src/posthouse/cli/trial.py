@@ -11,6 +11,8 @@ from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.errors import PosthouseError
 from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
 from posthouse.providers import registry
+from posthouse.relay.authorize import Authorizer
+from posthouse.relay.faults import AttemptFailed
 from posthouse.relay.prepare import find_dialect
 from posthouse.relay.snapshot import Snapshot
 from posthouse.routing.health import HealthTable
@@ -30,6 +32,7 @@ class _Trial(Struct, frozen=True):
     dialect: Dialect
     parsed: ParsedRequest
     request: UpstreamRequest
+    authorizer: Authorizer | None
 
 
 async def try_channel(
@@ -104,7 +107,7 @@ def _small_chat(snapshot: Snapshot, model: str | None) -> _Trial:
         timeouts=prepared.timeouts,
         proxy=prepared.proxy,
     )
-    return _Trial(target, prepared.dialect, parsed, request)
+    return _Trial(target, prepared.dialect, parsed, request, prepared.authorizer)
 
 
 async def _send(trial: _Trial) -> tuple[int, str]:
@@ -117,7 +120,10 @@ async def _send(trial: _Trial) -> tuple[int, str]:
     status = 0
     result = "ok"
     try:
-        response = await upstream.send(trial.request)
+        if trial.authorizer is None:
+            response = await upstream.send(trial.request)
+        else:
+            response = await trial.authorizer.send(upstream, trial.request)
         status = response.status
         body = await response.read_all(REPLY_LIMIT)
         if status == 200:
@@ -126,6 +132,8 @@ async def _send(trial: _Trial) -> tuple[int, str]:
             result = trial.dialect.parse_error(status, body).code
     except ExchangeFailure as failure:
         result = str(failure)
+    except AttemptFailed as failed:
+        status, result = failed.status, failed.error.code
     except PosthouseError as error:
         result = error.code
     finally:

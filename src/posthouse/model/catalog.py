@@ -124,6 +124,8 @@ class OperationRow(Struct, frozen=True, forbid_unknown_fields=True):
     """Where streams are asked for; empty: at the same path."""
     stream_query: dict[str, str] = {}
     """What follows the path then, in place of `query`, if there is a `stream_path`."""
+    stream_headers: dict[str, str] = {}
+    """Of requests for streams alone."""
     traits: dict[str, Any] = {}
     """What translation must know of its models, by the names of `Traits`."""
     also: "dict[str, OperationRow]" = {}

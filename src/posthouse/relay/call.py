@@ -169,11 +169,12 @@ class Call:
         if trace is not None and trace.passed_on:
             member = prepared.member
             forwarded += trace.headers(member.channel.name, member.credential)
+        headers = prepared.stream_headers if stream else prepared.headers
         return UpstreamRequest(
             method="POST",
             origin=prepared.origin,
             target=prepared.stream_target if stream else prepared.target,
-            headers=prepared.headers + forwarded if forwarded else prepared.headers,
+            headers=headers + forwarded if forwarded else headers,
             body=prepared.dialect.render_request(request, prepared.edits),
             timeouts=timeouts,
             proxy=prepared.proxy,

@@ -19,6 +19,8 @@ from posthouse.dialects.base import Corrected, Dialect, Edits, make_edits
 from posthouse.dialects.neutral.codec import ChatCodec
 from posthouse.dialects.neutral.translation import Naming, Speaker, Translation
 from posthouse.dialects.openai.corrected import CorrectedDialect
+from posthouse.dialects.openai.reshaped import ReshapedCodec, Shape
+from posthouse.errors import InvalidRequest
 from posthouse.model.catalog import AuthScheme, OperationRow, Price, ProviderRow
 from posthouse.model.exchange import Timeouts
 from posthouse.model.traits import Traits
@@ -49,9 +51,12 @@ def find_dialect(name: str) -> Dialect:
 @cache
 def find_codec(name: str) -> ChatCodec | None:
     """A dialect's way into the neutral form; None if it has none."""
-    found: ChatCodec | None = getattr(
-        import_module(f"posthouse.dialects.{name}"), "CODEC", None
-    )
+    module = import_module(f"posthouse.dialects.{name}")
+    shape: Shape | None = getattr(module, "SHAPE", None)
+    like = None if shape is None else find_codec(shape.of)
+    if shape is not None and like is not None:
+        return ReshapedCodec(like, shape)
+    found: ChatCodec | None = getattr(module, "CODEC", None)
     return found
 
 
@@ -68,6 +73,7 @@ class Prepared(Struct, frozen=True):
     target: str
     stream_target: str
     headers: Headers
+    stream_headers: Headers
     timeouts: Timeouts
     stream_timeouts: Timeouts
     proxy: str | None
@@ -115,6 +121,7 @@ def prepare(
         path = _path_of(row.stream_path, row.stream_query, model)
         stream_target = channel.base_path + path
     json_body = (b"content-type", b"application/json")
+    headers = (json_body, *channel_headers(channel, member.credential))
     return Prepared(
         member=member,
         dialect=translation or dialect,
@@ -122,7 +129,8 @@ def prepare(
         origin=channel.origin,
         target=target,
         stream_target=stream_target,
-        headers=(json_body, *channel_headers(channel, member.credential)),
+        headers=headers,
+        stream_headers=headers + _encoded(row.stream_headers),
         timeouts=channel.timeouts,
         stream_timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
         proxy=channel.spec.proxy,
@@ -165,7 +173,11 @@ def _translation(
     """Lead the caller's dialect to the provider's, where both know the neutral form."""
     client, upstream = find_codec(caller), find_codec(row.dialect)
     if client is None or upstream is None:
-        raise LookupError(f"no way leads from {caller} to {row.dialect}")
+        raise InvalidRequest(
+            "This model cannot be asked in this way",
+            param="model",
+            code="unsupported_operation",
+        )
     if isinstance(dialect, CorrectedDialect):
         upstream = dialect.codec(upstream)
     return Translation(
@@ -193,7 +205,13 @@ def channel_headers(channel: Channel, credential: int) -> Headers:
         (b"accept-encoding", b"identity"),
         (b"user-agent", USER_AGENT),
         *_credential_headers(channel, credential),
-        *((name.lower().encode(), value.encode()) for name, value in own.items()),
+        *_encoded(own),
+    )
+
+
+def _encoded(headers: dict[str, str]) -> Headers:
+    return tuple(
+        (name.lower().encode(), value.encode()) for name, value in headers.items()
     )
 
 

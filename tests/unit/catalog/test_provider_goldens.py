@@ -8,6 +8,7 @@ the row has, a stream with its usage wherever there are streams, and an error.
     source = "https://…"               # where the shapes were read, or "unverified"
     headers = { authorization = "Bearer secret" }   # beside those of every request
 
+    stream_headers = { x-sse = "1" }   # beside those, of streams
     asked = "openai_chat"              # what clients speak, where it is not what the
                                        # provider does; `client` stands with each call
     credential = "id:secret"           # where the scheme that signs wants a form
@@ -115,6 +116,7 @@ class Golden(Struct, frozen=True, forbid_unknown_fields=True):
     calls: tuple[Call, ...]
     errors: tuple[Error, ...]
     headers: dict[str, str] = {}
+    stream_headers: dict[str, str] = {}
     asked: str = ""
     credential: str = SECRET
     channel: dict[str, Any] = {}
@@ -222,10 +224,14 @@ def test_a_request_as_the_provider_gets_it(name: str, call: Call) -> None:
     assert prepared.origin + target == call.url
     headers = {
         key.decode(): value.decode()
-        for key, value in prepared.headers
+        for key, value in (
+            prepared.stream_headers if request.stream else prepared.headers
+        )
         if key not in OF_EVERY_REQUEST
     }
-    assert headers == GOLDENS[name].headers
+    golden = GOLDENS[name]
+    added = golden.stream_headers if request.stream else {}
+    assert headers == golden.headers | added
     sent = prepared.dialect.render_request(request, prepared.edits)
     assert exact(sent) == exact(call.sent)
 
