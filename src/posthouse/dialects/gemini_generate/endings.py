@@ -26,6 +26,8 @@ _FILTERED = (
 )
 _READ = {
     "STOP": FinishReason.STOP,
+    # Not one of Google's, but of programs that speak as it does.
+    "FUNCTION_CALL": FinishReason.STOP,
     "MAX_TOKENS": FinishReason.LENGTH,
     "MALFORMED_FUNCTION_CALL": FinishReason.MALFORMED_CALL,
     "UNEXPECTED_TOOL_CALL": FinishReason.MALFORMED_CALL,
