@@ -60,7 +60,7 @@ log = logger("posthouse.server")
 class GateTimes(Struct, frozen=True):
     """What the gate goes by, in seconds."""
 
-    wait: float = 0.1
+    wait: float = 1.0
     """Longest wait for a turn that anybody is let into the line for."""
     lag: float = 0.05
     """Lateness of the loop from which it is behind with other work."""

@@ -263,7 +263,7 @@ class Settings(Guarded, frozen=True, kw_only=True):
     stream_seconds: Annotated[float, _seconds("Longest stream.")] = 1800
     overload_seconds: Annotated[
         float, _seconds("For which a request waits for its turn rather than get a 503.")
-    ] = 0.1
+    ] = 1
     drain_seconds: Annotated[
         float, _seconds("For running calls to end after SIGTERM.")
     ] = 120
