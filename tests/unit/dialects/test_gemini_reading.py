@@ -130,6 +130,17 @@ def test_a_part(part: dict[str, Any], found: Part) -> None:
     assert said(part) == (found,)
 
 
+@pytest.mark.parametrize("value", ["EqQB", "??>>~~", "é" * 9, "a", "ab"])
+def test_a_seal_comes_back_as_the_sdk_writes_bytes(value: str) -> None:
+    """In either alphabet of base64, with or without its last signs."""
+    sealed = f"posthouse.anthropic_messages+redacted+id=rs_1.{value}".encode()
+    whole = base64.urlsafe_b64encode(sealed).decode()
+    for written_ in (whole, whole.rstrip("="), base64.b64encode(sealed).decode()):
+        [part] = said({"text": "", "thought": True, "thoughtSignature": written_})
+        own = Signature("anthropic_messages", value)
+        assert part == Thinking("", own, redacted=True, id="rs_1")
+
+
 def test_an_empty_part_is_none() -> None:
     """And a content without parts says nothing."""
     assert said({}, {"text": "x"}) == (Text("x"),)

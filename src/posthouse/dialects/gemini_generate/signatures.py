@@ -23,6 +23,7 @@ STAND_IN = "context_engineering_is_the_way_to_go"
 """What Google takes for the signature of a call that was never signed by it."""
 
 _SEALED = base64.b64encode(b"posthouse").decode()
+_USUAL_ALPHABET = str.maketrans("-_", "+/")
 _REDACTED = "+redacted"
 _ID = "+id="
 _GENERATION = re.compile(r"gemini-(\d+)")
@@ -43,8 +44,11 @@ def read_signature(text: str | None) -> Signature | None:
         return None
     if not text.startswith(_SEALED):
         return Signature(NAME, text)
+    # SDKs may write bytes in the other alphabet, and without the signs at the end.
+    plain = text.translate(_USUAL_ALPHABET).rstrip("=")
+    padded = plain + "=" * (-len(plain) % 4)
     try:
-        return unseal(base64.b64decode(text, validate=True).decode(), NAME)
+        return unseal(base64.b64decode(padded, validate=True).decode(), NAME)
     except (BadBase64, ValueError):
         return Signature(NAME, text)
 
