@@ -23,7 +23,7 @@ from posthouse.dialects.openai.reshaped import ReshapedCodec, Shape
 from posthouse.errors import InvalidRequest
 from posthouse.model.catalog import AuthScheme, OperationRow, Price, ProviderRow
 from posthouse.model.exchange import Timeouts
-from posthouse.model.traits import Traits
+from posthouse.model.traits import ThinkingStyle, Traits
 from posthouse.relay.authorize import Authorizer, find_authorizer
 from posthouse.routing.table import Channel, Member
 
@@ -193,7 +193,10 @@ def _traits(member: Member, row: OperationRow) -> Traits:
     model = member.channel.provider.models.get(member.upstream_model)
     known = {**row.traits, "model": member.upstream_model}
     if model is not None:
-        known |= {"max_output": model.max_output, **model.traits}
+        known["max_output"] = model.max_output
+        if not model.reasoning:
+            known["thinking"] = ThinkingStyle.NONE
+        known |= model.traits
     return msgspec.convert(known, Traits)
 
 

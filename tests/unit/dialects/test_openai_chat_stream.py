@@ -220,7 +220,7 @@ def test_halves_of_a_character_are_joined() -> None:
     assert choice.parts == (Text("a\U0001f600b"),)
 
 
-# --- reading: the frame around it ---------------------------------------------------------
+# --- reading: the frame around it ----------------------------------------------------
 
 
 def test_an_end_without_done_is_an_end_if_all_have_finished() -> None:
