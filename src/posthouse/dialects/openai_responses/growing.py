@@ -98,7 +98,7 @@ class GrowingItem:
 class GrowingMessage(GrowingItem):
     """A message, which holds texts and refusals."""
 
-    __slots__ = ("_part", "_pending", "_pieces", "_scores")
+    __slots__ = ("_length", "_part", "_pending", "_pieces", "_scores")
 
     def __init__(self, scribe: Scribe, index: int, item_id: str, phase: Any) -> None:
         """Add a message; `phase` is None where there is none."""
@@ -114,6 +114,8 @@ class GrowingMessage(GrowingItem):
         super().__init__(scribe, index, item)
         self._part: Body = {}
         self._pieces: list[str] = []
+        self._length = 0
+        """Of what is in them."""
         self._scores: list[Extras] = []
         """Of the part's tokens."""
         self._pending = 0
@@ -134,6 +136,7 @@ class GrowingMessage(GrowingItem):
             self._part = {"type": "refusal", "refusal": ""}
         self._tell_part("response.content_part.added", {"part": self._part})
         self._pieces = []
+        self._length = 0
         self._scores = [_score(entry) for entry in scores]
         self._pending = len(scores)
         if part.text:
@@ -157,6 +160,7 @@ class GrowingMessage(GrowingItem):
     @override
     def grow(self, text: str) -> None:
         self._pieces.append(text)
+        self._length += len(text)
         if self._part["type"] == "refusal":
             self._tell_part("response.refusal.delta", {"delta": text})
             return
@@ -167,9 +171,7 @@ class GrowingMessage(GrowingItem):
 
     @override
     def cite(self, citation: Citation, *, own: bool) -> None:
-        text = "".join(self._pieces)
-        self._pieces = [text]
-        annotation = write_citation(citation, text, own=own)
+        annotation = write_citation(citation, self._length, own=own)
         annotations = self._part.get("annotations")
         if annotation is None or annotations is None:
             return

@@ -197,7 +197,7 @@ class PartWriter:
     def _annotations(self, part: Text) -> list[dict[str, Any]]:
         out = []
         for citation in part.citations:
-            entry = write_citation(citation, part.text, own=self._own)
+            entry = write_citation(citation, len(part.text), own=self._own)
             if entry is None:
                 self._losses.drop("messages.citations")
             else:
@@ -294,18 +294,21 @@ class PartWriter:
 
 
 def write_citation(
-    citation: Citation, text: str, *, own: bool
+    citation: Citation, length: int, *, own: bool
 ) -> dict[str, Any] | None:
     """Write an annotation of a text; None for what OpenAI has no word for.
 
-    `own` says that it was read from this dialect.
+    Args:
+        citation: what the text rests on.
+        length: of the text so far, which is the place of what has none.
+        own: it was read from this dialect.
     """
     extras = citation.extras if own else {}
     if citation.url is not None:
         return {
             "type": "url_citation",
             "start_index": citation.start or 0,
-            "end_index": len(text) if citation.end is None else citation.end,
+            "end_index": length if citation.end is None else citation.end,
             "url": citation.url,
             "title": citation.url if citation.title is None else citation.title,
             **extras,

@@ -202,7 +202,10 @@ def read_call(
     item: Members, member: str, namespaces: Namespaces, *, custom: bool
 ) -> ToolCall:
     """Read a call of one of the caller's tools; `member` holds what it is given."""
-    call_id = item.needed_text("call_id")
+    item_id = item.text("id")
+    call_id = item.text("call_id") or item_id
+    if call_id is None:
+        raise item.wrong("call_id", "a string")
     name = namespaces.join(item.text("namespace"), item.needed_text("name"))
     given = item.text(member) or ""
     _forget_place(item)

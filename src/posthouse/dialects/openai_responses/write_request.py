@@ -28,8 +28,11 @@ from posthouse.model.chat import (
     Text,
 )
 from posthouse.model.traits import ThinkingStyle, Traits
+from posthouse.wire import json
 
 _FAMILY = "openai_chat"
+LONGEST_IDENTIFIER = 64
+"""Characters of a `safety_identifier`."""
 LEAST_OUTPUT = 16
 """Tokens; OpenAI refuses a lower limit."""
 _SAME = frozenset(
@@ -73,9 +76,9 @@ def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> Body:
     _write_limits(body, chat, traits, losses)
     _write_reasoning(body, chat.reasoning, traits, losses)
     if chat.output_format is not None:
-        body["text"] = {"format": write_format(chat.output_format)}
+        _write_format(body, chat, traits, losses)
     if chat.user is not None:
-        body["safety_identifier" if len(chat.user) <= 64 else "user"] = chat.user
+        body[_user_member(chat)] = chat.user
     _set(body, "service_tier", _tier(chat, losses))
     _set(body, "prompt_cache_key", chat.cache_key)
     if chat.stream:
@@ -95,6 +98,13 @@ def is_instruction(message: Message) -> bool:
     return message == Message(Role.SYSTEM, (part,)) and part == Text(
         part.text if isinstance(part, Text) else ""
     )
+
+
+def _user_member(chat: ChatRequest) -> str:
+    """The name for the end user: the newer one, where it can stand."""
+    fits = len(chat.user or "") <= LONGEST_IDENTIFIER
+    both = "safety_identifier" in chat.extras
+    return "safety_identifier" if fits and not both else "user"
 
 
 def _set(body: Body, name: str, value: Any) -> None:
@@ -186,6 +196,34 @@ def _effort(reasoning: Reasoning, losses: Losses) -> str | None:
         if budget <= most:
             return effort
     return "high"
+
+
+def _write_format(
+    body: Body, chat: ChatRequest, traits: Traits, losses: Losses
+) -> None:
+    """Say what an answer must look like, in words where the model needs them."""
+    form = chat.output_format or OutputFormat(OutputKind.TEXT)
+    if chat.dialect != NAME and form.kind is not OutputKind.TEXT:
+        advice = ""
+        if form.kind is OutputKind.SCHEMA and not traits.schema:
+            losses.change("response_format")
+            schema = json.encode(form.schema or {}).decode()
+            advice = f"Answer with nothing but JSON that conforms to:\n{schema}"
+            form = OutputFormat(OutputKind.JSON)
+        elif form.kind is OutputKind.JSON and not _speaks_of_json(body):
+            # OpenAI refuses to write JSON that no message has spoken of.
+            advice = "Answer with nothing but a JSON object."
+        if advice:
+            said = {"type": "message", "role": "system", "content": advice}
+            body["input"] = [said, *body["input"]]
+        if form.kind is OutputKind.JSON and not traits.json_mode:
+            losses.change("response_format")
+            return
+    body["text"] = {"format": write_format(form)}
+
+
+def _speaks_of_json(body: Body) -> bool:
+    return b"json" in json.encode(body["input"]).lower()
 
 
 def write_format(form: OutputFormat) -> Body:
