@@ -134,8 +134,6 @@ def _read_message(members: Members, inputs: list[Raw] | tuple[()]) -> list[Messa
     role = _ROLES.get(members.needed_text("role"))
     if role is None:
         raise members.wrong("role", "user, assistant or system")
-    if members.peek("content") is None:
-        raise members.wrong("content", "a string or an array")
     parts = read_blocks(members, "content", inputs)
     extras = members.extras()
     if role is not Role.USER:
