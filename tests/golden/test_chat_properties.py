@@ -82,6 +82,8 @@ OWN_REPLIES = {
 # What whole replies say that streams have no place for.
 STREAMED = {
     "openai_chat": {"extras", "choices.extras"},
+    # What others call a thought comes with its signature, after its beginning.
+    "gemini_generate": {"choices.parts.id"},
 }
 
 # What a way through another dialect may change in a request. Whatever of it
