@@ -273,16 +273,200 @@ def bedrock(request: Request) -> Behaviour:
     return streamed("bedrock stream", cuts, "application/vnd.amazon.eventstream")
 
 
-def provider(google: Google) -> Callable[[Request], Behaviour]:
+# --- Zhipu --------------------------------------------------------------------------
+
+ZHIPU_KEY = "zhipu-id.zhipu-secret"
+
+
+def zhipu(request: Request) -> Behaviour:
+    """Answer as Zhipu does, if the token is signed with the secret."""
+    name, _, secret = ZHIPU_KEY.partition(".")
+    shown = (request.header(b"authorization") or b"").decode().removeprefix("Bearer ")
+    signed, _, signature = shown.rpartition(".")
+    expected = hmac.new(secret.encode(), signed.encode(), hashlib.sha256).digest()
+    header, claims = (msgspec.json.decode(unpadded(part)) for part in signed.split("."))
+    now = time.time() * 1000
+    good = (
+        hmac.compare_digest(unpadded(signature), expected)
+        and header == {"alg": "HS256", "sign_type": "SIGN"}
+        and claims["api_key"] == name
+        and abs(claims["timestamp"] - now) < 1000 * SKEW
+        and claims["exp"] > now
+    )
+    if not good:
+        return refused(401, {"error": {"code": "1002", "message": "no"}})
+    return answered("zhipu", openai_reply("glm-4-plus"))
+
+
+def openai_reply(model: str) -> Any:
+    message = {"role": "assistant", "content": "Hello!"}
+    return {
+        "id": "c-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
+    }
+
+
+# --- Tencent ------------------------------------------------------------------------
+
+TENCENT_ID = "AKIDz8krbsJ5yKBZQpn74WFkmLPx3"
+TENCENT_SECRET = "Gu5t9xGARNpq86cd98joQYCN3"
+
+
+def tencent_refusal(request: Request) -> Refusal:
+    """Look at a TC3 signature, by the steps of Tencent Cloud's documentation."""
+    given = (request.header(b"authorization") or b"").decode()
+    moment = (request.header(b"x-tc-timestamp") or b"0").decode()
+    if abs(time.time() - int(moment)) > SKEW:
+        return "AuthFailure.SignatureExpire"
+    day = time.strftime("%Y-%m-%d", time.gmtime(int(moment)))
+    host = (request.header(b"host") or b"").decode()
+    action = (request.header(b"x-tc-action") or b"").decode()
+    if action != "ChatCompletions" or request.header(b"x-tc-version") != b"2023-09-01":
+        return "InvalidAction"
+    body = hashlib.sha256(request.body).hexdigest()
+    canonical = (
+        f"POST\n/\n\ncontent-type:application/json\nhost:{host}\n"
+        f"x-tc-action:{action.lower()}\n\ncontent-type;host;x-tc-action\n{body}"
+    )
+    scope = f"{day}/hunyuan/tc3_request"
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    to_sign = f"TC3-HMAC-SHA256\n{moment}\n{scope}\n{digest}"
+    signature = chained(b"TC3" + TENCENT_SECRET.encode(), scope, to_sign)
+    expected = (
+        f"TC3-HMAC-SHA256 Credential={TENCENT_ID}/{scope}, "
+        f"SignedHeaders=content-type;host;x-tc-action, Signature={signature}"
+    )
+    return "" if given == expected else "AuthFailure.SignatureFailure"
+
+
+def hunyuan(request: Request) -> Behaviour:
+    """Answer as Hunyuan does; its errors come with status 200."""
+    why = tencent_refusal(request)
+    if why:
+        error = {"Code": why, "Message": "no"}
+        return refused(200, {"Response": {"Error": error, "RequestId": "r"}})
+    usage = {"PromptTokens": 9, "CompletionTokens": 3, "TotalTokens": 12}
+    common = {"Created": 1, "Id": "h-1", "Note": "", "Usage": usage}
+    if not request.json.get("Stream"):
+        message = {"Role": "assistant", "Content": "Hello!"}
+        choices = [{"Index": 0, "Message": message, "FinishReason": "stop"}]
+        return answered("hunyuan", {"Response": {**common, "Choices": choices}})
+    pieces = [
+        b"data: "
+        + msgspec.json.encode(
+            {
+                **common,
+                "Choices": [
+                    {
+                        "Delta": {"Role": "assistant", "Content": text},
+                        "FinishReason": reason,
+                    }
+                ],
+            }
+        )
+        + b"\n\n"
+        for text, reason in (("Hel", ""), ("lo!", "stop"))
+    ]
+    return streamed("hunyuan stream", pieces, "text/event-stream")
+
+
+# --- Baidu --------------------------------------------------------------------------
+
+BAIDU_KEY = "baidu-key"
+BAIDU_SECRET = "baidu-secret"
+
+
+class Baidu:
+    """Baidu's tokens and its ERNIE."""
+
+    def __init__(self) -> None:
+        self.given: list[str] = []
+
+    def token(self, request: Request) -> Behaviour:
+        """Give a token for a pair of keys."""
+        query = urlsplit(request.target).query
+        form = parse_qs(query) | parse_qs(request.body.decode())
+        good = form == {
+            "grant_type": ["client_credentials"],
+            "client_id": [BAIDU_KEY],
+            "client_secret": [BAIDU_SECRET],
+        }
+        if not good:
+            told = {"error": "invalid_client", "error_description": "unknown client id"}
+            return refused(401, told)
+        token = f"24.token-{len(self.given)}"
+        self.given.append(token)
+        return answered("token", {"access_token": token, "expires_in": 2_592_000})
+
+    def chat(self, request: Request) -> Behaviour:
+        """Answer as ERNIE does; its errors come with status 200."""
+        target = urlsplit(request.target)
+        shown = parse_qs(target.query).get("access_token")
+        if not self.given or shown != [self.given[-1]]:
+            told = {"error_code": 110, "error_msg": "Access token invalid"}
+            return refused(200, told)
+        usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+        common = {"id": "as-1", "created": 1, "usage": usage, "is_truncated": False}
+        if not request.json.get("stream"):
+            told = {**common, "result": "Hello!", "finish_reason": "normal"}
+            return answered("ernie", told)
+        pieces = [
+            b"data: "
+            + msgspec.json.encode({**common, "result": text, "is_end": end})
+            + b"\n\n"
+            for text, end in (("Hel", False), ("lo!", True))
+        ]
+        return streamed("ernie stream", pieces, "text/event-stream")
+
+
+# --- DashScope ----------------------------------------------------------------------
+
+
+def dashscope(request: Request) -> Behaviour:
+    """Answer as DashScope does; a header asks for a stream."""
+    if request.header(b"authorization") != b"Bearer sk-dashscope":
+        return refused(401, {"code": "InvalidApiKey", "message": "no"})
+    wants_stream = request.header(b"x-dashscope-sse") == b"enable"
+    usage = {"input_tokens": 9, "output_tokens": 3, "total_tokens": 12}
+
+    def frame(text: str, reason: str) -> Any:
+        message = {"role": "assistant", "content": text}
+        choices = [{"message": message, "finish_reason": reason}]
+        return {"output": {"choices": choices}, "usage": usage, "request_id": "d-1"}
+
+    if not wants_stream:
+        return answered("dashscope", frame("Hello!", "stop"))
+    if not request.json["parameters"].get("incremental_output"):
+        return refused(400, {"code": "InvalidParameter", "message": "no"})
+    pieces = [
+        b"id:%d\nevent:result\n:HTTP_STATUS/200\ndata:%b\n\n"
+        % (number, msgspec.json.encode(frame(text, reason)))
+        for number, (text, reason) in enumerate((("Hel", "null"), ("lo!", "stop")))
+    ]
+    return streamed("dashscope stream", pieces, "text/event-stream")
+
+
+def provider(google: Google, baidu: Baidu) -> Callable[[Request], Behaviour]:
     """All of them behind one address, by their paths."""
-    on_vertex = vertex(google)
+    by_path: tuple[tuple[str, Callable[[Request], Behaviour]], ...] = (
+        ("/model/", bedrock),
+        ("/token", google.token),
+        ("/v1/projects/", vertex(google)),
+        ("/api/paas/v4/", zhipu),
+        ("/oauth/2.0/token", baidu.token),
+        ("/rpc/2.0/", baidu.chat),
+        ("/api/v1/services/aigc/text-generation/generation", dashscope),
+        ("/", hunyuan),
+    )
 
     def behave(request: Request) -> Behaviour:
-        path = request.target
-        if path.startswith("/model/"):
-            return bedrock(request)
-        if path == "/token":
-            return google.token(request)
-        return on_vertex(request)
+        for start, answer in by_path:
+            if request.target.startswith(start):
+                return answer(request)
+        raise AssertionError(request.target)
 
     return behave

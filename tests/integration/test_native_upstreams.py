@@ -56,10 +56,57 @@ base_url = "{origin}/v1/projects/{{project}}/locations/global"
 api_key = "file:{account}"
 models = ["claude-opus-4-6"]
 
+[[channels]]
+name = "zhipu"
+provider = "zhipu-jwt"
+base_url = "{origin}/api/paas/v4"
+api_key = "{zhipu}"
+models = ["glm-4-plus"]
+
+[[channels]]
+name = "hunyuan"
+provider = "hunyuan-native"
+base_url = "{origin}"
+api_key = "{tencent}"
+models = ["hunyuan-turbos-latest"]
+
+[[channels]]
+name = "hunyuan-other"
+provider = "hunyuan-native"
+base_url = "{origin}"
+api_key = "{tencent}x"
+models = ["wrong.hunyuan"]
+
+[[channels]]
+name = "ernie"
+provider = "ernie-v1"
+base_url = "{origin}"
+api_key = "{baidu}"
+models = [{{ public = "ERNIE-4.0-8K", upstream = "completions_pro" }}]
+
+[[channels]]
+name = "ernie-other"
+provider = "ernie-v1"
+base_url = "{origin}"
+api_key = "{baidu}x"
+models = ["wrong.ernie"]
+
+[[channels]]
+name = "dashscope"
+provider = "dashscope-native"
+base_url = "{origin}/api/v1"
+api_key = "sk-dashscope"
+models = ["qwen-plus"]
+
 [[prices]]
 model = "*.*"
 input = "1"
 output = "2"
+
+[[prices]]
+model = "ERNIE-4.0-8K"
+input = "4"
+output = "12"
 
 [[keys]]
 name = "app"
@@ -75,9 +122,15 @@ def google() -> signed.Google:
 
 
 @pytest.fixture(scope="module")
-def fake(google: signed.Google) -> Iterator[ThreadedFake]:
+def baidu() -> signed.Baidu:
+    """Baidu, with its one pair of keys."""
+    return signed.Baidu()
+
+
+@pytest.fixture(scope="module")
+def fake(google: signed.Google, baidu: signed.Baidu) -> Iterator[ThreadedFake]:
     """Every provider of the configuration, by path."""
-    with ThreadedFake(signed.provider(google)) as fake:
+    with ThreadedFake(signed.provider(google, baidu)) as fake:
         yield fake
 
 
@@ -96,6 +149,9 @@ def posthouse(
         origin=fake.origin,
         key=KEY,
         account=account,
+        zhipu=signed.ZHIPU_KEY,
+        tencent=f"{signed.TENCENT_ID}:{signed.TENCENT_SECRET}",
+        baidu=f"{signed.BAIDU_KEY}:{signed.BAIDU_SECRET}",
         aws=f"{signed.AWS_ID}:{signed.AWS_SECRET}@{signed.AWS_REGION}",
         aws_wrong=f"{signed.AWS_ID}:{signed.AWS_SECRET[:-1]}x@{signed.AWS_REGION}",
     )
@@ -262,3 +318,40 @@ def test_claude_on_vertex_has_its_version_in_the_body(posthouse: Posthouse) -> N
     answer = ask(posthouse, "claude-opus-4-6", "/v1/messages", max_tokens=9)
     assert answer.status == 200
     assert answer.json["id"] == "msg_vrtx_1"
+
+
+# --- Chinese providers' own forms -----------------------------------------------------
+
+
+def test_zhipu_takes_the_token(posthouse: Posthouse) -> None:
+    assert ask(posthouse, "glm-4-plus").text == "Hello!"
+
+
+@pytest.mark.parametrize(
+    "model", ["hunyuan-turbos-latest", "ERNIE-4.0-8K", "qwen-plus"]
+)
+def test_native_forms_answer(posthouse: Posthouse, model: str) -> None:
+    """Whole and streamed, with the usage that they told."""
+    for stream in (False, True):
+        answer = ask(posthouse, model, stream=stream)
+        assert answer.text == "Hello!", log_of(posthouse)
+        record = posthouse.call(answer.headers["x-request-id"])
+        assert record["usage"] == {"input": 9, "output": 3}
+
+
+@pytest.mark.parametrize("model", ["wrong.hunyuan", "wrong.ernie"])
+def test_refusals_of_status_200_are_refused_credentials(
+    posthouse: Posthouse, model: str
+) -> None:
+    answer = ask(posthouse, model)
+    assert answer.status == 503
+    assert answer.json["error"]["code"] == "upstream_unavailable"
+
+
+def test_ernies_token_is_fetched_once(
+    posthouse: Posthouse, baidu: signed.Baidu
+) -> None:
+    """However many calls there are; one that is refused is given up."""
+    for _ in range(3):
+        assert ask(posthouse, "ERNIE-4.0-8K").status == 200
+    assert len(baidu.given) == 1
