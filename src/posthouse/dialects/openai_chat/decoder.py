@@ -194,7 +194,9 @@ class Decoder(ChatDecoder):
         self._ended = True
         events: list[ChatEvent] = []
         for choice in self._choices.values():
-            choice.end_parts(events)
+            if not choice.done:
+                # Its stream has ended, and so has it.
+                choice.finish("stop", None, events)
         events.append(Ended())
         return events
 

@@ -75,11 +75,12 @@ def _read_choice(members: Members, number: int, reply_id: str | None) -> Choice:
     message.take("role")
     parts = read_answer(message, unlike, f"{call_id(reply_id)}_{index}")
     met = take_met(members)
-    finish = read_finish(
-        members.take("finish_reason"),
-        met,
-        called=any(isinstance(part, ToolCall) for part in parts),
-        refused=any(isinstance(part, Refusal) for part in parts),
+    called = any(isinstance(part, ToolCall) for part in parts)
+    refused = any(isinstance(part, Refusal) for part in parts)
+    reason = members.take("finish_reason")
+    # A whole reply has ended, whether it says so or not.
+    finish = read_finish(reason, met, called=called, refused=refused) or read_finish(
+        "stop", None, called=called, refused=refused
     )
     logprobs = read_logprobs(members.take("logprobs"))
     extras = members.extras()
