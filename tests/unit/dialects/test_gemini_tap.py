@@ -60,6 +60,7 @@ def test_a_blocked_prompt_passes() -> None:
         (b'{"modelVersion":"x","x":1.10}', b'{"modelVersion":"public","x":1.10}'),
         (b'{"model_version":"x"}', b'{"model_version":"public"}'),
         (b'{"x":"x"}', b'{"x":"x"}'),
+        (b'{"modelVersion":"x","y":NaN}', b'{"modelVersion":"public","y":NaN}'),
     ],
 )
 def test_the_public_name(data: bytes, renamed: bytes) -> None:

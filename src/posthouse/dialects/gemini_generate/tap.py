@@ -22,7 +22,7 @@ from posthouse.wire.json import MalformedJSON
 MOST_CUT_OFF = 128
 """Choices that are told of an end before their end."""
 
-_MODEL = "modelVersion"
+_NAMES = ("modelVersion", "model_version")
 _HELD_BACK = TappedFrame(b"")
 
 
@@ -88,10 +88,22 @@ def with_public_model(body: bytes, model: str) -> bytes:
     try:
         envelope = json.decode_envelope(body)
     except MalformedJSON:
-        return body
-    names = [name for name in (_MODEL, "model_version") if name in envelope]
+        return _renamed_leniently(body, model)
+    names = [name for name in _NAMES if name in envelope]
     if not names:
         return body
     for name in names:
         envelope[name] = json.raw(model)
     return json.encode(envelope)
+
+
+def _renamed_leniently(body: bytes, model: str) -> bytes:
+    """Do the same for what only the lenient parser reads."""
+    try:
+        value = json.decode_leniently(body)
+    except MalformedJSON:
+        return body
+    if not isinstance(value, dict):
+        return body
+    changed = {name: model for name in _NAMES if name in value}
+    return json.encode_leniently({**value, **changed}) if changed else body
