@@ -96,7 +96,8 @@ def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
         found: its usage.
     """
     usage = found.usage
-    if call.incoming.request.searches:
+    told = served.usage
+    if call.incoming.request.searches and (told is None or told.searches is None):
         usage = _with_searches(usage, call.incoming.request.searches)
     tier = served.service_tier
     offer = call.offer(served.target)

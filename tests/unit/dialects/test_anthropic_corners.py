@@ -168,7 +168,7 @@ def test_usage_may_come_alone() -> None:
         frame("message_delta", delta={"stop_reason": None}),
         frame("message_delta", delta={"stop_reason": "end_turn", "container": {}}),
     )
-    assert events[2] == UsageTold(ReportedUsage(input=9, output=3))
+    assert events[2] == UsageTold(ReportedUsage(input=9, output=3, searches=0))
     assert events[-1] == UsageTold(None, extras={"container": {}})
 
 

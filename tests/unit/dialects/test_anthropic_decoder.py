@@ -74,7 +74,7 @@ def test_blocks_become_parts() -> None:
         events[12],
         Ended(),
     ]
-    assert events[12] == UsageTold(ReportedUsage(input=9, output=5))
+    assert events[12] == UsageTold(ReportedUsage(input=9, output=5, searches=0))
 
 
 def test_a_call_without_arguments_has_an_empty_object() -> None:
@@ -113,8 +113,20 @@ def test_usage_is_cumulative_and_counts_once() -> None:
         if isinstance(event, UsageTold)
     ]
     assert told[-1] == ReportedUsage(
-        input=159, output=5, cached_input=50, cache_write_5m=30, cache_write_1h=70
+        input=159,
+        output=5,
+        cached_input=50,
+        cache_write_5m=30,
+        cache_write_1h=70,
+        searches=0,
     )
+
+
+def test_what_breaks_off_has_not_been_counted() -> None:
+    """The one token of output at the beginning is no count of it."""
+    first = {"input_tokens": 9, "output_tokens": 1, "server_tool_use": None}
+    events = decoded(start(first), block(0, type="text", text="a lot of text"))
+    assert events[1] == UsageTold(ReportedUsage(input=9))
 
 
 def test_a_block_that_only_anthropic_has_comes_whole_at_its_end() -> None:

@@ -262,6 +262,7 @@ replies = st.builds(
             cache_write_5m=five,
             cache_write_1h=hour or None,
             reasoning=thinking,
+            searches=0,
         ),
         whole,
         whole,

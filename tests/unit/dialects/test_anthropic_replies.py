@@ -64,7 +64,7 @@ def test_a_reply_passes_to_the_letter() -> None:
     """What it used and said is read along."""
     reply = DIALECT.parse_reply(REQUEST, BODY, None)
     assert reply.body == BODY
-    assert reply.usage == ReportedUsage(input=9, output=5)
+    assert reply.usage == ReportedUsage(input=9, output=5, searches=0)
     assert reply.output_text() == "Hm.\nA é\nf"
 
 
@@ -117,7 +117,7 @@ def test_arguments_are_read_to_the_letter() -> None:
         ({}, ReportedUsage()),
         (
             {"input_tokens": "9", "output_tokens": 5},
-            ReportedUsage(output=5, odd=True),
+            ReportedUsage(output=5, searches=0, odd=True),
         ),
         (
             {"input_tokens": 1, "cache_creation_input_tokens": 100},

@@ -57,7 +57,7 @@ def test_frames_pass_to_the_letter() -> None:
     assert passing.finished
     assert passing.feed(*END).terminal
     assert passing.output_text() == "message_start and model" * 2
-    assert passing.usage == ReportedUsage(input=9, output=5)
+    assert passing.usage == ReportedUsage(input=9, output=5, searches=0)
 
 
 def test_without_another_name_nothing_is_written_anew() -> None:

@@ -18,6 +18,7 @@ from posthouse.dialects.anthropic_messages.errors import fault_in
 from posthouse.dialects.anthropic_messages.finish import take_finish
 from posthouse.dialects.anthropic_messages.read_parts import EMPTY_OBJECT, read_block
 from posthouse.dialects.anthropic_messages.usage import (
+    first_counts,
     merged_counts,
     reported_usage,
     tier_of,
@@ -188,7 +189,7 @@ class AnthropicDecoder(ChatDecoder):
         usage = message.take("usage")
         identity, model = message.text("id"), message.text("model")
         started = Started(NAME, identity, model, extras=message.extras())
-        return [started, *self._usage_told(usage)]
+        return [started, *self._usage_told(first_counts(usage))]
 
     def _block_start(self, frame: Members) -> list[ChatEvent]:
         index = frame.whole("index")

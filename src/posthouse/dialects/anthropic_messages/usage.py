@@ -38,11 +38,15 @@ def reported_usage(usage: Any) -> ReportedUsage | None:
         # The total counts; what nobody has told the lifetime of has the shorter.
         five = None if written is None else written - min(hour, written)
     given = [count for count in (plain, written, cached) if count is not None]
+    output = _whole(usage.get("output_tokens"))
     searches = _object(usage.get("server_tool_use")).get("web_search_requests")
+    if searches is None and output is not None:
+        # What is used is told; nothing told at the end is nothing.
+        searches = 0
     thinking = _object(usage.get("output_tokens_details")).get("thinking_tokens")
     return ReportedUsage(
         input=sum(given) if given else None,
-        output=_whole(usage.get("output_tokens")),
+        output=output,
         cached_input=cached,
         cache_write_5m=five,
         cache_write_1h=hour or None,
@@ -82,6 +86,20 @@ def usage_extras(usage: Any) -> Extras:
     return {"usage": rest} if rest else {}
 
 
+def first_counts(usage: Any) -> Any:
+    """What a stream's beginning tells, without what is only known at its end.
+
+    One token of output stands there, whatever will come: if the stream breaks off,
+    nobody has counted them.
+    """
+    if not isinstance(usage, dict):
+        return None
+    return {name: usage[name] for name in usage if name not in _AT_THE_END}
+
+
+_AT_THE_END = ("output_tokens", "output_tokens_details", "server_tool_use")
+
+
 def merged_counts(old: Extras, new: Any) -> Extras:
     """Join what a stream told of its usage with what it tells later.
 
@@ -119,7 +137,7 @@ def write_usage(
         written["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
     rest = dict((extras or {}).get("usage", {}))
     tools = rest.pop("server_tool_use", {})
-    if usage.searches is not None or tools:
+    if usage.searches or tools:
         searches = {"web_search_requests": usage.searches or 0}
         written["server_tool_use"] = {"web_fetch_requests": 0} | searches | tools
     if tier in ("standard", "priority", "batch"):
