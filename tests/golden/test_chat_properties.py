@@ -83,8 +83,19 @@ OWN_REPLIES = {
 # What whole replies say that streams have no place for.
 STREAMED = {
     "openai_chat": {"extras", "choices.extras"},
-    # What others call a thought comes with its signature, after its beginning.
-    "gemini_generate": {"choices.parts.id"},
+    # Arguments that are no JSON have passed before anybody can know.
+    "anthropic_messages": {"choices.parts.arguments"},
+}
+# A whole message has one place for all that was said, thought and called.
+ONE_PLACE = {
+    "openai_chat": {
+        "choices.parts",
+        "choices.parts.arguments",
+        "choices.parts.id",
+        "choices.parts.name",
+        "choices.parts.text",
+        "choices.parts.type",
+    }
 }
 
 # What a way through another dialect may change in a request. Whatever of it
