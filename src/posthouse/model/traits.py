@@ -89,5 +89,7 @@ class Traits(Struct, frozen=True, forbid_unknown_fields=True):
     thinking_off: ThinkingOff = ThinkingOff.DISABLED
     forced_tools: bool = True
     """Tools can be called for; otherwise the model is only asked to call them."""
+    system: bool = True
+    """Takes a system prompt (Gemini; models that only draw and Gemma take none)."""
     schema_subset: bool = False
     """Takes schemas only in OpenAPI's subset (Gemini, before it had JSON schema)."""

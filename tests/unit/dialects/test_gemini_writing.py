@@ -85,6 +85,23 @@ def test_somebody_must_speak() -> None:
     refused(asked(messages=(Message(Role.SYSTEM, (Image(Media(data=PNG)),)),)))
 
 
+def test_models_that_take_no_system_prompt() -> None:
+    """Hear it from the user, before anything else."""
+    gemma = Traits(model="gemma-3-27b-it", system=False)
+    system = Message(Role.SYSTEM, (Text("a"),))
+    body, losses = written(
+        asked(messages=(system, Message(Role.USER, (Text("hi"),)))), gemma
+    )
+    assert body == {
+        "contents": [{"role": "user", "parts": [{"text": "a"}, {"text": "hi"}]}]
+    }
+    assert losses == ("~messages.role.system",)
+    body, _ = written(
+        asked(messages=(system, Message(Role.ASSISTANT, (Text("x"),)))), gemma
+    )
+    assert [content["role"] for content in body["contents"]] == ["user", "model"]
+
+
 def test_media_are_told_what_they_are() -> None:
     """By what is declared, by how they begin, or by what is usual."""
     body, losses = written(

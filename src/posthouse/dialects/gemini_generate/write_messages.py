@@ -62,10 +62,11 @@ def write_messages(messages: Sequence[Message], writing: Writing) -> Extras:
     for index, message in enumerate(rest):
         writer.write(message, index)
     writer.end_results()
-    if not writer.contents and parts and not writing.own:
-        # Nobody has spoken yet, which Google does not take.
+    if parts and not writing.own and not (writer.contents and writing.traits.system):
+        # Nobody has spoken yet, which Google does not take; or the model takes
+        # nothing from the system.
         writing.losses.change("messages.role.system")
-        return {"contents": [{"role": "user", "parts": parts}]}
+        return {"contents": _said_by_user(parts, writer.contents)}
     if not (writer.contents or writing.own):
         writing.losses.refuse("messages", "There is nothing said in the messages.")
     if parts:
@@ -74,6 +75,14 @@ def write_messages(messages: Sequence[Message], writing: Writing) -> Extras:
             body["systemInstruction"] |= system[0].extras
     body["contents"] = writer.contents
     return body
+
+
+def _said_by_user(parts: list[Extras], contents: list[Extras]) -> list[Extras]:
+    """Let the user's first words begin with the system's."""
+    if not contents or contents[0]["role"] != "user":
+        return [{"role": "user", "parts": parts}, *contents]
+    first = contents[0]
+    return [{**first, "parts": [*parts, *first["parts"]]}, *contents[1:]]
 
 
 def _split(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
