@@ -20,12 +20,16 @@ from posthouse.errors import (
 from posthouse.model.chat import (
     Finish,
     FinishReason,
+    Refusal,
     Text,
     Thinking,
+    ToolCall,
 )
 from posthouse.model.chat_events import (
     ChatEvent,
     Ended,
+    Finished,
+    PartGrew,
     Started,
 )
 from posthouse.wire.sse import SSEDecoder
@@ -129,6 +133,77 @@ def test_errors_are_told_by_events(
         decode(event)
 
 
+def test_an_error_without_the_words_of_an_event_is_one() -> None:
+    """As proxies write it into a stream."""
+    body = b'{"error":{"message":"no","code":"rate_limit_exceeded"}}'
+    with pytest.raises(UpstreamRateLimited):
+        CODEC.decoder().feed(body, b"")
+    for odd in (b"{nothing", b"{}"):
+        with pytest.raises(UpstreamFault):
+            CODEC.decoder().feed(b"event: error\n" + odd, odd)
+
+
+@pytest.mark.parametrize("response", [None, 7, {"status": "in_progress"}])
+def test_an_end_without_a_response_is_a_bad_response(response: Any) -> None:
+    """Or with one that has not ended: it has no finish."""
+    event = {"type": "response.completed", "response": response}
+    if isinstance(response, dict):
+        assert not any(isinstance(found, Finished) for found in decode(event))
+        return
+    with pytest.raises(UpstreamBadResponse):
+        decode(event)
+
+
+TOKEN = {"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": []}
+
+
+def test_what_was_not_told_piece_by_piece_is_told_at_the_end() -> None:
+    """By the event that ends the part, or by the response."""
+    said = {"type": "output_text", "text": "a", "annotations": [], "logprobs": [TOKEN]}
+    item = {"type": "message", "id": "m", "role": "assistant", "content": [said]}
+    whole = {"status": "completed", "output": [item]}
+    streams = (
+        [{"type": "response.output_text.done", "text": "a", "logprobs": [TOKEN]}, DONE],
+        [{"type": "response.completed", "response": whole}],
+    )
+    for events in streams:
+        (choice,) = collect(decode(*events)).choices
+        assert (choice.parts, choice.logprobs) == ((Text("a"),), (TOKEN,))
+
+
+def test_a_call_may_have_all_its_arguments_at_its_end() -> None:
+    """Servers tell them at one place or at another."""
+    item = {"type": "function_call", "call_id": "c", "name": "f", "arguments": ""}
+    begun = {"type": "response.output_item.added", "item": item}
+    for end in (
+        [{"type": "response.function_call_arguments.done", "arguments": "{}"}],
+        [{"type": "response.output_item.done", "item": {**item, "arguments": "{}"}}],
+    ):
+        parts = collect(decode(begun, *end, DONE)).choices[0].parts
+        assert parts == (ToolCall("c", "f", "{}"),)
+
+
+def test_a_refusal_may_be_told_at_its_end() -> None:
+    """And the end of a part that never began is nothing."""
+    refusal = {"type": "refusal", "refusal": "No."}
+    events = decode(
+        {"type": "response.content_part.done", "part": refusal},
+        {"type": "response.content_part.added", "part": {**refusal, "refusal": ""}},
+        {"type": "response.content_part.done", "part": refusal},
+        DONE,
+    )
+    (choice,) = collect(events).choices
+    assert choice.parts == (Refusal("No."),)
+    assert choice.finish == Finish(FinishReason.REFUSAL)
+
+
+def test_what_only_a_lenient_parser_takes_is_read() -> None:
+    """Half a character in a frame of its own."""
+    data = b'{"type":"response.output_text.delta","delta":"\\ud83d"}'
+    events = CODEC.decoder().feed(b"", data)
+    assert events[-1] == PartGrew(0, 0, "\ud83d")
+
+
 def test_open_items_are_all_that_is_kept() -> None:
     """However long a stream goes on."""
     decoder = ResponsesDecoder()
@@ -149,6 +224,57 @@ def test_open_items_are_all_that_is_kept() -> None:
 def tap(public_model: str | None = None) -> Any:
     request = DIALECT.parse_request(b'{"model":"m","input":"hi","stream":true}')
     return DIALECT.tap_stream(request, public_model)
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"output":{}}', b"\xff"])
+def test_a_reply_that_is_none_is_a_bad_response(body: bytes) -> None:
+    """Passing or translated."""
+    request = DIALECT.parse_request(b'{"model":"m","input":"hi"}')
+    with pytest.raises(UpstreamBadResponse):
+        DIALECT.parse_reply(request, body, None)
+    with pytest.raises(UpstreamBadResponse):
+        CODEC.read_reply(body)
+
+
+def test_a_reply_passes_to_the_letter_but_for_the_models_name() -> None:
+    """And is read along."""
+    request = DIALECT.parse_request(b'{"model":"m","input":"hi"}')
+    body = (
+        b'{"model":"real","output":[{"type":"message","id":"m","content":'
+        b'[{"type":"output_text","text":"Hi \\u00e9"}]}],"n":1.10,'
+        b'"usage":{"total_tokens":7}}'
+    )
+    assert DIALECT.parse_reply(request, body, None).body == body
+    parsed = DIALECT.parse_reply(request, body, "public")
+    assert parsed.body == body.replace(b"real", b"public")
+    assert parsed.output_text() == "Hi é"
+    assert parsed.usage is not None
+    assert parsed.usage.input == 7
+
+
+def test_searches_and_writes_to_the_cache_are_counted() -> None:
+    """Pages that were opened are no searches."""
+    request = DIALECT.parse_request(b'{"model":"m","input":"hi"}')
+    calls = [
+        {"type": "web_search_call", "action": {"type": kind}}
+        for kind in ("search", "open_page", "search")
+    ]
+    details = {
+        "cached_tokens": 1,
+        "cache_write_tokens": 5,
+        "cache_write_tokens_details": {"ttl_12h_tokens": 2},
+    }
+    usage = {
+        "input_tokens": 9,
+        "output_tokens": 3,
+        "input_tokens_details": details,
+        "output_tokens_details": {"reasoning_tokens": 2},
+    }
+    body = json.dumps({"output": calls, "usage": usage}).encode()
+    found = DIALECT.parse_reply(request, body, None).usage
+    assert found is not None
+    assert (found.searches, found.reasoning) == (2, 2)
+    assert (found.cache_write_5m, found.cache_write_1h) == (3, 2)
 
 
 CREATED = (

@@ -13,7 +13,10 @@ from posthouse.model.chat import (
     Citation,
     Finish,
     FinishReason,
+    Foreign,
+    Image,
     Media,
+    Refusal,
     Signature,
     Text,
     Thinking,
@@ -182,6 +185,20 @@ def test_a_call_is_told_under_both_its_names() -> None:
     assert (item["namespace"], item["name"]) == ("mcp__wiki__", "search")
 
 
+def test_a_call_of_the_plain_namespace_has_one_name() -> None:
+    """Codex wraps its own tools in it on their way, and knows them without."""
+    space = {**WIKI, "name": "functions"}
+    events: list[ChatEvent] = [
+        BEGUN,
+        PartStarted(0, 0, ToolCall("c", "search", "{}")),
+        PartEnded(0, 0),
+        *STOP,
+    ]
+    (item,) = output(events, tools=[space])
+    assert item["name"] == "search"
+    assert "namespace" not in item
+
+
 def test_a_custom_tool_that_was_called_as_a_function_is_told_as_what_it_is() -> None:
     """Once its text is whole; a provider without such tools has no other way."""
     events: list[ChatEvent] = [
@@ -323,6 +340,55 @@ def test_of_sound_what_is_said_is_told() -> None:
         *STOP,
     ]
     assert output(events)[0]["content"][0]["text"] == "Hello"
+
+
+def test_pictures_are_items_or_links() -> None:
+    """OpenAI's models make them as items of their own."""
+    events: list[ChatEvent] = [BEGUN]
+    images = (Media(data="AA=="), Media(url="https://example.com/a.png"))
+    for number, source in enumerate(images):
+        events += (PartStarted(0, number, Image(source)), PartEnded(0, number))
+    made, said = output([*events, *STOP])
+    assert (made["type"], made["status"], made["result"]) == (
+        "image_generation_call",
+        "completed",
+        "AA==",
+    )
+    assert said["content"][0]["text"] == "![image](https://example.com/a.png)"
+
+
+def test_items_of_other_dialects_have_no_place() -> None:
+    """What their provider's own tools did is told by the answer."""
+    part = Foreign("server_tool_use", {"type": "server_tool_use"}, harmless=True)
+    events: list[ChatEvent] = [
+        BEGUN,
+        PartStarted(0, 0, part),
+        PartGrew(0, 0, "{}"),
+        PartSigned(0, 0, Signature("x", "y")),
+        PartCited(0, 0, Citation("https://example.com")),
+        PartEnded(0, 0),
+        *STOP,
+    ]
+    assert output(events) == []
+
+
+def test_a_whole_answer_has_its_probabilities_too() -> None:
+    """Which are told after its parts have ended."""
+    token = {"token": "a", "logprob": -1, "bytes": [97], "top_logprobs": []}
+    told = LogprobsTold(0, (token,))
+    for part, place in ((Text("a"), [token]), (Refusal("no"), None)):
+        events: list[ChatEvent] = [BEGUN, PartStarted(0, 0, part), PartEnded(0, 0)]
+        (item,) = output([*events, told, *STOP])
+        assert item["content"][0].get("logprobs") == place
+
+
+def test_a_second_beginning_is_none() -> None:
+    """A response is created once."""
+    assert kinds(encode([BEGUN, BEGUN, *STOP])) == [
+        "created",
+        "in_progress",
+        "completed",
+    ]
 
 
 def test_a_provider_that_is_still_there_is_told_by_a_comment() -> None:

@@ -35,7 +35,7 @@ from posthouse.dialects.openai_responses.growing import (
     Scribe,
     signature_item,
 )
-from posthouse.dialects.openai_responses.names import pairs_of, split
+from posthouse.dialects.openai_responses.names import called, pairs_of
 from posthouse.dialects.openai_responses.parts import NAME
 from posthouse.dialects.openai_responses.usage import write_tier, write_usage
 from posthouse.model.chat import (
@@ -223,7 +223,7 @@ class ResponsesEncoder(ChatEncoder):
         item = {
             "id": item_id,
             "call_id": part.id or f"call_{self._identity.id}_{index}",
-            **split(self._pairs, part.name),
+            **called(self._pairs, part.name),
             **(part.extras if self._own else {}),
         }
         self._add(GrowingCall(scribe, index, item, part=part, custom=custom))

@@ -68,6 +68,15 @@ def descriptions_of(chat: ChatRequest) -> dict[str, str]:
     return dict(found.get("descriptions", {}))
 
 
+def called(pairs: dict[str, Pair], name: str) -> Extras:
+    """The same for a call that goes to a client.
+
+    Who keeps tools in the plain namespace knows them without it.
+    """
+    found = split(pairs, name)
+    return {"name": found["name"]} if found.get("namespace") == _PLAIN else found
+
+
 def split(pairs: dict[str, Pair], name: str) -> Extras:
     """The members that name a tool: one, or two where it has a namespace."""
     pair = pairs.get(name)
