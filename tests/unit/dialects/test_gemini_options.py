@@ -189,6 +189,18 @@ def test_what_an_answer_looks_like(
     assert ("JSON" in str(body.get("systemInstruction"))) == in_words
 
 
+def test_a_schema_in_words_for_models_without_a_system() -> None:
+    """The user says it first."""
+    gemma = Traits(model="gemma", schema=False, json_mode=False, system=False)
+    wanted = OutputFormat(OutputKind.SCHEMA, SCHEMA)
+    body, losses = written(asked(output_format=wanted), gemma)
+    first, second = body["contents"][0]["parts"]
+    assert "JSON schema" in first["text"]
+    assert second == {"text": "hi"}
+    assert body.keys() == {"contents"}
+    assert losses == ("~response_format",)
+
+
 def test_speech() -> None:
     """Models that speak do nothing else; their voices are Google's."""
     chat = asked(modalities=("text", "audio"), audio=AudioOutput("alloy", "wav"))

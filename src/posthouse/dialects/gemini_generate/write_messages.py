@@ -66,7 +66,7 @@ def write_messages(messages: Sequence[Message], writing: Writing) -> Extras:
         # Nobody has spoken yet, which Google does not take; or the model takes
         # nothing from the system.
         writing.losses.change("messages.role.system")
-        return {"contents": _said_by_user(parts, writer.contents)}
+        return {"contents": said_by_user(parts, writer.contents)}
     if not (writer.contents or writing.own):
         writing.losses.refuse("messages", "There is nothing said in the messages.")
     if parts:
@@ -77,7 +77,7 @@ def write_messages(messages: Sequence[Message], writing: Writing) -> Extras:
     return body
 
 
-def _said_by_user(parts: list[Extras], contents: list[Extras]) -> list[Extras]:
+def said_by_user(parts: list[Extras], contents: list[Extras]) -> list[Extras]:
     """Let the user's first words begin with the system's."""
     if not contents or contents[0]["role"] != "user":
         return [{"role": "user", "parts": parts}, *contents]

@@ -20,7 +20,10 @@ from typing import Any
 from posthouse.dialects.gemini_generate.schema import to_subset
 from posthouse.dialects.gemini_generate.thinking import write_thinking
 from posthouse.dialects.gemini_generate.tools import write_tools
-from posthouse.dialects.gemini_generate.write_messages import write_messages
+from posthouse.dialects.gemini_generate.write_messages import (
+    said_by_user,
+    write_messages,
+)
 from posthouse.dialects.gemini_generate.writing import Writing, writing
 from posthouse.dialects.google.names import canonical
 from posthouse.dialects.neutral.codec import Losses
@@ -136,6 +139,7 @@ def _output_format(wanted: OutputFormat, body: Extras, where: Writing) -> Extras
             body,
             "Answer with nothing but a JSON value that conforms to this JSON "
             f"schema:\n{schema}",
+            where,
         )
         return _json_mode(where)
     if not traits.schema_subset:
@@ -154,10 +158,14 @@ def _json_mode(where: Writing) -> Extras:
     return {}
 
 
-def _instruct(body: Extras, instruction: str) -> None:
+def _instruct(body: Extras, instruction: str, where: Writing) -> None:
     """Add to what the system says."""
-    system = body.setdefault("systemInstruction", {"parts": []})
-    system["parts"].append({"text": instruction})
+    part = {"text": instruction}
+    if where.traits.system:
+        system = body.get("systemInstruction", {"parts": []})
+        body["systemInstruction"] = {**system, "parts": [*system["parts"], part]}
+    else:
+        body["contents"] = said_by_user([part], body["contents"])
 
 
 def _output_kinds(chat: ChatRequest, where: Writing) -> Extras:
