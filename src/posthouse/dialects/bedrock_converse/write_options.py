@@ -54,6 +54,8 @@ class OptionWriter:
         self._fields: Block = {}
         """Those that only some models know."""
         self._output: Block = {}
+        self._budgeted = False
+        """Whether a number of tokens is for thoughts."""
         self.advice: list[str] = []
         """What has no member, in words for the model."""
 
@@ -90,6 +92,9 @@ class OptionWriter:
         self._tell_sampling()
         config: Block = {}
         limit = self._limit()
+        if limit is None and self._budgeted:
+            # Thoughts count as output: the usual limit might leave no room for them.
+            limit = self._traits.max_output or None
         if limit is not None:
             config["maxTokens"] = limit
         free = self._traits.sampling and not thinks
@@ -208,6 +213,7 @@ class OptionWriter:
         if bounded != budget:
             self._losses.change("reasoning")
         self._fields["thinking"] = {"type": "enabled", "budget_tokens": bounded}
+        self._budgeted = True
         return True
 
     def _effort(self, reasoning: Reasoning) -> str:

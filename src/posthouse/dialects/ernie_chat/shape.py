@@ -16,6 +16,7 @@ from posthouse.dialects.openai.reshaped import (
     inner,
     objects,
     plain_text,
+    refuse_several,
     taken_apart,
     tell_left_out,
 )
@@ -27,6 +28,7 @@ _INSIDE = frozenset(
     {
         "model",
         "messages",
+        "n",
         "stream",
         "stream_options",
         "max_tokens",
@@ -50,6 +52,7 @@ class ErnieShape(Shape):
 
     @override
     def request(self, body: Extras, losses: Losses) -> Extras:
+        refuse_several(body, losses)
         system, others = taken_apart(body["messages"], losses)
         written: Extras = {"messages": _messages(others, losses)}
         if system:

@@ -141,6 +141,12 @@ def inner(value: Any) -> Extras:
     return value if isinstance(value, dict) else {}
 
 
+def refuse_several(body: Extras, losses: Losses) -> None:
+    """Refuse to ask for more than one answer."""
+    if body.get("n") not in (None, 1):
+        losses.refuse("n", "This model gives one answer at a time.")
+
+
 def plain_text(content: Any, losses: Losses) -> str:
     """The words of a message, which must be all there is of it."""
     if content is None or isinstance(content, str):

@@ -15,6 +15,7 @@ from posthouse.dialects.openai.reshaped import (
     inner,
     objects,
     plain_text,
+    refuse_several,
     taken_apart,
     tell_left_out,
 )
@@ -31,7 +32,16 @@ _MEMBERS = {
     "enable_thinking": "EnableThinking",
 }
 _INSIDE = frozenset(
-    {*_MEMBERS, "messages", "tools", "tool_choice", "seed", "stop", "stream_options"}
+    {
+        *_MEMBERS,
+        "messages",
+        "n",
+        "tools",
+        "tool_choice",
+        "seed",
+        "stop",
+        "stream_options",
+    }
 )
 _OF_A_MESSAGE = frozenset({"role", "content", "tool_calls", "tool_call_id"})
 _SEEDS = range(1, 10_001)
@@ -46,6 +56,7 @@ class TencentShape(Shape):
 
     @override
     def request(self, body: Extras, losses: Losses) -> Extras:
+        refuse_several(body, losses)
         for name, value in body.items():
             if name not in _INSIDE and value is not None:
                 losses.drop(name)
