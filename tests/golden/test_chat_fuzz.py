@@ -114,7 +114,7 @@ each_dialect = pytest.mark.parametrize("name", DIALECTS)
 
 
 @each_dialect
-@quick(150)
+@quick(80)
 @given(data=st.data())
 def test_a_strange_request_is_refused_or_read(name: str, data: st.DataObject) -> None:
     """And then refused or written, in every dialect."""
@@ -133,7 +133,7 @@ def test_a_strange_request_is_refused_or_read(name: str, data: st.DataObject) ->
 
 
 @each_dialect
-@quick(150)
+@quick(80)
 @given(data=st.data())
 def test_a_strange_reply_is_a_fault_or_read(name: str, data: st.DataObject) -> None:
     """And then written for clients of every dialect, whole and as a stream."""
@@ -155,7 +155,7 @@ def plain_question(speaker: Spoken) -> Any:
 
 
 @each_dialect
-@quick(150)
+@quick(80)
 @given(data=st.data())
 def test_a_strange_chunk_is_a_fault_or_read(name: str, data: st.DataObject) -> None:
     """And what was told before it is written for clients of every dialect."""
@@ -182,7 +182,7 @@ def test_a_strange_chunk_is_a_fault_or_read(name: str, data: st.DataObject) -> N
 
 
 @each_dialect
-@quick(100)
+@quick(50)
 @given(junk=st.binary(max_size=40))
 def test_junk_is_a_fault(name: str, junk: bytes) -> None:
     """In place of a reply or a chunk, and never anything else."""
