@@ -236,6 +236,20 @@ def test_a_citation_without_anything_is_a_bad_response() -> None:
         decoded(start(), block(0, type="text", text=""), grow(0, "citations_delta"))
 
 
+def test_a_stream_begins_once() -> None:
+    """Whoever says it again."""
+    events = decoded(start(), start({"input_tokens": 10}))
+    assert [type(event) for event in events] == [Started, UsageTold, UsageTold]
+
+
+@pytest.mark.parametrize("early", [END, stop(0), finish()])
+def test_nothing_comes_before_the_beginning(early: tuple[bytes, bytes]) -> None:
+    """But a ping."""
+    assert decoded(frame("ping")) == [Beat()]
+    with pytest.raises(UpstreamBadResponse):
+        decoded(early)
+
+
 def test_an_error_in_a_stream_is_raised() -> None:
     """As its type says."""
     with pytest.raises(UpstreamOverloaded):

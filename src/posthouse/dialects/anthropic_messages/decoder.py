@@ -77,6 +77,10 @@ _MEMBERS = {
 }
 
 
+_ANY_TIME = ("message_start", "ping")
+"""Events that need no beginning before them."""
+
+
 class _Open:
     """A block that has begun."""
 
@@ -94,7 +98,15 @@ class _Open:
 class AnthropicDecoder(ChatDecoder):
     """Reads one stream."""
 
-    __slots__ = ("_finished", "_half", "_open", "_parts", "_readers", "_usage")
+    __slots__ = (
+        "_finished",
+        "_half",
+        "_open",
+        "_parts",
+        "_readers",
+        "_started",
+        "_usage",
+    )
 
     def __init__(self) -> None:
         """Start before the first frame."""
@@ -102,6 +114,7 @@ class AnthropicDecoder(ChatDecoder):
         """By the index that the provider gave."""
         self._parts = 0
         self._finished = False
+        self._started = False
         self._half = ""
         """The first half of a character that a frame ended with."""
         self._usage: Extras = {}
@@ -158,7 +171,11 @@ class AnthropicDecoder(ChatDecoder):
         if kind == "error" or value.get("error"):
             raise fault_in(value | {"type": "error"}) or UpstreamBadResponse()
         reader = self._readers.get(kind) if isinstance(kind, str) else None
-        return [] if reader is None else reader(Members(value, "", unlike))
+        if reader is None:
+            return []
+        if not self._started and kind not in _ANY_TIME:
+            raise UpstreamBadResponse
+        return reader(Members(value, "", unlike))
 
     def _join_halves(self, value: Extras, as_it_came: Extras) -> None:
         """Join the halves of a character that came in different frames."""
@@ -186,10 +203,13 @@ class AnthropicDecoder(ChatDecoder):
         for name in ("type", "role", "content", "stop_reason", "stop_sequence"):
             message.take(name)
         message.take("stop_details")
-        usage = message.take("usage")
+        usage = first_counts(message.take("usage"))
+        if self._started:
+            return self._usage_told(usage)
+        self._started = True
         identity, model = message.text("id"), message.text("model")
         started = Started(NAME, identity, model, extras=message.extras())
-        return [started, *self._usage_told(first_counts(usage))]
+        return [started, *self._usage_told(usage)]
 
     def _block_start(self, frame: Members) -> list[ChatEvent]:
         index = frame.whole("index")
