@@ -177,6 +177,26 @@ def test_odd_probabilities_are_passed_over() -> None:
     assert found == ({"token": "", "logprob": 0, "bytes": [], "top_logprobs": []},) * 2
 
 
+def test_odd_probabilities_of_others() -> None:
+    """Are told as far as they can be."""
+    tokens: tuple[dict[str, Any], ...] = (
+        {"token": "a", "logprob": -1, "top_logprobs": [[], {"token": "b"}]},
+        {"token": "c", "top_logprobs": 5},
+    )
+    reply = ChatReply(dialect="x", choices=(Choice(0, (), None, tokens),))
+    body = msgspec.json.decode(CODEC.write_reply(reply, asked(), IDENTITY))
+    assert body["candidates"][0]["logprobsResult"] == {
+        "chosenCandidates": [
+            {"token": "a", "logProbability": -1},
+            {"token": "c", "logProbability": None},
+        ],
+        "topCandidates": [
+            {"candidates": [{"token": "b", "logProbability": None}]},
+            {"candidates": []},
+        ],
+    }
+
+
 def test_usual_frames_of_other_parts() -> None:
     """Of a choice that has not begun, after a thought, and of nothing."""
     told = {"usageMetadata": usage(1, 1)}

@@ -116,11 +116,14 @@ def write_logprobs(tokens: tuple[Extras, ...]) -> Extras:
     """Write `logprobsResult`."""
     return {
         "chosenCandidates": [_candidate(token) for token in tokens],
-        "topCandidates": [
-            {"candidates": [_candidate(top) for top in token.get("top_logprobs") or ()]}
-            for token in tokens
-        ],
+        "topCandidates": [{"candidates": _tops(token)} for token in tokens],
     }
+
+
+def _tops(token: Extras) -> list[Extras]:
+    found = token.get("top_logprobs")
+    tops = found if isinstance(found, list) else []
+    return [_candidate(top) for top in tops if isinstance(top, dict)]
 
 
 def _candidate(token: Extras) -> Extras:
