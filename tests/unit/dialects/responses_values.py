@@ -97,7 +97,15 @@ def thoughts(draw: st.DrawFn) -> Thinking:
 
 
 calls = st.builds(ToolCall, names, names, st.just('{"a": 1}') | words, st.booleans())
-turns = st.lists(st.one_of(thoughts(), spoken, refusals, calls), min_size=1, max_size=4)
+pictures = st.builds(
+    Image,
+    st.builds(
+        Media, data=base64, media_type=st.sampled_from(["image/png", "image/webp"])
+    ),
+)
+turns = st.lists(
+    st.one_of(thoughts(), spoken, refusals, calls, pictures), min_size=1, max_size=4
+)
 
 
 @st.composite
@@ -216,7 +224,9 @@ def replies(draw: st.DrawFn) -> ChatReply:
     )
     unsigned = st.builds(Text, words)
     parts = draw(
-        st.lists(st.one_of(thoughts(), unsigned, refusals, signed), max_size=4)
+        st.lists(
+            st.one_of(thoughts(), unsigned, refusals, signed, pictures), max_size=4
+        )
     )
     count = st.none() | st.integers(0, 10_000)
     return ChatReply(

@@ -217,6 +217,25 @@ def test_items_of_openais_alone_are_foreign(
     assert back(chat)["input"] == [item]
 
 
+def test_a_picture_that_the_model_made_is_a_part_of_its_turn() -> None:
+    """If it is here; one that only OpenAI has kept does no harm elsewhere."""
+    made = {
+        "type": "image_generation_call",
+        "status": "completed",
+        "result": "AA==",
+        "revised_prompt": "a cat",
+        "output_format": "webp",
+    }
+    chat = read(input=[{**made, "id": "ig_1"}])
+    source = Media(data="AA==", media_type="image/webp")
+    image = Image(source, extras={"revised_prompt": "a cat"})
+    assert chat.messages == (Message(Role.ASSISTANT, (image,)),)
+    assert back(chat)["input"] == [made]
+    kept = {"type": "image_generation_call", "id": "ig_1"}
+    (message,) = messages(kept)
+    assert message.parts == (Foreign("image_generation_call", kept, harmless=True),)
+
+
 @pytest.mark.parametrize(
     "item",
     [

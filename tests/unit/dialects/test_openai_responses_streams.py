@@ -345,15 +345,25 @@ def test_of_sound_what_is_said_is_told() -> None:
 def test_pictures_are_items_or_links() -> None:
     """OpenAI's models make them as items of their own."""
     events: list[ChatEvent] = [BEGUN]
-    images = (Media(data="AA=="), Media(url="https://example.com/a.png"))
-    for number, source in enumerate(images):
-        events += (PartStarted(0, number, Image(source)), PartEnded(0, number))
-    made, said = output([*events, *STOP])
-    assert (made["type"], made["status"], made["result"]) == (
-        "image_generation_call",
-        "completed",
-        "AA==",
+    signature = Signature("gemini_generate", "sig")
+    jpeg = Media(data="AA==", media_type="image/jpeg")
+    images = (
+        Image(jpeg, signature=signature, extras={"x": 1}),
+        Image(Media(url="https://example.com/a.png")),
     )
+    for number, image in enumerate(images):
+        events += (PartStarted(0, number, image), PartEnded(0, number))
+    thought, made, said = output([*events, *STOP])
+    assert thought["encrypted_content"] == "posthouse.gemini_generate.sig"
+    assert made == {
+        "id": "ig_abc_1",
+        "type": "image_generation_call",
+        "status": "completed",
+        "result": "AA==",
+        "output_format": "jpeg",
+    }
+    back = asked(input=[made]).messages[0].parts
+    assert back == (Image(jpeg),)
     assert said["content"][0]["text"] == "![image](https://example.com/a.png)"
 
 

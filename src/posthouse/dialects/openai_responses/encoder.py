@@ -48,6 +48,7 @@ from posthouse.model.chat import (
     Foreign,
     Image,
     Refusal,
+    Signature,
     Text,
     Thinking,
     ToolCall,
@@ -212,12 +213,15 @@ class ResponsesEncoder(ChatEncoder):
             item_id = part.id
         self._add(GrowingThought(scribe, index, item_id, part, own=self._own))
 
-    def _start_call(self, part: ToolCall) -> None:
-        if part.signature is not None:
+    def _sign_next(self, signature: Signature | None) -> None:
+        """Let a signature travel before what it is of, which has no place for it."""
+        if signature is not None:
             scribe, index, item_id = self._next("rs")
-            item = signature_item(item_id, part.signature)
-            self._add(GrowingItem(scribe, index, item))
+            self._add(GrowingItem(scribe, index, signature_item(item_id, signature)))
             self._output[-1].end()
+
+    def _start_call(self, part: ToolCall) -> None:
+        self._sign_next(part.signature)
         custom = part.custom or part.name in self._custom
         scribe, index, item_id = self._next("ctc" if custom else "fc")
         item = {
@@ -233,7 +237,9 @@ class ResponsesEncoder(ChatEncoder):
             text = f"![image]({part.source.url})" if part.source.url else ""
             self._start_words(Text(text))
             return
-        self._add(GrowingImage(*self._next("ig"), part.source.data))
+        self._sign_next(part.signature)
+        made = part if self._own else Image(part.source)
+        self._add(GrowingImage(*self._next("ig"), made))
 
     def _start_sound(self, part: Audio) -> None:
         self._start_words(Text(part.transcript or ""))

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from posthouse.dialects.neutral.custom_tools import unwrapped
 from posthouse.dialects.openai_responses.errors import frame
-from posthouse.dialects.openai_responses.parts import write_citation
+from posthouse.dialects.openai_responses.parts import write_citation, write_picture
 from posthouse.dialects.openai_responses.reasoning import (
     close_signature,
     write_reasoning,
@@ -18,6 +18,7 @@ from posthouse.dialects.openai_responses.reasoning import (
 from posthouse.model.chat import (
     Citation,
     Extras,
+    Image,
     Refusal,
     Signature,
     Text,
@@ -351,16 +352,12 @@ class GrowingImage(GrowingItem):
 
     __slots__ = ()
 
-    def __init__(self, scribe: Scribe, index: int, item_id: str, data: str) -> None:
+    def __init__(self, scribe: Scribe, index: int, item_id: str, part: Image) -> None:
         """Add a picture in base64."""
-        item = {
-            "id": item_id,
-            "type": "image_generation_call",
-            "status": "in_progress",
-            "result": None,
-        }
-        super().__init__(scribe, index, item)
-        self.item["result"] = data
+        whole = {"id": item_id, **write_picture(part)}
+        begun = {**whole, "status": "in_progress", "result": None}
+        super().__init__(scribe, index, begun)
+        self.item = whole
 
     @override
     def end_part(self, extras: Extras) -> None:

@@ -107,6 +107,30 @@ def _read_image(part: Members) -> Image:
     return Image(source, detail, _read_mark(part), extras=part.extras())
 
 
+def read_picture(item: Members) -> Image | None:
+    """Read a picture that the model has made; None for one that is not here."""
+    result = item.peek("result")
+    if not isinstance(result, str):
+        return None
+    for name in ("type", "id", "status", "result"):
+        item.take(name)
+    form = item.text("output_format") or "png"
+    source = Media(data=result, media_type=f"image/{form}")
+    return Image(source, extras=item.extras())
+
+
+def write_picture(part: Image) -> dict[str, Any]:
+    """Write a picture that the model has made as the item that it was."""
+    form = (part.source.media_type or "image/png").rpartition("/")[2]
+    item = {
+        "type": "image_generation_call",
+        "status": "completed",
+        "result": part.source.data,
+        **part.extras,
+    }
+    return item if form == "png" else {**item, "output_format": form}
+
+
 def _read_file(part: Members) -> Document:
     url, data = part.text("file_url"), part.text("file_data")
     file_id = part.text("file_id")

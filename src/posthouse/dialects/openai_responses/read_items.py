@@ -2,7 +2,8 @@
 
 Normal form. What the model gave between two messages of others is one turn;
 results of tools that follow each other stand in one message. Ids and statuses
-of items are left out, but for those of reasoning, which goes back whole; the
+of items are left out, but for those of reasoning, which goes back whole; pictures
+that the model has made are parts of its turn; the
 parts of a summary are joined by empty lines. Tools that stand in the conversation
 are moved to the others. Items that only the provider can make sense of are
 foreign; a reference to one that is not here is refused.
@@ -18,7 +19,7 @@ from msgspec import structs
 
 from posthouse.dialects.neutral.members import Members, invalid
 from posthouse.dialects.openai_responses.names import Namespaces
-from posthouse.dialects.openai_responses.parts import read_part
+from posthouse.dialects.openai_responses.parts import read_part, read_picture
 from posthouse.dialects.openai_responses.reasoning import read_reasoning
 from posthouse.errors import InvalidRequest
 from posthouse.model.chat import (
@@ -147,6 +148,13 @@ class ItemReader:
     def _read_tools(self, item: Members) -> None:
         self.tools += item.array("tools")
 
+    def _read_picture(self, item: Members) -> None:
+        picture = read_picture(item)
+        if picture is None:
+            self._read_foreign(item, "image_generation_call")
+        else:
+            self._give(picture)
+
     def _read_foreign(self, item: Members, kind: str) -> None:
         value = {"type": kind, **item.extras()}
         part = Foreign(kind, value, harmless=kind in HARMLESS)
@@ -164,6 +172,7 @@ class ItemReader:
         "custom_tool_call_output": _read_custom_output,
         "item_reference": _read_reference,
         "additional_tools": _read_tools,
+        "image_generation_call": _read_picture,
     }
 
     # --- turns ----------------------------------------------------------------------

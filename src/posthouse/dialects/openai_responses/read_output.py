@@ -12,7 +12,7 @@ from msgspec import structs
 
 from posthouse.dialects.neutral.members import Members, unlike
 from posthouse.dialects.openai_responses.names import Namespaces
-from posthouse.dialects.openai_responses.parts import read_part
+from posthouse.dialects.openai_responses.parts import read_part, read_picture
 from posthouse.dialects.openai_responses.read_items import HARMLESS, read_call
 from posthouse.dialects.openai_responses.reasoning import read_reasoning
 from posthouse.model.chat import (
@@ -45,6 +45,9 @@ def read_item(value: Any) -> tuple[list[Part], list[Extras] | None]:
     if member is not None:
         custom = kind == "custom_tool_call"
         return [read_call(item, member, Namespaces(), custom=custom)], None
+    picture = read_picture(item) if kind == "image_generation_call" else None
+    if picture is not None:
+        return [picture], None
     return [Foreign(kind, {"type": kind, **item.extras()}, kind in HARMLESS)], None
 
 

@@ -13,13 +13,19 @@ from typing import Any
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.custom_tools import wrapped
 from posthouse.dialects.openai_responses.names import pairs_of, split
-from posthouse.dialects.openai_responses.parts import CONTENT, NAME, PartWriter
+from posthouse.dialects.openai_responses.parts import (
+    CONTENT,
+    NAME,
+    PartWriter,
+    write_picture,
+)
 from posthouse.dialects.openai_responses.reasoning import write_reasoning
 from posthouse.model.chat import (
     Audio,
     ChatRequest,
     Extras,
     Foreign,
+    Image,
     Message,
     Part,
     Refusal,
@@ -110,7 +116,7 @@ class ItemWriter:
                 words.clear()
 
         for part in message.parts:
-            if isinstance(part, Text | Refusal) or _is_content(part):
+            if self._is_word(part):
                 if self._own and "phase" in _extras_of(part):
                     end_words()
                 written = self._word(part)
@@ -121,6 +127,14 @@ class ItemWriter:
             items += self._item(part, replayed=replayed)
         end_words()
         return items
+
+    def _is_word(self, part: Part) -> bool:
+        """Whether a part of the model's turn stands within a message."""
+        if isinstance(part, Foreign):
+            return part.kind.startswith(CONTENT)
+        if isinstance(part, Image):
+            return not self._own or part.source.data is None
+        return not isinstance(part, Thinking | ToolCall | ToolResult)
 
     def _word(self, part: Part) -> Item | None:
         """Write a part of what the model has said."""
@@ -148,6 +162,8 @@ class ItemWriter:
                 return [self._call(part)]
             case ToolResult():
                 return [self._result(part)]
+            case Image():
+                return [write_picture(part)]
             case _:
                 written = self._parts.write(part)
                 return [] if written is None else [written]
@@ -244,13 +260,6 @@ class ItemWriter:
 
 def _extras_of(part: Part) -> Extras:
     return part.extras if isinstance(part, Text | Refusal) else {}
-
-
-def _is_content(part: Part) -> bool:
-    """Whether a part of the model's turn stands within a message."""
-    if isinstance(part, Foreign):
-        return part.kind.startswith(CONTENT)
-    return not isinstance(part, Thinking | ToolCall | ToolResult)
 
 
 def _results(message: Message) -> list[ToolResult]:
