@@ -1,7 +1,7 @@
 """AWS Bedrock's Converse and ConverseStream, as providers speak them.
 
 Source: the service model `bedrock-runtime` 2023-09-30 as botocore 1.44.5 has it. No
-client asks us in it: see `neutral.upstream_only`.
+client asks us in it: see `openai.upstream_only`.
 """
 
 from typing import NoReturn
@@ -21,7 +21,7 @@ from posthouse.dialects.neutral.codec import (
     ChatEncoder,
     Identity,
 )
-from posthouse.dialects.neutral.upstream_only import UpstreamOnly
+from posthouse.dialects.openai.upstream_only import UpstreamOnly
 from posthouse.model.chat import ChatReply, ChatRequest
 
 __all__ = ["CODEC", "DIALECT"]

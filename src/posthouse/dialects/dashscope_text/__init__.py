@@ -6,8 +6,8 @@ said and how it shall be answered. Streams come in pieces, each with the usage s
 """
 
 from posthouse.dialects.dashscope_text.shape import DashScopeShape
-from posthouse.dialects.neutral.upstream_only import UpstreamOnly
 from posthouse.dialects.openai.errors import parse_error
+from posthouse.dialects.openai.upstream_only import UpstreamOnly
 
 __all__ = ["DIALECT", "SHAPE"]
 

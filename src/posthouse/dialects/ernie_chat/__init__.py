@@ -8,7 +8,7 @@ in the query is `providers.auth.baidu_token`'s.
 from posthouse.dialects.ernie_chat.errors import parse_error
 from posthouse.dialects.ernie_chat.frames import ErnieFrames
 from posthouse.dialects.ernie_chat.shape import ErnieShape
-from posthouse.dialects.neutral.upstream_only import UpstreamOnly
+from posthouse.dialects.openai.upstream_only import UpstreamOnly
 
 __all__ = ["DIALECT", "SHAPE"]
 

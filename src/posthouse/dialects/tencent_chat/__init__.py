@@ -5,7 +5,7 @@ as tencentcloud-sdk-python-hunyuan 3.1 has them. It is OpenAI's chat with other
 letters; the signature is `providers.auth.tc3`'s.
 """
 
-from posthouse.dialects.neutral.upstream_only import UpstreamOnly
+from posthouse.dialects.openai.upstream_only import UpstreamOnly
 from posthouse.dialects.tencent_chat.errors import parse_error
 from posthouse.dialects.tencent_chat.shape import TencentShape
 
