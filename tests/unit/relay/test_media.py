@@ -41,17 +41,44 @@ def request_with(*urls: str) -> ParsedRequest:
     return find_dialect("openai_chat").parse_request(json.encode(body))
 
 
-def translation(*, image_urls: bool) -> Translation:
-    """From OpenAI's chat to Gemini."""
-    client, upstream = find_codec("openai_chat"), find_codec("gemini_generate")
-    assert client is not None
-    assert upstream is not None
+def translation(
+    *, image_urls: bool, client: str = "openai_chat", upstream: str = "gemini_generate"
+) -> Translation:
+    """From OpenAI's chat to Gemini, unless they are named."""
+    before, behind = find_codec(client), find_codec(upstream)
+    assert before is not None
+    assert behind is not None
     return Translation(
-        Speaker(find_dialect("openai_chat"), client),
-        Speaker(find_dialect("gemini_generate"), upstream),
+        Speaker(find_dialect(client), before),
+        Speaker(find_dialect(upstream), behind),
         Traits(model="m", image_urls=image_urls),
         Naming(lambda: "id", lambda: 0.0),
     )
+
+
+def test_files_are_fetched_for_who_takes_none_by_url() -> None:
+    """OpenAI's chat takes pictures by URL, and files as base64 alone."""
+    places = {"image": "https://a.example/a.png", "document": "https://a.example/b.pdf"}
+    parts = [
+        {"type": kind, "source": {"type": "url", "url": url}}
+        for kind, url in places.items()
+    ]
+    body = {
+        "model": "m",
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": parts}],
+    }
+    way = translation(
+        image_urls=True, client="anthropic_messages", upstream="openai_chat"
+    )
+    request = way.parse_request(json.encode(body))
+    assert way.wanted_media(request) == (places["document"],)
+    request.reading.media[places["document"]] = Media(
+        data="AA", media_type="application/pdf"
+    )
+    sent = way.render_request(request, make_edits("m", Quirks()))
+    assert b"data:application/pdf;base64,AA" in sent
+    assert places["image"].encode() in sent
 
 
 def test_what_must_be_fetched_is_what_the_provider_cannot_read() -> None:

@@ -99,6 +99,8 @@ class ChatCodec(Protocol):
 
     reads_url: ReadsURL = staticmethod(reads_none)
     """Asked where the target's traits say that it fetches no pictures."""
+    file_urls: bool = True
+    """Whether files and sounds may be URLs where pictures may."""
 
     def read_request(self, request: ParsedRequest) -> ChatRequest:
         """Read a client's request; raises InvalidRequest."""

@@ -18,6 +18,7 @@ from posthouse.model.chat import (
 )
 
 _WITH_SOURCE = (Image, Audio, Video, Document)
+_FILES = (Audio, Document)
 _FETCHED = ("http://", "https://")
 
 ReadsURL = Callable[[str], bool]
@@ -29,13 +30,23 @@ def reads_none(_url: str) -> bool:
     return False
 
 
-def urls_in(chat: ChatRequest, reads: ReadsURL) -> tuple[str, ...]:
-    """The URLs that must be fetched for a provider, in order and each once."""
+def urls_in(
+    chat: ChatRequest, reads: ReadsURL, *, pictures: bool = True
+) -> tuple[str, ...]:
+    """The URLs that must be fetched for a provider, in order and each once.
+
+    Args:
+        chat: the request.
+        reads: tells what the provider reads itself.
+        pictures: pictures and films must be, and not files and sounds alone.
+    """
+    kinds = _WITH_SOURCE if pictures else _FILES
     found = {
         part.source.url: None
         for message in chat.messages
         for part in _media_parts(message.parts)
-        if part.source.url is not None
+        if isinstance(part, kinds)
+        and part.source.url is not None
         and part.source.url.lower().startswith(_FETCHED)
         and not reads(part.source.url)
     }

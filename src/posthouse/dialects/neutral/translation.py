@@ -88,7 +88,7 @@ class Translation(Dialect):
     @override
     def render_request(self, request: ParsedRequest, edits: Edits) -> bytes:
         chat = self._chat(request)
-        if request.reading.media and not self._traits.image_urls:
+        if request.reading.media:
             chat = with_media(chat, request.reading.media)
         losses = Losses()
         written = self._upstream.codec.write_request(chat, self._traits, losses)
@@ -129,9 +129,11 @@ class Translation(Dialect):
 
     def wanted_media(self, request: ParsedRequest) -> tuple[str, ...]:
         """The URLs that must be fetched before the request can be rendered."""
-        if self._traits.image_urls or not request.prompt.has_media:
+        codec = self._upstream.codec
+        pictures = not self._traits.image_urls
+        if (codec.file_urls and not pictures) or not request.prompt.has_media:
             return ()
-        return urls_in(self._chat(request), self._upstream.codec.reads_url)
+        return urls_in(self._chat(request), codec.reads_url, pictures=pictures)
 
     def _chat(self, request: ParsedRequest) -> ChatRequest:
         """Read the request, once for all attempts; raises InvalidRequest."""

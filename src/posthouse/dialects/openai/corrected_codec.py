@@ -29,6 +29,7 @@ class CorrectedCodec(ChatCodec):
         self, plain: ChatCodec, mender: Mender, errors: DeclaredErrors
     ) -> None:
         """Mend replies before `plain` reads them."""
+        self.file_urls = plain.file_urls
         self._plain = plain
         self._mender = mender
         self._errors = errors

@@ -18,6 +18,7 @@ class OpenAIChatCodec(ChatCodec):
     write_reply = staticmethod(write_reply)
     decoder = Decoder
     encoder = Encoder
+    file_urls = False
 
 
 CODEC = OpenAIChatCodec()

@@ -27,6 +27,8 @@ from posthouse.model.chat import (
 )
 from posthouse.model.traits import CacheMarks, Traits
 
+SIBLING = "openai_responses"
+"""The dialect of the same family, for the same accounts."""
 _PLACE = "messages.content"
 
 
@@ -37,6 +39,8 @@ class Writing(Struct, frozen=True):
     """It was read from this dialect: what it had beside goes back."""
     traits: Traits
     losses: Losses
+    kin: bool = False
+    """It was read from this dialect or its sibling: files are known by name."""
 
     def extras(self, extras: Extras, place: str) -> Extras:
         """Give what goes back, or tell that it is left out."""
@@ -54,7 +58,8 @@ class Writing(Struct, frozen=True):
 
 def writing(dialect: str, traits: Traits, losses: Losses) -> Writing:
     """Begin to write a request that was read from a dialect."""
-    return Writing(dialect == NAME, traits, losses)
+    own = dialect == NAME
+    return Writing(own, traits, losses, own or dialect == SIBLING)
 
 
 def tell_extras(extras: Extras, place: str, losses: Losses) -> None:
@@ -192,12 +197,26 @@ def _document(part: Document, writing: Writing) -> list[Extras]:
         text = f"{part.title}\n\n{source.text}" if part.title else source.text
         entry = {"type": "text", "text": text} | writing.mark(part.cache)
         return [*entries, entry | writing.extras(part.extras, _PLACE)]
+    entries.append(_file(part, writing))
+    return entries
+
+
+def _file(part: Document, writing: Writing) -> Extras:
+    """Write a file that is not told as text."""
+    losses = writing.losses
+    source = part.source
     inner: Extras = {}
     if source.file_id is not None:
+        if not writing.kin:
+            losses.refuse(
+                "messages",
+                "A file that another provider keeps cannot be shown to this model; "
+                "send its content.",
+            )
         inner["file_id"] = source.file_id
-    data = write_place(source, "application/pdf")
     if source.url is not None:
         losses.refuse("messages", "This model takes files as base64 only, not by URL.")
+    data = write_place(source, "application/pdf")
     if data is not None:
         inner["file_data"] = data
     if not inner:
@@ -207,8 +226,7 @@ def _document(part: Document, writing: Writing) -> list[Extras]:
         title = file_name(source.media_type)
     if title is not None:
         inner["filename"] = title
-    entries.append(_whole({"type": "file", "file": inner}, part, writing))
-    return entries
+    return _whole({"type": "file", "file": inner}, part, writing)
 
 
 def _whole(entry: Extras, part: Image | Video | Document, writing: Writing) -> Extras:

@@ -19,7 +19,12 @@ from posthouse.dialects.openai_chat.effort import write_reasoning
 from posthouse.dialects.openai_chat.thoughts import NAME
 from posthouse.dialects.openai_chat.tools import write_tools
 from posthouse.dialects.openai_chat.write_messages import write_messages
-from posthouse.dialects.openai_chat.write_parts import Writing, tell_extras, writing
+from posthouse.dialects.openai_chat.write_parts import (
+    SIBLING,
+    Writing,
+    tell_extras,
+    writing,
+)
 from posthouse.model.chat import (
     ChatRequest,
     Extras,
@@ -43,7 +48,6 @@ _SAMPLING = (
 _TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
 _OTHER_TIERS = {"standard": "default", "standard_only": "default"}
 _MODALITIES = frozenset({"text", "audio", "image"})
-_FAMILY = "openai_responses"
 _SHARED = frozenset(
     {
         "metadata",
@@ -207,7 +211,7 @@ def _extras(chat: ChatRequest, body: Extras, losses: Losses) -> Extras:
             if isinstance(beside, dict):
                 extras[name] = body.get(name, {}) | beside
         return extras
-    shared = _SHARED if chat.dialect == _FAMILY else frozenset[str]()
+    shared = _SHARED if chat.dialect == SIBLING else frozenset[str]()
     found = {name: value for name, value in chat.extras.items() if name in shared}
     rest = {name: value for name, value in chat.extras.items() if name not in shared}
     tell_extras(rest, "", losses)
