@@ -129,7 +129,13 @@ def with_path(body: bytes, case: Case) -> bytes:
     """Add to a body what stands in the path of its dialect."""
     beside = {"model": case.model, "stream": case.stream}
     added = {name: value for name, value in beside.items() if value is not None}
-    return json.encode(added | json.decode_envelope(body)) if added else body
+    if not added:
+        return body
+    try:
+        return json.encode(added | json.decode_envelope(body))
+    except json.MalformedJSON:
+        # It is refused as it stands.
+        return body
 
 
 def frames_of(dialect: Dialect, pieces: list[bytes]) -> list[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""Gemini's embeddings: passing, and by providers of OpenAI's; the list of models."""
+"""Gemini's embeddings, passing; the list of models."""
 
 from typing import Any
 
@@ -8,7 +8,6 @@ import pytest
 from posthouse.dialects.base import make_edits
 from posthouse.dialects.gemini_embed import DIALECT
 from posthouse.dialects.gemini_embed.request import parse_request_for
-from posthouse.dialects.gemini_embed.translate import from_openai, to_openai
 from posthouse.dialects.gemini_generate.models import (
     ListedModel,
     render_model,
@@ -115,60 +114,6 @@ def test_a_reply_that_is_none(body: bytes, fault: type[UpstreamFault]) -> None:
     with pytest.raises(UpstreamFault) as caught:
         DIALECT.parse_reply(parse_request_for(encoded(ONE), "e"), body, None)
     assert type(caught.value) is fault
-
-
-def test_by_a_provider_of_openais() -> None:
-    """There and back."""
-    body = {**ONE, "model": "models/x", "output_dimensionality": 4}
-    assert msgspec.json.decode(to_openai(encoded(body), "text-embedding")) == {
-        "model": "text-embedding",
-        "input": ["hé"],
-        "encoding_format": "float",
-        "dimensions": 4,
-    }
-    sized = {**BATCH["requests"][1], "embedContentConfig": {"outputDimensionality": 2}}
-    found = msgspec.json.decode(to_openai(encoded({"requests": [sized]}), "m"))
-    assert (found["input"], found["dimensions"]) == (["b\nc"], 2)
-    reply = (
-        b'{"data":[{"index":1,"embedding":[2]},{"index":0,"embedding":[1.10]}],'
-        b'"usage":{"prompt_tokens":3}}'
-    )
-    assert from_openai(reply, batch=True) == (
-        b'{"embeddings":[{"values":[1.10]},{"values":[2]}],'
-        b'"usageMetadata":{"promptTokenCount":3}}'
-    )
-    single = b'{"data":[{"embedding":[1.10]}]}'
-    assert from_openai(single, batch=False) == b'{"embedding":{"values":[1.10]}}'
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"{",
-        encoded({"content": {"parts": [{"inlineData": {}}]}}),
-        encoded(
-            {
-                "requests": [
-                    {**ONE, "outputDimensionality": 1},
-                    {**ONE, "outputDimensionality": 2},
-                ]
-            }
-        ),
-    ],
-)
-def test_what_openais_cannot_do_is_refused(body: bytes) -> None:
-    """Pictures, and sizes that differ."""
-    with pytest.raises(InvalidRequest):
-        to_openai(body, "m")
-
-
-@pytest.mark.parametrize(
-    "reply", [b"", b"{}", b'{"data":[]}', b'{"data":[{"embedding":"AAAA"}]}']
-)
-def test_what_openais_may_not_answer(reply: bytes) -> None:
-    """Anything but rows of numbers."""
-    with pytest.raises(UpstreamBadResponse):
-        from_openai(reply, batch=True)
 
 
 # --- the list of models -------------------------------------------------------------

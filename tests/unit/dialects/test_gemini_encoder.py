@@ -115,6 +115,17 @@ def test_a_call_is_whole(arguments: str, args: Any) -> None:
     assert part["thoughtSignature"]
 
 
+def test_half_a_pair_is_written() -> None:
+    """Its other half may follow."""
+    encoder = CODEC.encoder(asked(), IDENTITY)
+    encoder.feed(PartStarted(0, 0, Text("")))
+    wire = encoder.feed(PartGrew(0, 0, "\ud83d"))
+    assert b'{"text":"\\ud83d"}' in wire
+    call = PartStarted(0, 1, ToolCall("c", "\ud83d", "{}"))
+    encoder.feed(call)
+    assert b'"name":"\\ud83d","args":{}' in encoder.feed(PartEnded(0, 1))
+
+
 def test_custom_tools_take_an_object() -> None:
     """With their text in it."""
     [part] = parts_of(

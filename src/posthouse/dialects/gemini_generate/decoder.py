@@ -404,7 +404,7 @@ def _decoded(data: bytes) -> Extras | None:
         if data.startswith(b"[DONE]"):
             return None
         try:
-            value = json.decode_leniently(data)
+            value = json.decode_mended(data)
         except MalformedJSON:
             raise UpstreamBadResponse from None
     if isinstance(value, list) and len(value) == 1:
