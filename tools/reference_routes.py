@@ -19,7 +19,8 @@ MEANINGS = {
     "/v1/messages": "Anthropic's messages, streamed or not.",
     "/v1/messages/count_tokens": "How many tokens a message has; costs nothing.",
     "/v1beta/models/": "Google's: `{model}:generateContent`, "
-    "`:streamGenerateContent`, `:countTokens`; or one model.",
+    "`:streamGenerateContent`, `:countTokens`, `:embedContent`, "
+    "`:batchEmbedContents`; or one model.",
     "/v1/models": "The models that the key may use, as OpenAI's callers, "
     "Anthropic's (`anthropic-version`) or Google's (`x-goog-api-key`) read them.",
     "/v1/models/": "One model, `{id}`, which may hold slashes; Google's methods, too.",

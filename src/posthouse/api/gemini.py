@@ -7,11 +7,18 @@ from urllib.parse import parse_qsl
 from posthouse.api.calls import Calls
 from posthouse.api.counting import count_prompt
 from posthouse.api.gemini_array import ArrayClient
+from posthouse.dialects import gemini_embed
 from posthouse.dialects.base import ParsedRequest
+from posthouse.dialects.gemini_embed.request import (
+    BATCH,
+)
+from posthouse.dialects.gemini_embed.request import (
+    parse_request_for as parse_embedding_for,
+)
 from posthouse.dialects.gemini_generate import DIALECT
 from posthouse.dialects.gemini_generate.count import parse_count_for, render_count
 from posthouse.dialects.gemini_generate.request import parse_request_for
-from posthouse.errors import NotFound
+from posthouse.errors import InvalidRequest, NotFound
 from posthouse.server.request import Request
 from posthouse.server.routes import Route
 
@@ -32,6 +39,8 @@ class GeminiRoutes:
             "generateContent": self._generate,
             "streamGenerateContent": self._stream,
             "countTokens": self._count,
+            "embedContent": self._embed,
+            "batchEmbedContents": self._embed_batch,
         }
 
     def routes(self) -> list[Route]:
@@ -61,11 +70,36 @@ class GeminiRoutes:
             request, DIALECT, _reader(model, stream=True), client=client
         )
 
+    async def _embed(self, request: Request, model: str) -> None:
+        parse = _embedding_reader(model, batch=False)
+        await self._calls.serve(request, gemini_embed.DIALECT, parse)
+
+    async def _embed_batch(self, request: Request, model: str) -> None:
+        parse = _embedding_reader(model, batch=True)
+        await self._calls.serve(request, gemini_embed.DIALECT, parse)
+
     async def _count(self, request: Request, model: str) -> None:
         tokens = await count_prompt(
             self._calls, request, DIALECT, partial(parse_count_for, model=model)
         )
         await request.client.respond(200, [_JSON], render_count(tokens))
+
+
+def _embedding_reader(model: str, *, batch: bool) -> Callable[[bytes], ParsedRequest]:
+    """Judge bodies of embeddings, one or a batch as the path has it."""
+
+    def parse(body: bytes) -> ParsedRequest:
+        request = parse_embedding_for(body, model)
+        if batch is not (BATCH in request.envelope):
+            wanted = BATCH if batch else "content"
+            raise InvalidRequest(
+                f"{wanted} is not specified",
+                param=wanted,
+                code="missing_required_parameter",
+            )
+        return request
+
+    return parse
 
 
 def _reader(model: str, *, stream: bool) -> Callable[[bytes], ParsedRequest]:

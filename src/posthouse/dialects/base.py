@@ -17,6 +17,7 @@ from posthouse.errors import PosthouseError, UpstreamFault
 from posthouse.model.call import Operation
 from posthouse.model.catalog import ErrorCodes, Quirks, Replies
 from posthouse.model.chat import ChatRequest, Media
+from posthouse.model.embedding import EmbeddingRequest
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire.json import Envelope
 from posthouse.wire.sse import Frame, SSEDecoder, comment
@@ -48,6 +49,10 @@ class Reading(Struct):
     """By URL, what was fetched for providers who fetch nothing."""
     losses: dict[str, tuple[str, ...]] = {}
     """By dialect, what providers who speak it are not told (`Losses.told`)."""
+    embedding: EmbeddingRequest | None = None
+    """An embedding in the neutral form, once it has been read."""
+    sent: dict[str, "ParsedRequest"] = {}
+    """By dialect, what an embedding has become in it."""
 
 
 class ParsedRequest(Struct, frozen=True):

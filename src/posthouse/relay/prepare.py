@@ -17,6 +17,7 @@ from typing_extensions import override
 from posthouse import __version__
 from posthouse.dialects.base import Corrected, Dialect, Edits, make_edits
 from posthouse.dialects.neutral.codec import ChatCodec
+from posthouse.dialects.neutral.embedding import EmbeddingCodec, EmbeddingTranslation
 from posthouse.dialects.neutral.translation import Naming, Speaker, Translation
 from posthouse.dialects.openai.corrected import CorrectedDialect
 from posthouse.dialects.openai.reshaped import ReshapedCodec, Shape
@@ -60,6 +61,13 @@ def find_codec(name: str) -> ChatCodec | None:
     return found
 
 
+def find_embedding_codec(name: str) -> EmbeddingCodec | None:
+    """A dialect's way into the neutral form of embeddings; None if it has none."""
+    module = import_module(f"posthouse.dialects.{name}")
+    found: EmbeddingCodec | None = getattr(module, "EMBEDDING_CODEC", None)
+    return found
+
+
 class Prepared(Struct, frozen=True):
     """What every request of one operation to one target has in common."""
 
@@ -67,7 +75,7 @@ class Prepared(Struct, frozen=True):
     """The target's."""
     dialect: Dialect
     """The operation's, as this provider speaks it; possibly a translation."""
-    translation: Translation | None
+    translation: Translation | EmbeddingTranslation | None
     """The same, where the caller speaks another dialect than the provider."""
     origin: str
     target: str
@@ -169,15 +177,11 @@ def _translation(
     dialect: Dialect,
     *,
     clock: Callable[[], float],
-) -> Translation:
+) -> Translation | EmbeddingTranslation:
     """Lead the caller's dialect to the provider's, where both know the neutral form."""
     client, upstream = find_codec(caller), find_codec(row.dialect)
     if client is None or upstream is None:
-        raise InvalidRequest(
-            "This model cannot be asked in this way",
-            param="model",
-            code="unsupported_operation",
-        )
+        return _embedding_translation(member, row, caller, dialect)
     if isinstance(dialect, CorrectedDialect):
         upstream = dialect.codec(upstream)
     return Translation(
@@ -185,6 +189,21 @@ def _translation(
         Speaker(dialect, upstream),
         _traits(member, row),
         Naming(lambda: secrets.token_hex(12), clock),
+    )
+
+
+def _embedding_translation(
+    member: Member, row: OperationRow, caller: str, dialect: Dialect
+) -> EmbeddingTranslation:
+    client, upstream = find_embedding_codec(caller), find_embedding_codec(row.dialect)
+    if client is None or upstream is None:
+        raise InvalidRequest(
+            "This model cannot be asked in this way",
+            param="model",
+            code="unsupported_operation",
+        )
+    return EmbeddingTranslation(
+        (find_dialect(caller), client), (dialect, upstream), member.upstream_model
     )
 
 

@@ -15,6 +15,7 @@ from posthouse.dialects.base import (
     ParsedRequest,
     StreamTap,
 )
+from posthouse.dialects.gemini_embed.codec import GeminiEmbeddingCodec
 from posthouse.dialects.gemini_embed.reply import parse_reply
 from posthouse.dialects.gemini_embed.request import (
     parse_request,
@@ -27,8 +28,7 @@ from posthouse.dialects.google import errors
 class GeminiEmbed(Dialect):
     """The dialect's object; see `Dialect` for what each method promises.
 
-    `request.parse_request_for` reads a request whose path tells the model;
-    `translate` leads to OpenAI's embeddings and back.
+    `request.parse_request_for` reads a request whose path tells the model.
     """
 
     name = "gemini_embed"
@@ -52,3 +52,4 @@ class GeminiEmbed(Dialect):
 
 
 DIALECT = GeminiEmbed()
+EMBEDDING_CODEC = GeminiEmbeddingCodec()

@@ -16,6 +16,7 @@ from posthouse.dialects.base import (
 )
 from posthouse.dialects.openai import errors, splice
 from posthouse.dialects.openai.corrected import CorrectedDialect
+from posthouse.dialects.openai_embeddings.codec import OpenAIEmbeddingCodec
 from posthouse.dialects.openai_embeddings.reply import parse_reply
 from posthouse.dialects.openai_embeddings.request import parse_request, prompt_text
 
@@ -44,4 +45,5 @@ class OpenAIEmbeddings(Dialect):
 
 
 DIALECT = OpenAIEmbeddings()
+EMBEDDING_CODEC = OpenAIEmbeddingCodec()
 corrected = partial(CorrectedDialect, DIALECT)

@@ -54,7 +54,7 @@ def _convert(body: bytes, data: Raw, *, wants_base64: bool) -> bytes:
             raise UpstreamBadResponse
         if json.opens_with(value, b'"') is wants_base64:
             continue
-        row["embedding"] = _packed(value) if wants_base64 else _unpacked(value)
+        row["embedding"] = packed(value) if wants_base64 else _unpacked(value)
         changed = True
     if not changed:
         return body
@@ -63,7 +63,11 @@ def _convert(body: bytes, data: Raw, *, wants_base64: bool) -> bytes:
     return json.encode(envelope)
 
 
-def _packed(value: Raw) -> Raw:
+def packed(value: Raw) -> Raw:
+    """Turn numbers into the base64 of their bytes.
+
+    Raises MalformedJSON, OverflowError and struct.error.
+    """
     numbers = json.decode_with(_floats, value)
     packed = struct.pack(f"<{len(numbers)}f", *numbers)
     return json.raw(base64.b64encode(packed).decode())

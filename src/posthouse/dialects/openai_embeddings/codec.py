@@ -1,0 +1,143 @@
+"""OpenAI's embeddings into the neutral form and out.
+
+Providers are asked for numbers: their text then passes to whoever wants them.
+
+Source: OpenAI's API description, schema `CreateEmbeddingRequest` and its replies
+(openapi, 2026-08).
+"""
+
+import struct
+from typing import Any
+
+from msgspec import Raw, Struct
+from typing_extensions import override
+
+from posthouse.dialects.base import ParsedReply, ParsedRequest
+from posthouse.dialects.neutral.codec import Losses
+from posthouse.dialects.neutral.embedding import EmbeddingCodec
+from posthouse.dialects.openai.envelope import count, optional_text, read_entries
+from posthouse.dialects.openai_embeddings.reply import packed
+from posthouse.errors import UpstreamBadResponse
+from posthouse.model.embedding import (
+    EmbeddingInput,
+    EmbeddingReply,
+    EmbeddingRequest,
+)
+from posthouse.wire import json
+from posthouse.wire.json import MalformedJSON
+
+NAME = "openai_embeddings"
+_KNOWN = frozenset({"model", "input", "encoding_format", "dimensions", "user"})
+_NULL = Raw(b"null")
+
+
+class _Row(Struct):
+    embedding: Raw
+    index: int | None = None
+
+
+class _Reply(Struct):
+    data: list[_Row]
+
+
+_reply = json.decoder(_Reply)
+
+
+class OpenAIEmbeddingCodec(EmbeddingCodec):
+    """See `EmbeddingCodec` for what each method promises."""
+
+    @override
+    def read_request(self, request: ParsedRequest) -> EmbeddingRequest:
+        envelope = request.envelope
+        return EmbeddingRequest(
+            dialect=NAME,
+            inputs=_inputs(read_entries(envelope, "input")),
+            dimensions=count(envelope, "dimensions"),
+            user=optional_text(envelope, "user"),
+            extras=tuple(
+                name
+                for name, value in envelope.items()
+                if name not in _KNOWN and value != _NULL
+            ),
+        )
+
+    @override
+    def write_request(
+        self, embedding: EmbeddingRequest, model: str, losses: Losses
+    ) -> dict[str, Any]:
+        inputs = embedding.inputs
+        written: dict[str, Any] = {
+            "model": model,
+            "input": [one.text if one.tokens is None else one.tokens for one in inputs],
+            "encoding_format": "float",
+        }
+        if embedding.dimensions is not None:
+            written["dimensions"] = embedding.dimensions
+        if embedding.user is not None:
+            written["user"] = embedding.user
+        if any(one.task is not None for one in inputs):
+            losses.drop("taskType")
+        if any(one.title is not None for one in inputs):
+            losses.drop("title")
+        for name in embedding.extras:
+            losses.drop(name)
+        return written
+
+    @override
+    def read_reply(self, reply: ParsedReply) -> EmbeddingReply:
+        try:
+            found: _Reply = json.decode_with(_reply, reply.body)
+        except MalformedJSON:
+            raise UpstreamBadResponse from None
+        rows = found.data
+        if not all(json.opens_with(row.embedding, b"[") for row in rows):
+            raise UpstreamBadResponse
+        if all(row.index is not None for row in rows):
+            rows = sorted(rows, key=lambda row: row.index or 0)
+        vectors = tuple(row.embedding for row in rows)
+        return EmbeddingReply(vectors=vectors, usage=reply.usage)
+
+    @override
+    def write_reply(
+        self, reply: EmbeddingReply, request: ParsedRequest, model: str
+    ) -> bytes:
+        vectors = reply.vectors
+        if request.wants_base64:
+            vectors = tuple(_packed(vector) for vector in vectors)
+        tokens = 0 if reply.usage is None else reply.usage.input or 0
+        written = {
+            "object": "list",
+            "data": [
+                {"object": "embedding", "index": index, "embedding": vector}
+                for index, vector in enumerate(vectors)
+            ],
+            "model": model,
+            # Its clients read it unasked; who tells none has none counted here.
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+        return json.encode(written)
+
+
+def _packed(vector: Raw) -> Raw:
+    try:
+        return packed(vector)
+    except (MalformedJSON, OverflowError, struct.error):
+        raise UpstreamBadResponse from None
+
+
+def _inputs(
+    entries: str | list[str | int | list[int]],
+) -> tuple[EmbeddingInput, ...]:
+    """Read one text or several, or tokens in their place."""
+    if isinstance(entries, str):
+        return (EmbeddingInput(entries),)
+    tokens = tuple(entry for entry in entries if isinstance(entry, int))
+    if tokens:
+        return (EmbeddingInput(tokens=tokens),)
+    return tuple(
+        EmbeddingInput(entry)
+        if isinstance(entry, str)
+        else EmbeddingInput(tokens=tuple(entry))
+        for entry in entries
+        if not isinstance(entry, int)
+    )
