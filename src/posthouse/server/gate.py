@@ -303,9 +303,13 @@ class Gate:
         if not self._seconds:
             return _MOST_BLINDLY
         wait = self.times.wait
+        seconds = self._seconds
         if now - self._since < wait:
+            # Perhaps another program has had the processor for a moment: what
+            # has gathered meanwhile is served as fast as ever.
             wait *= _BURST
-        return max(int(self._served / self._seconds * wait), _LEAST_LINE)
+            seconds = max(self._spent, _TICK)
+        return max(int(self._served / seconds * wait), _LEAST_LINE)
 
     def refuses(self, tenant: str) -> bool:
         """Whether a tenant's next request is refused as it stands, and counted so.
