@@ -91,6 +91,19 @@ def test_items_get_ids_of_their_kind_unless_they_have_one() -> None:
     ]
 
 
+def test_an_id_that_is_no_text_is_none() -> None:
+    """Nobody could ask for it."""
+    kept = keep(
+        input=[{"id": 5, "type": None, "role": "user", "content": "x"}, {"id": 7}]
+    )
+    assert [item["id"] for item in decoded(kept.input)] == ["msg_1", "msg_2"]
+    request = DIALECT.parse_request(
+        b'{"model":"m","previous_response_id":"r","input":[{"id":5},{"id":7}]}'
+    )
+    odd = Raw(b'{"id":5,"role":"user","content":"x"}')
+    assert with_history(request, [odd]).prompt.messages == 3
+
+
 @pytest.mark.parametrize(
     ("members", "stored"),
     [({}, True), ({"store": True}, True), ({"store": False}, False)],

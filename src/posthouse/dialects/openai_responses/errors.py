@@ -87,10 +87,9 @@ def failure_in(value: dict[str, Any]) -> UpstreamFault:
     return fault_in(value, told=True) or UpstreamOverloaded()
 
 
-def frame(kind: str, members: dict[str, Any]) -> bytes:
+def frame(event: dict[str, Any]) -> bytes:
     """Write one event of a stream."""
-    data = encoded({"type": kind, **members})
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
+    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), encoded(event))
 
 
 def error_frame(error: PosthouseError) -> bytes:
@@ -123,15 +122,19 @@ def failed_frames(
         "error": {"code": _failed_code(error), "message": error.message},
     }
     told = {
+        "type": "error",
         "sequence_number": number + 1,
         "code": code,
         "message": error.message,
         "param": error.param,
         **json.decode(render_error_body(error), dict[str, Any]),
     }
-    return frame(
-        "response.failed", {"sequence_number": number, "response": failed}
-    ) + frame("error", told)
+    event = {
+        "type": "response.failed",
+        "sequence_number": number,
+        "response": failed,
+    }
+    return frame(event) + frame(told)
 
 
 def _failed_code(error: PosthouseError) -> str:

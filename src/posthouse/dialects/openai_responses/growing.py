@@ -43,9 +43,12 @@ class Scribe:
 
     def tell(self, kind: str, members: Body) -> None:
         """Write an event."""
+        self.put({"type": kind, "sequence_number": self.number, **members})
+
+    def put(self, event: Body) -> None:
+        """Write an event that has its type and its number."""
         if not self._silent:
-            numbered = {"sequence_number": self.number, **members}
-            self._out.append(frame(kind, numbered))
+            self._out.append(frame(event))
         self.number += 1
 
     def written(self) -> bytes:
@@ -167,8 +170,18 @@ class GrowingMessage(GrowingItem):
             return
         scores = self._scores[-self._pending :] if self._pending else []
         self._pending = 0
-        told = {"delta": text, "logprobs": scores}
-        self._tell_part("response.output_text.delta", told)
+        # The one that there are most of: built at once.
+        self._scribe.put(
+            {
+                "type": "response.output_text.delta",
+                "sequence_number": self._scribe.number,
+                "item_id": self.item["id"],
+                "output_index": self._index,
+                "content_index": len(self.item["content"]),
+                "delta": text,
+                "logprobs": scores,
+            }
+        )
 
     @override
     def cite(self, citation: Citation, *, own: bool) -> None:

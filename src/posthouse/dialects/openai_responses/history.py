@@ -203,29 +203,34 @@ def _asked(envelope: Envelope) -> list[Raw]:
 def _named(item: Raw, new_id: Callable[[], str]) -> Raw:
     """Give an item an id, and its type if it left that out."""
     members: dict[str, Any] = json.decode_with(_object, item)
-    if "type" not in members:
-        members = {"type": Raw(b'"message"'), **members}
-    if members.get("id", _NULL) == _NULL:
-        kind: str = json.decode_with(_text, members["type"])
-        prefix = _PREFIXES.get(kind, "item")
-        members = {"id": json.raw(f"{prefix}_{new_id()}"), **members}
+    kind = _text_in(members, "type")
+    if kind is None:
+        kind = "message"
+        members = {**members, "type": kind}
+    if _text_in(members, "id") is None:
+        members = {**members, "id": f"{_PREFIXES.get(kind, 'item')}_{new_id()}"}
     return json.raw(members)
 
 
 def _id_of(item: Raw) -> str | None:
-    members: Envelope = json.decode_with(_object, item)
-    value = members.get("id", _NULL)
-    return None if value == _NULL else json.decode_with(_text, value)
+    return _text_in(json.decode_with(_object, item), "id")
 
 
 def _reference(item: Raw) -> str | None:
     """The id of the item that one stands for; None if it stands for itself."""
     members: Envelope = json.decode_with(_object, item)
-    kind = bytes(members.get("type", _NULL))
-    refers = kind == b'"item_reference"' or (
-        kind == b"null" and "role" not in members and "id" in members
-    )
-    return _id_of(item) if refers else None
+    kind = _text_in(members, "type")
+    refers = kind == "item_reference" or (kind is None and "role" not in members)
+    return _text_in(members, "id") if refers else None
+
+
+def _text_in(members: Mapping[str, Any], name: str) -> str | None:
+    """A member that is a text; None for what is something else."""
+    value = members.get(name, _NULL)
+    if not isinstance(value, Raw) or not json.opens_with(value, b'"'):
+        return None
+    found: str = json.decode_with(_text, value)
+    return found
 
 
 # --- what can be asked of a stored response -----------------------------------------

@@ -4,7 +4,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from posthouse.dialects.base import ParsedRequest, TappedFrame
+from posthouse.dialects.base import ParsedRequest
 from posthouse.dialects.neutral.passing import PassingTap
 from posthouse.dialects.openai.errors import error_code
 from posthouse.dialects.openai_responses.decoder import ResponsesDecoder
@@ -32,10 +32,6 @@ class ResponsesTap(PassingTap):
         super().__init__(self._reader, request.choices)
         self._public_model = public_model
         self._started: Started | None = None
-
-    @override
-    def feed(self, raw: bytes, data: bytes) -> TappedFrame:
-        return super().feed(raw, data)
 
     @override
     def take(self, event: ChatEvent) -> bool:
@@ -76,8 +72,12 @@ class ResponsesTap(PassingTap):
             "usage": None,
             "posthouse": {"code": error_code(error), "message": error.message},
         }
-        told = {"sequence_number": self._reader.sequence + 1, "response": response}
-        return b"", frame("response.incomplete", told)
+        told = {
+            "type": "response.incomplete",
+            "sequence_number": self._reader.sequence + 1,
+            "response": response,
+        }
+        return b"", frame(told)
 
     def _head(self) -> dict[str, Any]:
         """What the response is called, as far as it has been told."""
