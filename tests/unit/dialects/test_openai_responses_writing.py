@@ -256,6 +256,9 @@ def test_what_the_model_has_made_is_shown_to_it_by_the_user() -> None:
     assert [item["role"] for item in body["input"]] == ["assistant", "user", "user"]
     assert body["input"][0]["content"] == "Hello"
     assert told == ("~messages.image", "~messages.audio")
+    picture = Image(Media(url="https://example.com/a.png"))
+    alone = said(picture, role=Role.ASSISTANT)
+    assert [item["role"] for item in alone] == ["user"]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 Normal form: a picture's or file's `data:` URL is written as it was taken apart;
 `annotations` and `logprobs` of texts that go back to a model are left out where
-they are empty. A cache breakpoint of 30 minutes is 5m, one of 12 hours 1h, as
-prices have them.
+they are empty; a picture without a `detail` has `auto`. A cache breakpoint of 30
+minutes is 5m, one of 12 hours 1h, as prices have them.
 
 Sources: `ResponseInputText`, `ResponseInputImage`, `ResponseInputFile`,
 `ResponseInputAudio`, `ResponseOutputText` and `ResponseOutputRefusal` of OpenAI's

@@ -1,9 +1,9 @@
 """Messages of a conversation, written as items.
 
 What a turn of the model's holds becomes items of its own: thoughts, calls, and a
-message for each run of words. A signature that stands on a call travels in an
-item of reasoning before it. Ids are left out, but for those of reasoning: a
-provider takes an id for something that it has stored.
+message for each run of words. Only OpenAI's own signatures go back to it. Ids are
+left out, but for those of reasoning: a provider takes an id for something that it
+has stored. What others' models have made is shown to this one by the user.
 
 Sources: `ResponseInputItem` of OpenAI's Python SDK, 3.54.
 """
@@ -76,6 +76,8 @@ class ItemWriter:
                     items += self._turn(message, replayed=index > self._last_user)
                 case _:
                     items += self._said(message)
+        if self._shown:
+            items.append(_message(Role.USER, self._shown))
         return items
 
     # --- messages -------------------------------------------------------------------
