@@ -80,7 +80,10 @@ class PartEnded(Struct, frozen=True, tag="part_ended", omit_defaults=True):
 
 
 class LogprobsTold(Struct, frozen=True, tag="logprobs_told", omit_defaults=True):
-    """The probabilities of a choice's next tokens, in OpenAI's shape."""
+    """The probabilities of a choice's next tokens, in OpenAI's shape.
+
+    It comes before the words that they are of.
+    """
 
     choice: int
     tokens: tuple[Extras, ...]

@@ -358,14 +358,15 @@ class GeminiDecoder:
             parts = [parts]
         if not isinstance(parts, list | None):
             raise UpstreamBadResponse
+        # Told before the tokens that they are of.
+        tokens = read_logprobs(candidate.get("logprobsResult"))
+        if tokens:
+            out.append(LogprobsTold(choice.index, tokens))
         for index, part in enumerate(parts or ()):
             raw = argument_at(arguments, position, index)
             self._part(choice, part, raw, out)
         if candidate.keys() <= {"content", "index"}:
             return
-        tokens = read_logprobs(candidate.get("logprobsResult"))
-        if tokens:
-            out.append(LogprobsTold(choice.index, tokens))
         choice.reason = _reason(candidate.get("finishReason")) or choice.reason
         choice.message = _text(candidate.get("finishMessage")) or choice.message
         for name, member in candidate.items():

@@ -23,11 +23,11 @@ def events_of(reply: ChatReply) -> Iterator[ChatEvent]:
     """Give the events; every part comes whole."""
     yield Started(reply.dialect, reply.id, reply.model, reply.created, reply.extras)
     for choice in reply.choices:
+        if choice.logprobs is not None:
+            yield LogprobsTold(choice.index, choice.logprobs)
         for number, part in enumerate(choice.parts):
             yield PartStarted(choice.index, number, part)
             yield PartEnded(choice.index, number)
-        if choice.logprobs is not None:
-            yield LogprobsTold(choice.index, choice.logprobs)
         if choice.finish is not None:
             yield Finished(choice.index, choice.finish, choice.extras)
     if reply.usage is not None or reply.service_tier is not None:

@@ -131,10 +131,10 @@ class Decoder(ChatDecoder):
             if len(self._choices) >= MOST_CHOICES:
                 raise UpstreamBadResponse
             growing = self._choices[index] = Growing(index, self._reply_id)
-        if choice.delta is not None and not growing.done:
-            growing.read(choice.delta, events)
         if choice.logprobs is not None:
             growing.read_logprobs(choice.logprobs, events)
+        if choice.delta is not None and not growing.done:
+            growing.read(choice.delta, events)
         if choice.finish_reason and not growing.done:
             growing.finish(choice.finish_reason, choice.stop_reason, events)
         if choice.usage is not None:

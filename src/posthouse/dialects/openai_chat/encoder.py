@@ -100,6 +100,8 @@ class _Choice(Struct):
     """Characters of its text."""
     refused: bool = False
     done: bool = False
+    scores: list[Extras] | None = None
+    """Probabilities of the next tokens; None if nobody told any."""
 
 
 class Encoder(ChatEncoder):
@@ -271,12 +273,7 @@ class Encoder(ChatEncoder):
         content = part.content
         delta: Extras
         if type(content) is Text:
-            choice.length += len(text)
-            return (
-                b'%b[{"index":%d,"delta":{"content":%b},"logprobs":null,'
-                b'"finish_reason":null}]%b'
-                % (self._head, index, json.encode(text), self._tail)
-            )
+            return self._say(index, choice, text)
         if type(content) is Thinking:
             delta = {"reasoning_content": text}
             if self._details or content.summary or content.id is not None:
@@ -290,7 +287,20 @@ class Encoder(ChatEncoder):
             delta = {"audio": {"data": text}}
         else:
             return b""
+        if type(content) is Refusal:
+            return self._scored(index, choice, delta)
         return self._chunk(index, delta)
+
+    def _say(self, index: int, choice: _Choice, text: str) -> bytes:
+        """Write more of a text, as nearly every chunk does."""
+        choice.length += len(text)
+        if choice.scores:
+            return self._scored(index, choice, {"content": text})
+        return (
+            b'%b[{"index":%d,"delta":{"content":%b},"logprobs":null,'
+            b'"finish_reason":null}]%b'
+            % (self._head, index, json.encode(text), self._tail)
+        )
 
     def _part_signed(self, event: PartSigned) -> bytes:
         index = event.choice
@@ -415,11 +425,9 @@ class Encoder(ChatEncoder):
     def _logprobs_told(self, event: LogprobsTold) -> bytes:
         index = event.choice
         before = b"" if index in self._choices else self._role(index)
-        tokens = list(event.tokens)
-        told: Extras = {"content": tokens, "refusal": None}
-        if self._choices[index].refused:
-            told = {"content": None, "refusal": tokens}
-        return before + self._chunk(index, {}, logprobs=told)
+        choice = self._choices[index]
+        choice.scores = [*(choice.scores or ()), *event.tokens]
+        return before
 
     def _finished(self, event: Finished) -> bytes:
         before = b"" if event.choice in self._choices else self._role(event.choice)
@@ -433,6 +441,10 @@ class Encoder(ChatEncoder):
     def _finish(self, index: int, finish: Finish) -> bytes:
         choice = self._choices[index]
         choice.done = True
+        before = b""
+        if choice.scores:
+            # Of what has been said already.
+            before = self._scored(index, choice, {})
         legacy = self._calls.legacy and choice.calls > 0
         name = finish_name(finish, legacy=legacy, refused=choice.refused)
         told = finish.extras.get("finish_reason")
@@ -440,7 +452,17 @@ class Encoder(ChatEncoder):
             name = told
         met = finish.stop_sequence
         beside = None if met is None else {"stop_reason": met}
-        return self._chunk(index, {}, finish=name, beside=beside)
+        return before + self._chunk(index, {}, finish=name, beside=beside)
+
+    def _scored(self, index: int, choice: _Choice, delta: Extras) -> bytes:
+        """Write a chunk with the probabilities of what it says, if they are known."""
+        if not choice.scores:
+            return self._chunk(index, delta)
+        tokens, choice.scores = choice.scores, []
+        told: Extras = {"content": tokens, "refusal": None}
+        if choice.refused:
+            told = {"content": None, "refusal": tokens}
+        return self._chunk(index, delta, logprobs=told)
 
 
 _FEEDS: dict[type, Callable[[Encoder, Any], bytes]] = {
