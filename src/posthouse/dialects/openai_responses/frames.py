@@ -71,7 +71,7 @@ class OpenItem:
 def decode_oddity(data: bytes) -> Frame:
     """Read what only a lenient parser takes; raises UpstreamBadResponse."""
     try:
-        value = json.decode_leniently(data)
+        value = json.decode_mended(data)
     except MalformedJSON:
         raise UpstreamBadResponse from None
     if not isinstance(value, dict):
