@@ -198,10 +198,12 @@ def test_a_refusal_may_be_told_at_its_end() -> None:
 
 
 def test_what_only_a_lenient_parser_takes_is_read() -> None:
-    """Half a character in a frame of its own."""
-    data = b'{"type":"response.output_text.delta","delta":"\\ud83d"}'
-    events = CODEC.decoder().feed(b"", data)
-    assert events[-1] == PartGrew(0, 0, "\ud83d")
+    """Halves of a character in frames of their own are one."""
+    decoder = CODEC.decoder()
+    for half in (b"\\ud83d", b"\\ude00"):
+        data = b'{"type":"response.output_text.delta","delta":"%b"}' % half
+        events = decoder.feed(b"", data)
+    assert events[-1] == PartGrew(0, 0, "\U0001f600")
 
 
 def test_open_items_are_all_that_is_kept() -> None:

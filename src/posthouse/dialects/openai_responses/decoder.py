@@ -75,6 +75,7 @@ class ResponsesDecoder(ChatDecoder):
     __slots__ = (
         "_calls",
         "_ended",
+        "_half",
         "_items",
         "_next",
         "_refused",
@@ -87,6 +88,8 @@ class ResponsesDecoder(ChatDecoder):
         self.sequence = -1
         """The number of the last event that had one."""
         self._items: dict[int, OpenItem] = {}
+        self._half = ""
+        """Of a character: what a delta ended with."""
         self._next = 0
         self._started = self._ended = False
         self._calls = self._refused = False
@@ -103,6 +106,8 @@ class ResponsesDecoder(ChatDecoder):
             if data.startswith(b"[DONE]"):
                 return []
             found = decode_oddity(data)
+            if isinstance(found.delta, str):
+                found.delta = self._joined(found.delta)
         if type(found.sequence_number) is int:
             self.sequence = found.sequence_number
         reader = self._READERS.get(found.type) if type(found.type) is str else None
@@ -130,6 +135,13 @@ class ResponsesDecoder(ChatDecoder):
         if raw.lstrip()[:1] == b"{":
             self._fail(raw)
         return _BEAT
+
+    def _joined(self, text: str) -> str:
+        """Join halves of a character that came in different frames."""
+        text = self._half + text
+        whole = not "\ud800" <= text[-1:] <= "\udbff"
+        self._half = "" if whole else text[-1]
+        return json.mended(text if whole else text[:-1])
 
     def _fail(self, data: bytes) -> None:
         """Raise UpstreamFault for what was told as an error."""

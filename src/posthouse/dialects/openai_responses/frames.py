@@ -69,11 +69,17 @@ class OpenItem:
 
 
 def decode_oddity(data: bytes) -> Frame:
-    """Read what only a lenient parser takes; raises UpstreamBadResponse."""
+    """Read what only a lenient parser takes; raises UpstreamBadResponse.
+
+    A `delta` is as it came: it may end or begin with half a character.
+    """
     try:
         value = json.decode_mended(data)
+        as_it_came = json.decode_leniently(data)
     except MalformedJSON:
         raise UpstreamBadResponse from None
     if not isinstance(value, dict):
         raise UpstreamBadResponse
+    if isinstance(value.get("delta"), str):
+        value["delta"] = as_it_came["delta"]
     return json.convert(value, Frame)
