@@ -22,7 +22,7 @@ ifneq ($(shell test -x $(BIN)/python && cat $(STAMP) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test slow crash fuzz bench soak golden docs format
+.PHONY: help setup demo check test slow clients crash fuzz bench soak golden docs format
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,10 +53,14 @@ format: setup ## rewrite the code's layout
 	$(BIN)/ruff check --fix --quiet .
 
 test: setup ## the whole suite
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow and not clients"
 
 slow: setup ## what the suite leaves out for its length
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+clients: setup ## SDKs, frameworks, Claude Code and Codex, installed and run
+	$(BIN)/python -m tests.clients.installing
+	$(BIN)/python -m pytest -m clients tests/clients
 
 golden: setup ## rewrite what recorded streams are known to become
 	$(BIN)/python tools/golden.py

@@ -7,6 +7,7 @@ import fcntl
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -84,12 +85,14 @@ def install() -> None:
         stamp.write_bytes(lock)
 
 
-def start(directory: Path, port: int) -> ServerProcess:
-    """Start aimock with its fixtures; use the result as a context manager."""
+def start(
+    directory: Path, port: int, fixtures: Mapping[str, object] = FIXTURES
+) -> ServerProcess:
+    """Start aimock with fixtures; use the result as a context manager."""
     install()
-    fixtures = directory / "aimock.json"
-    fixtures.write_text(json.dumps(FIXTURES))
-    command = ["node", PROGRAM, "-h", "127.0.0.1", "-p", str(port), "-f", fixtures]
+    file = directory / "aimock.json"
+    file.write_text(json.dumps(fixtures))
+    command = ["node", PROGRAM, "-h", "127.0.0.1", "-p", str(port), "-f", file]
     return ServerProcess(
         [*command, "--strict", "--validate-on-load"],
         url=f"http://127.0.0.1:{port}",
