@@ -32,25 +32,39 @@ def unlike(place: str, expected: str) -> UpstreamBadResponse:  # noqa: ARG001 - 
 class Members:
     """An object whose members are taken out one by one."""
 
-    __slots__ = ("_left", "_wrong", "place")
+    __slots__ = ("_left", "_name", "_outer", "_wrong")
 
-    def __init__(self, value: Any, place: str, wrong: Wrong) -> None:
+    def __init__(
+        self, value: Any, place: str, wrong: Wrong, *, outer: "_Outer" = None
+    ) -> None:
         """Begin to read an object.
 
         Args:
             value: what stands there; raises what `wrong` makes if it is no object.
             place: where, dotted, as the other side would name it; "" at the top.
             wrong: makes an exception for a member of another type.
+            outer: the object that it stands in, and its index in a list there.
         """
+        self._name = place
+        self._outer = outer
         if not isinstance(value, dict):
-            raise wrong(place, "an object")
+            raise wrong(self.place, "an object")
         self._left: Extras = value.copy()
         self._wrong = wrong
-        self.place = place
+
+    @property
+    def place(self) -> str:
+        """Where it stands; put together only where something is wrong."""
+        if self._outer is None:
+            return self._name
+        outer, index = self._outer
+        place = outer.at(self._name)
+        return place if index is None else f"{place}[{index}]"
 
     def at(self, name: str) -> str:
         """The place of a member."""
-        return f"{self.place}.{name}" if self.place else name
+        place = self.place
+        return f"{place}.{name}" if place else name
 
     def wrong(self, name: str, expected: str) -> Exception:
         """Make what refuses a member."""
@@ -70,7 +84,7 @@ class Members:
 
     def text(self, name: str) -> str | None:
         """Take a text."""
-        value = self.take(name)
+        value = self._left.pop(name, None)
         if value is None or isinstance(value, str):
             return value
         raise self.wrong(name, "a string")
@@ -84,21 +98,21 @@ class Members:
 
     def flag(self, name: str) -> bool | None:
         """Take a boolean."""
-        value = self.take(name)
+        value = self._left.pop(name, None)
         if value is None or isinstance(value, bool):
             return value
         raise self.wrong(name, "a boolean")
 
     def number(self, name: str) -> float | None:
         """Take a number, whole or not."""
-        value = self.take(name)
+        value = self._left.pop(name, None)
         if value is None or type(value) in (int, float):
             return value  # type: ignore[no-any-return]  # one of the two
         raise self.wrong(name, "a number")
 
     def whole(self, name: str) -> int | None:
         """Take a whole number; one that is written as 1.0 is one."""
-        value = self.take(name)
+        value = self._left.pop(name, None)
         if type(value) is float and value.is_integer():
             return int(value)
         if value is None or type(value) is int:
@@ -114,7 +128,7 @@ class Members:
 
     def array(self, name: str) -> list[Any]:
         """Take a list; [] if it is absent."""
-        value = self.take(name)
+        value = self._left.pop(name, None)
         if value is None:
             return []
         if isinstance(value, list):
@@ -123,25 +137,30 @@ class Members:
 
     def object(self, name: str) -> Extras | None:
         """Take an object as it is."""
-        value = self.take(name)
+        value = self._left.pop(name, None)
         if value is None or isinstance(value, dict):
             return value
         raise self.wrong(name, "an object")
 
     def inner(self, name: str) -> "Members | None":
         """Take an object to be read in its turn."""
-        value = self.take(name)
+        value = self._left.pop(name, None)
         if value is None:
             return None
-        return Members(value, self.at(name), self._wrong)
+        return Members(value, name, self._wrong, outer=(self, None))
 
     def each(self, name: str) -> "list[Members]":
         """Take a list of objects to be read in their turn."""
         return [
-            Members(entry, f"{self.at(name)}[{index}]", self._wrong)
+            Members(entry, name, self._wrong, outer=(self, index))
             for index, entry in enumerate(self.array(name))
         ]
 
     def extras(self) -> Extras:
         """What nobody took."""
+        if not self._left:
+            return {}
         return {name: value for name, value in self._left.items() if value is not None}
+
+
+_Outer = tuple[Members, int | None] | None

@@ -93,6 +93,8 @@ class Translation(Dialect):
         losses = Losses()
         written = self._upstream.codec.write_request(chat, self._traits, losses)
         request.reading.losses[self.name] = losses.told
+        if edits.model_only:
+            return json.encode(written)
         envelope = {name: json.raw(value) for name, value in written.items()}
         apply_edits(envelope, edits)
         return json.encode(envelope)
@@ -107,7 +109,7 @@ class Translation(Dialect):
             body=self._client.codec.write_reply(reply, self._chat(request), identity),
             usage=reply.usage,
             service_tier=reply.service_tier,
-            output_text=partial(_output_text, reply),
+            output_text=partial(output_text, reply),
         )
 
     @override
@@ -143,7 +145,8 @@ class Translation(Dialect):
         return reading.chat
 
 
-def _output_text(reply: ChatReply) -> str:
+def output_text(reply: ChatReply) -> str:
+    """Read what a reply says, for counting."""
     texts = []
     for choice in reply.choices:
         for part in choice.parts:

@@ -120,6 +120,8 @@ _ROLES: dict[str, Callable[[_Reader, Members, str], None]] = {
 }
 
 
+_NOTHING = Text("")
+
 # --- what an assistant says -----------------------------------------------------------
 
 
@@ -145,7 +147,7 @@ def read_answer(members: Members, wrong: Wrong, call_id: str) -> list[Part]:
     citations = read_citations(members.take("annotations"))
     signature = unseal(take_signature(members), NAME)
     # An empty text is nobody's words.
-    spoken = _noted([p for p in spoken if p != Text("")], citations, signature)
+    spoken = _noted([part for part in spoken if part != _NOTHING], citations, signature)
     return [*thoughts, *spoken, *images, *rest, *calls]
 
 

@@ -4,6 +4,7 @@ Sources: OpenAI's API description, `CreateChatCompletionResponse` (openapi,
 2026-08); see `thoughts`, `read_messages` and `endings` for what others add.
 """
 
+import re
 from typing import Any
 
 from posthouse.dialects.neutral.members import Members, unlike
@@ -20,6 +21,9 @@ from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 
 _object = json.decoder(dict[str, Any])
+_STRANGE = re.compile(r"[^A-Za-z0-9_-]+")
+"""What no id of a call may have."""
+_SILENT = ReportedUsage()
 
 
 def read_reply(body: bytes) -> ChatReply:
@@ -103,8 +107,7 @@ def optional_text(value: Any) -> str | None:
 
 def call_id(reply_id: str | None) -> str:
     """What the ids of a reply's calls begin with if they have none."""
-    kept = [letter for letter in reply_id or "" if letter.isalnum() or letter in "-_"]
-    return f"call_{''.join(kept)[:40]}"
+    return f"call_{_STRANGE.sub('', reply_id or '')[:40]}"
 
 
 def read_logprobs(value: Any) -> tuple[Extras, ...] | None:
@@ -132,4 +135,4 @@ def _read_token(token: Extras) -> Extras:
 
 def _told(usage: ReportedUsage | None) -> ReportedUsage | None:
     """A usage that says something."""
-    return None if usage == ReportedUsage() else usage
+    return None if usage == _SILENT else usage
