@@ -10,6 +10,7 @@ from tests.support.processes import ServerProcess
 KEY = "sk-dialects-0123456789abcdefghijklmnopqrstuvwxyzABC"
 MODELS = {
     "openai_chat": ("openai", "gpt-4o", "/v1"),
+    "openai_responses": ("openai", "gpt-5-codex", "/v1"),
     "anthropic_messages": ("anthropic", "claude-sonnet-4-5", ""),
     "gemini_generate": ("google", "gemini-2.5-flash", ""),
 }
