@@ -46,7 +46,7 @@ def _exhaust(value: Any) -> None:
 
 
 @cache
-def _named(path: str) -> Any:
+def named(path: str) -> Any:
     module, _, name = path.rpartition(".")
     with warnings.catch_warnings():
         # Google's has escapes that Python has begun to warn of.
@@ -56,7 +56,7 @@ def _named(path: str) -> Any:
 
 @cache
 def _adapter(path: str, *, strict: bool) -> TypeAdapter[Any]:
-    kind = _named(path)
+    kind = named(path)
     if not strict:
         return TypeAdapter(kind)
 
@@ -71,7 +71,7 @@ def _adapter(path: str, *, strict: bool) -> TypeAdapter[Any]:
 @cache
 def _events_of(path: str) -> dict[str, type[BaseModel]]:
     """The models of a union of events, by what their `type` is."""
-    kind = _named(path)
+    kind = named(path)
     union = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     models = get_args(union)
     return {
