@@ -19,6 +19,7 @@ from posthouse.upstream.pace import Pace
 from posthouse.upstream.ports import Resending, Sender, UpstreamResponse
 from posthouse.upstream.resolver import Resolver
 from posthouse.upstream.sweep import Sweep
+from posthouse.upstream.websocket import WebSocketSender
 
 KEEP_ALIVE_SECONDS = 30.0
 _IN_PROCESS = "sandbox://"
@@ -49,9 +50,9 @@ class Upstream:
             pace: how slow a reply may be.
         """
         self._sweep = Sweep(clock, keep_alive, pace)
-        self._http1 = HTTP1Sender(
-            Dialer(resolver or Resolver(clock=clock), tls), self._sweep, clock
-        )
+        resolver = resolver or Resolver(clock=clock)
+        self._http1 = HTTP1Sender(Dialer(resolver, tls), self._sweep, clock)
+        self._sockets = WebSocketSender(resolver, tls)
         self._in_process: Sender | None = (
             InProcessSender(play, self._sweep, clock) if play is not None else None
         )
@@ -76,6 +77,8 @@ class Upstream:
         """
         if request.origin.startswith(_IN_PROCESS):
             return self._send_in_process(request)
+        if request.origin.startswith("ws"):
+            return self._sockets.send(request, resending)
         return self._http1.send(request, resending)
 
     async def _send_in_process(self, request: UpstreamRequest) -> UpstreamResponse:
@@ -90,6 +93,7 @@ class Upstream:
         """Close idle connections and abort the others."""
         self._closed = True
         await self._http1.close()
+        await self._sockets.close()
         self._sweep.drop_all()
         # Transports close their sockets in the loop's next rounds.
         for _ in range(3):

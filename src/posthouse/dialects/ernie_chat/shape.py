@@ -87,6 +87,10 @@ class ErnieShape(Shape):
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
         return _outside(value, choice)
 
+    @override
+    def ends(self, value: Extras) -> bool:
+        return value.get("is_end") is True
+
 
 def _bounded(name: str, value: Any, losses: Losses) -> Any:
     low, high = _BOUNDS[name]

@@ -5,7 +5,7 @@ What they mean is OpenAI's chat; only the shape differs. Such a package offers a
 the other; whoever knows both joins it with the dialect that it names.
 """
 
-from typing import Any, NoReturn, Protocol
+from typing import Any, ClassVar, NoReturn, Protocol
 
 from typing_extensions import override
 
@@ -17,9 +17,10 @@ from posthouse.dialects.neutral.codec import (
     Identity,
     Losses,
 )
+from posthouse.dialects.neutral.collect import collect
 from posthouse.errors import UpstreamBadResponse
 from posthouse.model.chat import ChatReply, ChatRequest, Extras
-from posthouse.model.chat_events import ChatEvent
+from posthouse.model.chat_events import ChatEvent, Ended
 from posthouse.model.traits import Traits
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
@@ -33,6 +34,8 @@ class Shape(Protocol):
 
     of: str
     """The dialect whose shape is changed."""
+    in_pieces: ClassVar[bool] = False
+    """A whole reply comes as a stream does, a piece on each line."""
 
     def request(self, body: Extras, losses: Losses) -> Extras:
         """Write a request's body; raises InvalidRequest.
@@ -50,6 +53,10 @@ class Shape(Protocol):
             value: its data.
             event: what the frame is called; b"" for nothing.
         """
+
+    def ends(self, value: Extras) -> bool:  # noqa: ARG002 - for others
+        """Whether a frame says that it is the stream's last."""
+        return False
 
 
 class ReshapedCodec(ChatCodec):
@@ -70,8 +77,18 @@ class ReshapedCodec(ChatCodec):
 
     @override
     def read_reply(self, body: bytes) -> ChatReply:
+        if self._shape.in_pieces:
+            return self._join(body)
         shaped = self._shape.reply(_object(body))
         return self._inner.read_reply(json.encode_leniently(shaped))
+
+    def _join(self, body: bytes) -> ChatReply:
+        decoder = self.decoder()
+        events = [event for line in body.splitlines() for event in _fed(decoder, line)]
+        events += decoder.close()
+        if not events or not isinstance(events[-1], Ended):
+            raise UpstreamBadResponse
+        return collect(events)
 
     @override
     def decoder(self) -> ChatDecoder:
@@ -105,12 +122,18 @@ class _Decoder(ChatDecoder):
     def feed(self, raw: bytes, data: bytes) -> list[ChatEvent]:
         if not data or data.startswith(_DONE):
             return self._inner.feed(raw, data)
-        shaped = self._shape.chunk(_object(data), event_name(raw))
-        return self._inner.feed(b"", json.encode_leniently(shaped))
+        value = _object(data)
+        shaped = self._shape.chunk(value, event_name(raw))
+        events = self._inner.feed(b"", json.encode_leniently(shaped))
+        return events + self._inner.close() if self._shape.ends(value) else events
 
     @override
     def close(self) -> list[ChatEvent]:
         return self._inner.close()
+
+
+def _fed(decoder: ChatDecoder, line: bytes) -> list[ChatEvent]:
+    return decoder.feed(line, line) if line.strip() else []
 
 
 def _object(data: bytes) -> Extras:
