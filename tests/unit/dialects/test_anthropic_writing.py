@@ -2,7 +2,14 @@
 
 import pytest
 from msgspec import structs
-from tests.unit.dialects.anthropic_asked import HI, asked, content_of, refused, written
+from tests.unit.dialects.anthropic_asked import (
+    FUNCTION,
+    HI,
+    asked,
+    content_of,
+    refused,
+    written,
+)
 
 from posthouse.dialects.anthropic_messages import CODEC
 from posthouse.dialects.neutral.codec import Losses
@@ -16,6 +23,7 @@ from posthouse.model.chat import (
     Media,
     Message,
     Part,
+    Reasoning,
     Role,
     Signature,
     Text,
@@ -24,7 +32,7 @@ from posthouse.model.chat import (
     ToolResult,
     Video,
 )
-from posthouse.model.traits import Replay, Traits
+from posthouse.model.traits import Replay, ThinkingStyle, Traits
 from posthouse.wire import json
 
 
@@ -273,3 +281,44 @@ def test_thoughts_without_a_signature_go_back_where_they_are_wanted(
         if block["type"] == "thinking"
     ]
     assert found == kept
+
+
+# --- thoughts between calls ---------------------------------------------------------
+
+
+SAID = Message(Role.ASSISTANT, (Text("Both."),))
+THOUGHT = Thinking("So.", signature=Signature("anthropic_messages", "Eq=="))
+
+
+def loop(*first: Part) -> tuple[Message, ...]:
+    """A call that these parts led to, its result, and one more call with its result."""
+    calls = [ToolCall(name, "f", "{}") for name in ("a", "b")]
+    return (
+        HI,
+        Message(Role.ASSISTANT, (*first, calls[0])),
+        Message(Role.TOOL, (ToolResult("a", (Text("1"),)),)),
+        Message(Role.ASSISTANT, (calls[1],)),
+        Message(Role.TOOL, (ToolResult("b", (Text("2"),)),)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("messages", "style", "thinks"),
+    [
+        (loop(), ThinkingStyle.BUDGET, False),
+        (loop(Thinking("Whose?")), ThinkingStyle.BUDGET, False),
+        (loop(THOUGHT), ThinkingStyle.BUDGET, True),
+        ((*loop(), SAID, HI), ThinkingStyle.BUDGET, True),
+        (loop(), ThinkingStyle.NATIVE, True),
+    ],
+    ids=["none", "nobody's", "thought", "asked anew", "decides itself"],
+)
+def test_a_chain_of_calls_without_thoughts_goes_on_without(
+    messages: tuple[Message, ...], style: ThinkingStyle, *, thinks: bool
+) -> None:
+    """Whoever keeps no thoughts would be refused with the results of his tools."""
+    chat = asked(*messages, tools=(FUNCTION,), reasoning=Reasoning(effort="high"))
+    traits = Traits(model="claude-x", thinking=style, max_output=64_000)
+    body, told = written(chat, traits)
+    assert ("thinking" in body) == thinks
+    assert ("-reasoning" in told) != thinks

@@ -3,7 +3,8 @@
 Rules, beside those of the parts: only the system messages at the head go into
 `system` in their place, later ones of other dialects join them; results of tools
 and what the user says next are one turn, results first; turns begin with a user's;
-`max_tokens` must be there. Sources: `MessageCreateParams` of anthropic 2.12.0
+`max_tokens` must be there; a chain of calls that did not begin with thoughts goes on
+without. Sources: `MessageCreateParams` of anthropic 2.12.0
 (2026-11); https://platform.claude.com/docs/en/build-with-claude/thinking.
 """
 
@@ -44,10 +45,38 @@ def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> dict[str
     if system:
         body["system"] = system
     body["messages"] = messages
+    if chat.dialect != NAME and _unthinking(messages, options):
+        del options["thinking"]
+        losses.drop("reasoning")
     body |= tools | options
     if chat.stream:
         body["stream"] = True
     return body | writer.extras_of(chat.extras)
+
+
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+
+
+def _unthinking(turns: list[Block], options: dict[str, Any]) -> bool:
+    """Whether tools were called without the thoughts that must lead to them.
+
+    Models that are given a number of tokens cannot begin to think between a call
+    and its result; those that decide for themselves can.
+    """
+    if options.get("thinking", {}).get("type") != "enabled":
+        return False
+    first: Block | None = None
+    for turn in reversed(turns):
+        blocks = _blocks_of(turn["content"])
+        if turn["role"] == "assistant":
+            first = next(iter(blocks), None)
+        elif all(block["type"] != "tool_result" for block in blocks):
+            break
+    return (
+        first is not None
+        and first["type"] not in _THOUGHTS
+        and turns[-1]["role"] == "user"
+    )
 
 
 def _blocks_of(content: str | list[Block] | None) -> list[Block]:
