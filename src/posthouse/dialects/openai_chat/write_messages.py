@@ -18,6 +18,7 @@ from posthouse.dialects.openai_chat.thoughts import (
 from posthouse.dialects.openai_chat.write_parts import (
     Writing,
     foreign,
+    joined,
     write_content,
     write_part,
 )
@@ -127,6 +128,9 @@ class _Writer:
             else:
                 said.append(part)
         content = write_content(said, writing)
+        if isinstance(content, list) and not writing.own and _is_plain(content):
+            # Few take a list here.
+            content = joined(content)
         if result.is_error:
             writing.losses.change("tool_result.is_error")
             content = _as_error(content)
@@ -275,6 +279,10 @@ def _foreign_text(part: Foreign, writing: Writing) -> list[Part]:
     """A tool's output that only its own dialect can show, as its text."""
     foreign(part, writing)
     return []
+
+
+def _is_plain(content: list[Extras]) -> bool:
+    return all(entry.keys() == {"type", "text"} for entry in content)
 
 
 def _as_error(content: str | list[Extras]) -> str | list[Extras]:

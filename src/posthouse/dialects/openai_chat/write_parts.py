@@ -99,11 +99,15 @@ def write_content(parts: list[Part], writing: Writing) -> str | list[Extras]:
         return ""
     if any(entry.get("type") != "text" for entry in entries):
         return entries
-    if len(entries) == 1 and entries[0].keys() == {"type", "text"}:
-        return str(entries[0]["text"])
-    if writing.traits.text_parts:
+    plain = all(entry.keys() == {"type", "text"} for entry in entries)
+    if len(entries) > 1 and plain and writing.traits.text_parts:
         return entries
-    return "\n".join(str(entry.get("text", "")) for entry in entries)
+    return joined(entries) if plain else entries
+
+
+def joined(entries: list[Extras]) -> str:
+    """Several texts as one."""
+    return "\n".join(entry["text"] for entry in entries)
 
 
 def write_part(part: Part, writing: Writing) -> list[Extras]:  # noqa: PLR0911 - a table
