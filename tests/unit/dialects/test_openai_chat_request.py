@@ -78,8 +78,10 @@ FLAG, BUDGET = ThinkingStyle.FLAG, ThinkingStyle.BUDGET
         (NATIVE, Reasoning(budget=1_024), {"reasoning_effort": "low"}, 1),
         (NATIVE, Reasoning(budget=4_000), {"reasoning_effort": "medium"}, 1),
         (NATIVE, Reasoning(budget=32_000), {"reasoning_effort": "high"}, 1),
-        (NATIVE, Reasoning(budget=-1), {}, ()),
-        (NATIVE, Reasoning(adaptive=True), {}, ()),
+        (NATIVE, Reasoning(budget=-1), {"reasoning_effort": "medium"}, 1),
+        (NATIVE, Reasoning(adaptive=True), {"reasoning_effort": "medium"}, 1),
+        (NATIVE, Reasoning(enabled=True), {"reasoning_effort": "medium"}, 1),
+        (NATIVE, Reasoning(show=True), {}, 1),
         (
             NATIVE,
             Reasoning(enabled=True, effort="low"),

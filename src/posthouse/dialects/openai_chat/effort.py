@@ -15,6 +15,8 @@ _SWITCH = "thinking"
 _NOT_AT_ALL = "none"
 _EFFORTS = frozenset({_NOT_AT_ALL, "minimal", "low", "medium", "high", "xhigh", "max"})
 
+_MIDDLING = "medium"
+
 _BUDGETS = {
     "minimal": 512,
     "low": 2_048,
@@ -109,8 +111,11 @@ def _effort(reasoning: Reasoning, losses: Losses) -> Extras:
     if reasoning.budget is not None and reasoning.budget > 0:
         losses.change("reasoning.budget")
         return {"reasoning_effort": _word_for(reasoning.budget)}
-    # That it shall think, or may decide, is what such models do unasked.
-    return {}
+    if not (reasoning.enabled or reasoning.adaptive or reasoning.budget):
+        return {}
+    # Some models do not think unless they are told how much.
+    losses.change("reasoning")
+    return {"reasoning_effort": _MIDDLING}
 
 
 def _word_for(budget: int) -> str:
