@@ -449,6 +449,15 @@ def test_what_others_have_beside_is_told() -> None:
     }
 
 
+def test_models_that_think_choose_their_tokens_themselves() -> None:
+    """What they refuse is left out; a seed is not."""
+    wish = Sampling(temperature=0.5, top_p=0.9, presence_penalty=1, seed=7)
+    body, told = write(ask(sampling=wish), sampling=False)
+    assert body["seed"] == 7
+    assert not {"temperature", "top_p", "presence_penalty"} & body.keys()
+    assert told == ("-temperature", "-top_p", "-presence_penalty")
+
+
 def test_streams_tell_their_usage() -> None:
     """Whether the client wants it or not."""
     body, _ = write(ask(stream=True))

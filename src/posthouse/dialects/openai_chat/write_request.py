@@ -45,6 +45,8 @@ _SAMPLING = (
     "logprobs",
     "top_logprobs",
 )
+_CHOSEN = frozenset({"temperature", "top_p", "frequency_penalty", "presence_penalty"})
+"""What models that think leave nobody to choose."""
 _TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
 _OTHER_TIERS = {"standard": "default", "standard_only": "default"}
 _MODALITIES = frozenset({"text", "audio", "image"})
@@ -81,11 +83,16 @@ def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> dict[str
 
 
 def _sampling(sampling: Sampling, where: Writing) -> Extras:
-    body: Extras = {
-        name: value
-        for name in _SAMPLING
-        if (value := getattr(sampling, name)) is not None
-    }
+    free = where.own or where.traits.sampling
+    body: Extras = {}
+    for name in _SAMPLING:
+        value = getattr(sampling, name)
+        if value is None:
+            continue
+        if free or name not in _CHOSEN:
+            body[name] = value
+        else:
+            where.losses.drop(name)
     if sampling.stop:
         body["stop"] = list(sampling.stop)
     if sampling.top_k is not None:
