@@ -5,6 +5,7 @@ the standard library: nothing of ours has a say in it.
 """
 
 import base64
+import calendar
 import hashlib
 import hmac
 import time
@@ -470,3 +471,27 @@ def provider(google: Google, baidu: Baidu) -> Callable[[Request], Behaviour]:
         raise AssertionError(request.target)
 
     return behave
+
+
+# --- Spark --------------------------------------------------------------------------
+
+SPARK = ("sparkapp", "sparksecret", "sparkkey")
+
+
+def spark_refusal(target: str, host: str) -> Refusal:
+    """Look at the signature in an address, by iFlytek's documentation."""
+    parts = urlsplit(target)
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    date = query["date"]
+    sent = time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT")
+    if abs(time.time() - calendar.timegm(sent)) > SKEW or query["host"] != host:
+        return "the date or the host is wrong"
+    _, secret, key = SPARK
+    to_sign = f"host: {host}\ndate: {date}\nGET {parts.path} HTTP/1.1"
+    digest = hmac.new(secret.encode(), to_sign.encode(), hashlib.sha256).digest()
+    expected = (
+        f'api_key="{key}", algorithm="hmac-sha256", headers="host date request-line", '
+        f'signature="{base64.b64encode(digest).decode()}"'
+    )
+    given = base64.b64decode(query["authorization"]).decode()
+    return "" if given == expected else "HMAC signature does not match"

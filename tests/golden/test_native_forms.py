@@ -42,7 +42,13 @@ from posthouse.relay.prepare import find_codec, find_dialect
 from posthouse.wire.aws_eventstream import message
 
 FOLDER = Path(__file__).parent / "native"
-DIALECTS = ("bedrock_converse", "dashscope_text", "ernie_chat", "tencent_chat")
+DIALECTS = (
+    "bedrock_converse",
+    "dashscope_text",
+    "ernie_chat",
+    "spark_chat",
+    "tencent_chat",
+)
 LEAST_CASES = 10
 CLIENT = Spoken(openai_chat.DIALECT, openai_chat.CODEC)
 TRAITS: dict[str, dict[str, Any]] = {
@@ -60,6 +66,14 @@ TRAITS: dict[str, dict[str, Any]] = {
     },
     "ernie_chat": {
         "model": "completions",
+        "schema": False,
+        "json_mode": False,
+        "choices": False,
+        "thinking": "none",
+        "text_parts": False,
+    },
+    "spark_chat": {
+        "model": "generalv3.5",
         "schema": False,
         "json_mode": False,
         "choices": False,

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from tests.fakes import signed
+from tests.fakes.spark import ThreadedSpark
 from tests.support.fake import ThreadedFake
 from tests.support.posthouse import Posthouse
 
@@ -98,6 +100,20 @@ base_url = "{origin}/api/v1"
 api_key = "sk-dashscope"
 models = ["qwen-plus"]
 
+[[channels]]
+name = "spark"
+provider = "spark-native"
+base_url = "{spark_origin}"
+api_key = "{spark}"
+models = ["generalv3.5"]
+
+[[channels]]
+name = "spark-other"
+provider = "spark-native"
+base_url = "{spark_origin}"
+api_key = "{spark}x"
+models = ["wrong.spark"]
+
 [[prices]]
 model = "*.*"
 input = "1"
@@ -135,9 +151,17 @@ def fake(google: signed.Google, baidu: signed.Baidu) -> Iterator[ThreadedFake]:
 
 
 @pytest.fixture(scope="module")
+def spark() -> Iterator[ThreadedSpark]:
+    """Spark, which is asked by WebSocket."""
+    with ThreadedSpark() as spark:
+        yield spark
+
+
+@pytest.fixture(scope="module")
 def posthouse(
     fake: ThreadedFake,
     google: signed.Google,
+    spark: ThreadedSpark,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Posthouse]:
     """A server with a channel for each."""
@@ -149,6 +173,8 @@ def posthouse(
         origin=fake.origin,
         key=KEY,
         account=account,
+        spark_origin=spark.origin,
+        spark="|".join(signed.SPARK),
         zhipu=signed.ZHIPU_KEY,
         tencent=f"{signed.TENCENT_ID}:{signed.TENCENT_SECRET}",
         baidu=f"{signed.BAIDU_KEY}:{signed.BAIDU_SECRET}",
@@ -276,7 +302,10 @@ def test_what_is_no_credential_is_never_sent(
     answer = ask(posthouse, "odd.keys")
     assert answer.status == 503
     assert len(fake.everything) == before
-    assert "ACCESS_KEY:SECRET" in log_of(posthouse)
+    deadline = time.monotonic() + 5
+    while "ACCESS_KEY:SECRET" not in log_of(posthouse):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert "odd:x" not in log_of(posthouse)
 
 
@@ -328,7 +357,7 @@ def test_zhipu_takes_the_token(posthouse: Posthouse) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", ["hunyuan-turbos-latest", "ERNIE-4.0-8K", "qwen-plus"]
+    "model", ["hunyuan-turbos-latest", "ERNIE-4.0-8K", "qwen-plus", "generalv3.5"]
 )
 def test_native_forms_answer(posthouse: Posthouse, model: str) -> None:
     """Whole and streamed, with the usage that they told."""
@@ -355,3 +384,11 @@ def test_ernies_token_is_fetched_once(
     for _ in range(3):
         assert ask(posthouse, "ERNIE-4.0-8K").status == 200
     assert len(baidu.given) == 1
+
+
+def test_spark_refuses_another_signature(
+    posthouse: Posthouse, spark: ThreadedSpark
+) -> None:
+    answer = ask(posthouse, "wrong.spark")
+    assert answer.status == 503
+    assert spark.refusals == ["HMAC signature does not match"]

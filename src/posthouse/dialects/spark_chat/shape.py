@@ -30,26 +30,19 @@ _INSIDE = frozenset(
 _OF_A_MESSAGE = frozenset({"role", "content", "tool_calls", "tool_call_id"})
 _TOP_K = (1, 6)
 _LAST = 2
-_STATUS = {
-    10007: 429,
-    10013: 400,
-    10014: 400,
-    10019: 400,
-    10110: 503,
-    10163: 400,
-    10404: 404,
-    10907: 400,
-    10910: 400,
-    11200: 403,
-    11201: 429,
-    11202: 429,
-    11203: 429,
-}
-"""By code; what is not here is the provider's own trouble."""
+_STATUS = (
+    dict.fromkeys((10003, 10004, 10005, 10163, 10907), 400)
+    | dict.fromkeys((10013, 10014, 10019, 10021), 400)
+    | dict.fromkeys((10015, 10016, 11200), 401)
+    | dict.fromkeys((10006, 10007, 11201, 11202, 11203), 429)
+)
+"""By code; what is not here is the provider's own trouble. What they mean is said at
+https://xfyun.cn/doc/spark/%E6%8E%A5%E5%8F%A3%E8%AF%B4%E6%98%8E.html."""
 _CODES = {
     10013: "content_filter",
     10014: "content_filter",
     10019: "content_filter",
+    10021: "content_filter",
     10907: "context_length_exceeded",
 }
 

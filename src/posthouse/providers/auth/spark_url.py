@@ -68,7 +68,7 @@ class _Signer(Signer):
             method="GET",
             origin=f"{_SCHEMES.get(scheme, scheme)}://{host}",
             target=f"{path}?{query}",
-            body=json.encode({"header": header} | body | {"header": header}),
+            body=json.encode(body | {"header": header}),
         )
 
     def _query(self, host: str, path: str, now: float) -> str:

@@ -6,7 +6,7 @@ from hashlib import sha256
 import pytest
 
 from posthouse.model.exchange import Timeouts, UpstreamRequest
-from posthouse.providers.auth import sigv4, tc3, zhipu_jwt
+from posthouse.providers.auth import sigv4, spark_url, tc3, zhipu_jwt
 from posthouse.providers.auth.base import (
     BadCredential,
     Signer,
@@ -254,6 +254,35 @@ def test_zhipu_refuses_what_is_no_key(text: str) -> None:
         zhipu_jwt.make(text, {})
 
 
+def test_spark_signs_its_address_as_its_documentation_shows() -> None:
+    """The example of "general_url_authentication"."""
+    text = "app|MjlmNzkzNmZkMDQ2OTc0ZDdmNGE2ZTZi|addd2272b6d8b7c8abdd79531420ca3b"
+    what = request(
+        target="/lite",
+        body=b'{"header":{"uid":"u"},"parameter":{}}',
+        origin="https://spark-api.xf-yun.com",
+    )
+    signed = sign(spark_url.make(text, {}), what, 1_683_283_419)
+    assert signed.method == "GET"
+    assert signed.origin == "wss://spark-api.xf-yun.com"
+    assert signed.target == (
+        "/v1.1/chat?authorization=YXBpX2tleT0iYWRkZDIyNzJiNmQ4YjdjOGFiZGQ3OTUzMTQyMGNh"
+        "M2IiLCBhbGdvcml0aG09ImhtYWMtc2hhMjU2IiwgaGVhZGVycz0iaG9zdCBkYXRlIHJlcXVlc3Qt"
+        "bGluZSIsIHNpZ25hdHVyZT0iejVnSGR1M3B4VlY0QURNeWs0Njd3T1dEUTlxNkJRelIzbmZNVGpj"
+        "L0RhUT0i&date=Fri%2C+05+May+2023+10%3A43%3A39+GMT&host=spark-api.xf-yun.com"
+    )
+    assert json.decode(signed.body, dict) == {
+        "header": {"app_id": "app", "uid": "u"},
+        "parameter": {},
+    }
+
+
+@pytest.mark.parametrize("text", ["", "app|secret", "app:secret0:key0", "a|b c|d"])
+def test_spark_refuses_what_is_no_credential(text: str) -> None:
+    with pytest.raises(BadCredential):
+        spark_url.make(text, {})
+
+
 def test_the_host_goes_without_the_usual_port() -> None:
     assert host_of(request(origin="https://A.example:443")) == "a.example"
     assert host_of(request(origin="http://127.0.0.1:8080")) == "127.0.0.1:8080"
@@ -269,4 +298,3 @@ def test_what_stands_in_braces_must_be_known() -> None:
 def test_no_representation_shows_a_secret() -> None:
     assert KEYS.secret not in repr(KEYS)
     assert TENCENT.secret not in repr(TENCENT)
-    assert json.encode({}) == b"{}"
