@@ -71,14 +71,13 @@ FIXTURES = {
     "fixtures": [
         fixture({"content": SEEN}, toolResultContains=PRINTED),
         fixture({"content": SUNNY}, toolResultContains="sunny"),
+        fixture({"content": HELLO}, userMessage="say hello"),
         fixture(
             calls(("Bash", {"command": COMMAND, "description": "Say it"})),
-            userMessage="run the command",
             toolName="Bash",
         ),
         fixture(
             calls(("exec_command", {"cmd": COMMAND})),
-            userMessage="run the command",
             toolName="exec_command",
         ),
         fixture(

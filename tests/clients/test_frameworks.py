@@ -29,49 +29,52 @@ TALKATIVE = tuple(model for model in MODELS if model != "local/tiny")
 """Models that call tools: llama.cpp's talks noise."""
 
 
-@pytest.fixture(params=SCRIPTS)
-def script(request: pytest.FixtureRequest) -> Script:
-    """One client's script."""
-    return SCRIPTS[request.param]
+AIMOCK_ITSELF = {
+    ("langchain anthropic", "at-anthropic", "stream"): "it leaves the prompt's tokens "
+    "out of a stream's end, where LangChain reads them",
+    ("vercel google", "at-gemini", "tools"): "it ends with FUNCTION_CALL, which is no "
+    "end that Vercel goes on after",
+    ("vercel google", "at-gemini", "streamed-tools"): "the same",
+}
+"""What fails in the same way with aimock alone, and is passed through as it is."""
 
 
-def turn(run_script: RunScript, script: Script, model: str, name: str) -> Any:
-    """Give what a turn brought, which must not be an error."""
-    told = run_script(script)[model][name]
+scripts = pytest.mark.parametrize("script", SCRIPTS)
+models = pytest.mark.parametrize("model", MODELS)
+
+
+@pytest.fixture
+def told(request: pytest.FixtureRequest, run_script: RunScript) -> Any:
+    """What a client had of a turn, which must not be an error."""
+    values = request.node.callspec.params
+    case = (values["script"], values["model"], values["turn"])
+    if case in AIMOCK_ITSELF:
+        reason = f"aimock itself: {AIMOCK_ITSELF[case]}"
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    told = run_script(SCRIPTS[case[0]])[case[1]][case[2]]
     assert "error" not in told, told["error"]
     return told
 
 
-def check_text(told: Any, model: str) -> None:
-    """See that it is the model's answer, and was counted."""
+@models
+@scripts
+@pytest.mark.parametrize("turn", ["text", "stream"])
+def test_an_answer(told: Any, script: str, model: str, turn: str) -> None:
     if model in AIMOCK:
         assert told["text"] == HELLO
         assert told["usage"] == USAGE
     elif model == "sandbox":
         assert "say hello" in told["text"]
     assert told["calls"] == []
-    assert told["usage"][0] > 0
-    assert told["usage"][1] > 0
+    assert min(told["usage"]) > 0
+    if turn == "stream":
+        assert told["pieces"] > 1
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_whole_answer(run_script: RunScript, script: Script, model: str) -> None:
-    check_text(turn(run_script, script, model, "text"), model)
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_a_streamed_answer(run_script: RunScript, script: Script, model: str) -> None:
-    told = turn(run_script, script, model, "stream")
-    check_text(told, model)
-    assert told["pieces"] > 1
-
-
-@pytest.mark.parametrize("turn_name", ["tools", "streamed-tools"])
 @pytest.mark.parametrize("model", TALKATIVE)
-def test_tools_and_their_results(
-    run_script: RunScript, script: Script, model: str, turn_name: str
-) -> None:
-    told = turn(run_script, script, model, turn_name)
+@scripts
+@pytest.mark.parametrize("turn", ["tools", "streamed-tools"])
+def test_tools_and_their_results(told: Any, script: str, model: str, turn: str) -> None:
     assert told["calls"] == (BOTH if model in AIMOCK else BOTH[:1])
     then = told["then"]
     assert then["calls"] == []
