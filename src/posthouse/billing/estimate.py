@@ -105,12 +105,23 @@ def hold_amount(
     output = held_output(request, model)
     units = _input_units(request.prompt)
     dearest = 0
+    prompts = _prompts(request)
     for rates in _possible_rates(price, prompt_tokens, request.service_tier):
-        total = prompt_tokens * _dearest(rates, units)
+        total = prompts * prompt_tokens * _dearest(rates, units)
         total += output * _dearest(rates, _OUTPUT_UNITS)
-        total += request.searches * rates.get("search", 0) + rates.get("request", 0)
+        total += request.searches * rates.get("search", 0)
+        total += prompts * rates.get("request", 0)
         dearest = max(dearest, total)
     return min(-(-dearest // PER_MILLION), hold_max, MAX_AMOUNT)
+
+
+def _prompts(request: ParsedRequest) -> int:
+    """How often the prompt may be read.
+
+    A model that gives one answer at a time is asked for each; who will serve the
+    call is not known yet.
+    """
+    return request.choices if request.operation is Operation.CHAT else 1
 
 
 class PlainRates(Struct, frozen=True):
@@ -147,7 +158,7 @@ def plain_hold(
     For a call of text only, at a price of plain rates.
     """
     prompt = prompt_tokens * rates.input + rates.request
-    total = prompt + held_output(request, model) * rates.output
+    total = _prompts(request) * prompt + held_output(request, model) * rates.output
     highest = min(hold_max, MAX_AMOUNT)
     return min(-(-total // PER_MILLION), highest), min(
         -(-prompt // PER_MILLION), highest

@@ -69,6 +69,8 @@ class NormalisedUsage(Struct, frozen=True):
 
     usage: Usage
     suspicious: tuple[str, ...] = ()
+    each: tuple[Usage, ...] = ()
+    """Of every request, where several were made; each has a price of its own."""
 
 
 def normalise(

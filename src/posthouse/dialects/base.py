@@ -8,7 +8,7 @@ dialects offer a `CODEC` as well (`dialects.neutral.codec`), which leads into
 every other one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct, structs
@@ -138,6 +138,8 @@ class StreamTap(Protocol):
     """Every choice has told its finish reason."""
     output_bytes: int
     """Bytes of content seen so far."""
+    each: Sequence[ReportedUsage | None] = ()
+    """Of every request, where several bring one stream; None has told none."""
 
     def feed(self, raw: bytes, data: bytes) -> "TappedFrame":
         """Judge one frame; raises UpstreamFault for an error object in it."""

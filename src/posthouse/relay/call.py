@@ -117,6 +117,16 @@ class Call:
         fork.prompt_tokens = self.prompt_tokens
         return fork
 
+    def part(self, request: ParsedRequest) -> "Call":
+        """The same call, for one of several requests that make up one attempt.
+
+        `enter` comes before anything is waited for.
+        """
+        part = self.fork()
+        part.attempts = self.attempts
+        part.incoming = structs.replace(self.incoming, request=request)
+        return part
+
     def enter(self) -> None:
         """Let the client's leaving end the waits of the task that calls this."""
         self.watch = ClientWatch(self.watch.client, asyncio.current_task())
@@ -143,9 +153,13 @@ class Call:
     def prepared(self, target: Target) -> Prepared:
         """What every request of the call's operation to a target has in common."""
         incoming = self.incoming
-        return self.snapshot.prepared(
-            target.member, incoming.request.operation, incoming.dialect.name
+        request = incoming.request
+        prepared = self.snapshot.prepared(
+            target.member, request.operation, incoming.dialect.name
         )
+        if request.choices > 1 and prepared.for_several is not None:
+            return prepared.for_several
+        return prepared
 
     async def bring_media(self, prepared: Prepared) -> None:
         """Fetch what a target must have as bytes; raises PosthouseError."""
@@ -209,6 +223,14 @@ class Call:
         if keeper is not None:
             translated = self.prepared(target).translation is not None
             await keeper.keep(target, reply, translated=translated)
+
+    def unknown_usages(self, target: Target) -> tuple[None, ...]:
+        """What is known of each request's usage before any was told.
+
+        Empty where there is but one request.
+        """
+        several = self.prepared(target).several
+        return () if several is None else (None,) * self.incoming.request.choices
 
     def public_model(self, target: Target) -> str | None:
         """The name that a reply must carry; None leaves it as it comes."""

@@ -9,6 +9,7 @@ in a thread, and the record says `estimated`.
 """
 
 import asyncio
+from functools import partial
 
 from msgspec import Struct
 
@@ -18,6 +19,12 @@ from posthouse.billing.usage import NormalisedUsage, TokenEstimate, normalise
 from posthouse.model.call import AttemptRecord, CallRecord, Operation, Outcome
 from posthouse.model.usage import NO_USAGE, Unit, Usage
 from posthouse.relay.call import Call
+from posthouse.relay.charging_each import (
+    charge_each,
+    counted_for_each,
+    summed,
+    told_by_each,
+)
 from posthouse.relay.served import Completion, Served
 from posthouse.routing.plan import Target
 
@@ -61,6 +68,8 @@ NOTHING_CHARGED = Charged(NO_USAGE, 0, 0, 0, "")
 
 def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
     """The usage as the provider told it; None where it must be counted."""
+    if served.each:
+        return told_by_each(call, served)
     usage = served.usage
     if usage is None or usage.input is None:
         return None
@@ -79,9 +88,12 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
 async def counted_usage(call: Call, served: Served) -> NormalisedUsage:
     """The usage with what is missing or impossible in the report counted here."""
     model = call.offer(served.target).model
+    estimate = await _count(call, served)
+    if served.each:
+        return counted_for_each(call, served, estimate)
     return normalise(
         served.usage,
-        estimate=await _count(call, served),
+        estimate=estimate,
         context=model.context if model else 0,
         choices=call.incoming.request.choices,
     )
@@ -95,24 +107,27 @@ def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
         served: what it brought.
         found: its usage.
     """
-    usage = found.usage
+    usage, each = found.usage, found.each
     told = served.usage
     if call.incoming.request.searches and (told is None or told.searches is None):
-        usage = _with_searches(usage, call.incoming.request.searches)
+        searches = call.incoming.request.searches
+        each = tuple(_with_searches(one, searches) for one in each)
+        usage = summed(each) if each else _with_searches(usage, searches)
+    price_of = partial(charge_each, each) if each else charge
     tier = served.service_tier
     offer = call.offer(served.target)
     price = offer.price
     listed = offer.listed
     supplier = call.prepared(served.target).cost
-    amount = list_price = charge(price, usage, tier)
+    amount = list_price = price_of(price, usage, tier)
     cost: int | None = amount
     if listed is not price:
-        list_price = 0 if listed is None else charge(listed, usage, tier)
+        list_price = 0 if listed is None else price_of(listed, usage, tier)
     if supplier is not price:
-        cost = None if supplier is None else charge(supplier, usage, tier)
+        cost = None if supplier is None else price_of(supplier, usage, tier)
     version = price.version
     for other in call.other_prices:
-        dearer = charge(other, usage, tier)
+        dearer = price_of(other, usage, tier)
         if dearer > amount:
             amount, version = dearer, other.version
     return Charged(usage, amount, list_price, cost, version, found.suspicious)

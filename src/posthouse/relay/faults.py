@@ -65,12 +65,14 @@ class AttemptFailed(Exception):
         self.delivered = delivered
         self.sent = sent
         self.rest = rest
+        self.beside = False
+        """Other requests of the attempt may have been served."""
         super().__init__(error.code)
 
     @property
     def free(self) -> bool:
         """The provider asks nothing: it never got the request, or refused it."""
-        return not self.sent or self.status >= 300
+        return (not self.sent or self.status >= 300) and not self.beside
 
     @property
     def retry(self) -> Retry:

@@ -18,6 +18,7 @@ from posthouse import __version__
 from posthouse.dialects.base import Corrected, Dialect, Edits, make_edits
 from posthouse.dialects.neutral.codec import ChatCodec
 from posthouse.dialects.neutral.embedding import EmbeddingCodec, EmbeddingTranslation
+from posthouse.dialects.neutral.several import SeveralTranslation
 from posthouse.dialects.neutral.translation import Naming, Speaker, Translation
 from posthouse.dialects.openai.corrected import CorrectedDialect
 from posthouse.dialects.openai.reshaped import ReshapedCodec, Shape
@@ -90,6 +91,10 @@ class Prepared(Struct, frozen=True):
     """The supplier's price; None is not known."""
     authorizer: Authorizer | None = None
     """Signs and sends; None: the headers are all there is."""
+    for_several: "Prepared | None" = None
+    """For calls that ask for several answers; None: as any other."""
+    several: SeveralTranslation | None = None
+    """The same as `translation`, where every answer takes a request of its own."""
 
     @override
     def __repr__(self) -> str:
@@ -130,7 +135,7 @@ def prepare(
         stream_target = channel.base_path + path
     json_body = (b"content-type", b"application/json")
     headers = (json_body, *channel_headers(channel, member.credential))
-    return Prepared(
+    prepared = Prepared(
         member=member,
         dialect=translation or dialect,
         translation=translation,
@@ -151,6 +156,16 @@ def prepare(
         cost=cost,
         authorizer=find_authorizer(channel, member.credential),
     )
+    several = _several(member, row, caller, dialect, clock=clock)
+    return prepared if several is None else _for_several(prepared, several)
+
+
+def _for_several(prepared: Prepared, several: SeveralTranslation) -> Prepared:
+    """Add what calls for several answers have in common."""
+    other = structs.replace(
+        prepared, dialect=several, translation=several, several=several
+    )
+    return structs.replace(prepared, for_several=other)
 
 
 def _dialect_of(
@@ -179,17 +194,48 @@ def _translation(
     clock: Callable[[], float],
 ) -> Translation | EmbeddingTranslation:
     """Lead the caller's dialect to the provider's, where both know the neutral form."""
+    speakers = _speakers(row, caller, dialect)
+    if speakers is None:
+        return _embedding_translation(member, row, caller, dialect)
+    return Translation(*speakers, _traits(member, row), _naming(clock))
+
+
+def _several(
+    member: Member,
+    row: OperationRow,
+    caller: str,
+    dialect: Dialect,
+    *,
+    clock: Callable[[], float],
+) -> SeveralTranslation | None:
+    """Lead calls for several answers to a model that gives one at a time.
+
+    None where the model gives several, or the caller cannot ask for them.
+    """
+    speakers = _speakers(row, caller, dialect) if caller else None
+    if speakers is None or not speakers[0].codec.several:
+        return None
+    traits = _traits(member, row)
+    native = find_codec(row.dialect)
+    if traits.choices and native is not None and native.several:
+        return None
+    return SeveralTranslation(*speakers, traits, _naming(clock))
+
+
+def _speakers(
+    row: OperationRow, caller: str, dialect: Dialect
+) -> tuple[Speaker, Speaker] | None:
+    """The caller and the provider, if both know the neutral form of chats."""
     client, upstream = find_codec(caller), find_codec(row.dialect)
     if client is None or upstream is None:
-        return _embedding_translation(member, row, caller, dialect)
+        return None
     if isinstance(dialect, CorrectedDialect):
         upstream = dialect.codec(upstream)
-    return Translation(
-        Speaker(find_dialect(caller), client),
-        Speaker(dialect, upstream),
-        _traits(member, row),
-        Naming(lambda: secrets.token_hex(12), clock),
-    )
+    return Speaker(find_dialect(caller), client), Speaker(dialect, upstream)
+
+
+def _naming(clock: Callable[[], float]) -> Naming:
+    return Naming(lambda: secrets.token_hex(12), clock)
 
 
 def _embedding_translation(

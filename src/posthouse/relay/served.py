@@ -36,6 +36,8 @@ class Served(Struct, frozen=True, gc=False):
     """Bytes of all of it, where that may be more than `text` gives."""
     body: bytes = b""
     """The whole reply for the client; a stream has been written."""
+    each: tuple[ReportedUsage | None, ...] = ()
+    """Of every request, where several were made at once; None has told none."""
 
 
 def served_stream(target: Target, completion: Completion, tap: StreamTap) -> Served:
@@ -47,4 +49,5 @@ def served_stream(target: Target, completion: Completion, tap: StreamTap) -> Ser
         tap.service_tier,
         tap.output_text,
         tap.output_bytes,
+        each=tuple(tap.each),
     )

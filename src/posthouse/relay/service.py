@@ -321,7 +321,14 @@ class Relay:
         if target is None or not gone.sent:
             return await self._void(call, hold, gone)
         if partial is None:
-            partial = Served(target, Completion.ABANDONED, None, None, str)
+            partial = Served(
+                target,
+                Completion.ABANDONED,
+                None,
+                None,
+                str,
+                each=call.unknown_usages(target),
+            )
         return await self._settle(call, hold, partial, 0)
 
     async def _void(

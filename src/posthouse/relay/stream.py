@@ -23,9 +23,10 @@ from posthouse.errors import (
 from posthouse.model.exchange import ExchangeFailure, FailureKind
 from posthouse.relay.call import Call
 from posthouse.relay.faults import AttemptFailed, exchange_failed, told_failed
+from posthouse.relay.sending import forget_refused, send
 from posthouse.relay.served import Completion, Served, served_stream
+from posthouse.relay.several import begin_streams
 from posthouse.relay.stream_writer import StreamWriter
-from posthouse.relay.unary import forget_refused, send
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
 from posthouse.upstream.ports import Sender, UpstreamResponse
@@ -125,9 +126,16 @@ class StreamExchange:
         drain = target.member.channel.spec.on_disconnect == "drain"
         call.watch.drain = drain
         prepared = call.prepared(target)
-        response = await send(call, self._sender, target, prepared, seconds=seconds)
-        self.tap = tap = self._new_tap(prepared.dialect, call.public_model(target))
-        self._decoder = prepared.dialect.frames()
+        response: UpstreamResponse
+        if prepared.several is not None:
+            response, self._decoder, tap = await begin_streams(
+                call, self._sender, target, prepared, seconds=seconds
+            )
+        else:
+            response = await send(call, self._sender, target, prepared, seconds=seconds)
+            tap = self._new_tap(prepared.dialect, call.public_model(target))
+            self._decoder = prepared.dialect.frames()
+        self.tap = tap
         self._held_back.clear()
         try:
             completion = await self._relay(target, response, tap)

@@ -1,31 +1,26 @@
 """Calls answered in one piece: read the whole reply, settle, then hand it over."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 from msgspec import Struct
 
-from posthouse.errors import UpstreamCredential, UpstreamFault
-from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
+from posthouse.errors import UpstreamFault
+from posthouse.model.exchange import ExchangeFailure
 from posthouse.relay.call import Call
-from posthouse.relay.faults import (
-    AttemptFailed,
-    exchange_failed,
-    status_failed,
-    told_failed,
-)
+from posthouse.relay.faults import exchange_failed, told_failed
 from posthouse.relay.prepare import Prepared
-from posthouse.relay.secrecy import body_without_secrets
+from posthouse.relay.sending import (
+    REPLY_LIMIT,
+    dispatch,
+    forget_refused,
+    make_request,
+    refusal,
+)
 from posthouse.relay.served import Completion, Served
+from posthouse.relay.several import whole_replies
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
 from posthouse.upstream.ports import Sender, UpstreamResponse
-
-REPLY_LIMIT = 64 * 1024 * 1024
-"""Bytes of a whole reply."""
-ERROR_LIMIT = 64 * 1024
-"""Bytes of an error reply that are read before the connection is closed."""
 
 
 class UnaryExchange(Struct):
@@ -39,13 +34,17 @@ class UnaryExchange(Struct):
         call = self.call
         call.watch.drain = target.member.channel.spec.on_disconnect == "drain"
         prepared = call.prepared(target)
-        request = await _request(call, prepared, seconds)
+        if prepared.several is not None:
+            return await whole_replies(
+                call, self.sender, target, prepared, seconds=seconds
+            )
+        request = await make_request(call, prepared, seconds)
         channel = target.member.channel.name
         response = None
         body = None
         try:
             with call.watch:
-                response = await _dispatch(call, self.sender, prepared, request)
+                response = await dispatch(call, self.sender, prepared, request)
                 if response.status == 200:
                     body = await response.read_all(REPLY_LIMIT)
         except ExchangeFailure as failure:
@@ -63,7 +62,18 @@ class UnaryExchange(Struct):
                 response.abort()
             raise
         if body is None:
-            raise await _refusal(call, target, prepared, response)
+            raise await refusal(call, target, prepared, response)
+        return self._served(target, prepared, response, body)
+
+    def _served(
+        self,
+        target: Target,
+        prepared: Prepared,
+        response: UpstreamResponse,
+        body: bytes,
+    ) -> Served:
+        """Read the reply; raises AttemptFailed."""
+        call = self.call
         try:
             reply = prepared.dialect.parse_reply(
                 call.incoming.request, body, call.public_model(target)
@@ -79,80 +89,3 @@ class UnaryExchange(Struct):
             reply.output_text,
             body=reply.body,
         )
-
-
-async def send(
-    call: Call,
-    sender: Sender,
-    target: Target,
-    prepared: Prepared,
-    *,
-    seconds: float,
-) -> UpstreamResponse:
-    """Send a call's request; give the reply's head if its status is 200.
-
-    Raises AttemptFailed or ClientGone.
-    """
-    request = await _request(call, prepared, seconds)
-    try:
-        with call.watch:
-            response = await _dispatch(call, sender, prepared, request)
-    except ExchangeFailure as failure:
-        raise exchange_failed(failure, target.member.channel.name) from None
-    if response.status == 200:
-        return response
-    raise await _refusal(call, target, prepared, response)
-
-
-async def _request(call: Call, prepared: Prepared, seconds: float) -> UpstreamRequest:
-    """Write the request, unless nobody would wait for the reply."""
-    watch = call.watch
-    if call.incoming.bring is not None:
-        try:
-            with watch:
-                await call.bring_media(prepared)
-        except ClientGone as gone:
-            gone.sent = False
-            raise
-    if watch.client.gone and not watch.drain:
-        raise ClientGone(sent=False)
-    return call.render(prepared, seconds)
-
-
-def _dispatch(
-    call: Call, sender: Sender, prepared: Prepared, request: UpstreamRequest
-) -> Coroutine[Any, Any, UpstreamResponse]:
-    """Send, signed if it must be.
-
-    Not itself a coroutine function: it hands out the right one's.
-    """
-    authorizer = prepared.authorizer
-    if authorizer is None:
-        return sender.send(request, call.attempts.resending)
-    return authorizer.send(sender, request, call.attempts.resending)
-
-
-async def _refusal(
-    call: Call, target: Target, prepared: Prepared, response: UpstreamResponse
-) -> AttemptFailed:
-    """Read and judge a reply whose status is not 200."""
-    try:
-        with call.watch:
-            body = await response.read_all(ERROR_LIMIT)
-    except ExchangeFailure:
-        # The status says enough; whatever follows it is not worth waiting for.
-        body = b""
-        response.abort()
-    except ClientGone:
-        response.abort()
-        raise
-    body = body_without_secrets(body, target.member.channel)
-    error = prepared.dialect.parse_error(response.status, body)
-    forget_refused(prepared, error)
-    return status_failed(error, response.status, response.headers)
-
-
-def forget_refused(prepared: Prepared, error: UpstreamFault) -> None:
-    """Give up the token, if there is one, that a provider refuses."""
-    if prepared.authorizer is not None and isinstance(error, UpstreamCredential):
-        prepared.authorizer.forget()

@@ -58,6 +58,7 @@ class AnthropicMessages(Dialect):
 class AnthropicCodec(ChatCodec):
     """The codec's object; see `ChatCodec` for what each method promises."""
 
+    several = False
     read_request = staticmethod(read_request)
     write_request = staticmethod(write_request)
     read_reply = staticmethod(reply.read_reply)

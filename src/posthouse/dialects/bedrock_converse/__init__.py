@@ -30,6 +30,7 @@ __all__ = ["CODEC", "DIALECT"]
 class ConverseCodec(ChatCodec):
     """The codec's object; see `ChatCodec` for what each method promises."""
 
+    several = False
     write_request = staticmethod(write_request)
     read_reply = staticmethod(read_reply)
 

@@ -102,6 +102,9 @@ class ChatCodec(Protocol):
     file_urls: bool = True
     """Whether files and sounds may be URLs where pictures may."""
 
+    several: bool = True
+    """Whether one request can ask for several answers."""
+
     def read_request(self, request: ParsedRequest) -> ChatRequest:
         """Read a client's request; raises InvalidRequest."""
 

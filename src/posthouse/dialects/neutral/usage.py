@@ -1,4 +1,6 @@
-"""What streams tell of their usage, again and again."""
+"""What streams tell of their usage, again and again, and several replies together."""
+
+from collections.abc import Sequence
 
 from posthouse.model.usage import ReportedUsage
 
@@ -21,3 +23,27 @@ def merged_usage(
             for earlier, later in ((getattr(old, name), getattr(new, name)),)
         )
     )
+
+
+def summed_usage(usages: Sequence[ReportedUsage | None]) -> ReportedUsage | None:
+    """Add up the usages of several replies.
+
+    A total that one of them lacks is not known of all; a part that one lacks is
+    none of its own.
+    """
+    told = [usage for usage in usages if usage is not None]
+    if not told:
+        return None
+    whole = len(told) == len(usages)
+    found: dict[str, int | None] = {}
+    for name in _COUNTS:
+        counts = [getattr(usage, name) for usage in told]
+        known = [count for count in counts if count is not None]
+        if name in _TOTALS and not (whole and len(known) == len(counts)):
+            known = []
+        found[name] = sum(known) if known else None
+    return ReportedUsage(**found, odd=any(usage.odd for usage in told))
+
+
+_TOTALS = frozenset({"input", "output"})
+_COUNTS = tuple(name for name in ReportedUsage.__struct_fields__ if name != "odd")

@@ -56,6 +56,8 @@ class OpenAIResponses(Dialect):
 class ResponsesCodec(ChatCodec):
     """The dialect's way into the neutral form and out; see `ChatCodec`."""
 
+    several = False
+
     @override
     def read_request(self, request: ParsedRequest) -> ChatRequest:
         return read_request(request)
