@@ -22,6 +22,7 @@ from posthouse.cli.installation import Books, open_books
 from posthouse.cli.options import AsJSON, Config, Data, run
 from posthouse.cli.options import command as make_command
 from posthouse.cli.output import Column, print_json, print_table, working
+from posthouse.relay.authorize import unusable_credentials
 from posthouse.settings.coordination import read_coordination
 from posthouse.settings.environment import Settings, load_settings, unknown_variables
 from posthouse.settings.failure import ConfigurationError
@@ -175,6 +176,8 @@ async def _look_inside(books: Books) -> AsyncIterator[Finding]:
         if channel.credentials == ("",) and channel.provider.auth != "none":
             detail = f"{channel.name} has no api_key"
             yield Finding("credentials", "warning", detail)
+        for reason in unusable_credentials(channel):
+            yield Finding("credentials", "warning", f"{channel.name}: {reason}")
     for name in snapshot.unpriced():
         yield Finding("prices", "warning", f"{name} has no price and is refused")
 

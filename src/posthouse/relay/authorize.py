@@ -252,3 +252,16 @@ def _authorizer(
 def make_signer(signing: Signing, credential: str) -> Signer:
     """Read a credential; raises BadCredential."""
     return find_scheme(signing.scheme)(credential, dict(signing.options))
+
+
+def unusable_credentials(channel: Channel) -> list[str]:
+    """Why credentials of a channel cannot sign, without what they are."""
+    signing = channel.provider.signing
+    found = []
+    for credential in filter(None, channel.credentials):
+        try:
+            if signing is not None:
+                make_signer(signing, credential)
+        except BadCredential as error:
+            found.append(str(error))
+    return found

@@ -6,6 +6,7 @@ from collections.abc import Generator
 import pytest
 from typing_extensions import override
 
+from posthouse.catalog.load import load_catalog
 from posthouse.errors import UpstreamBadResponse, UpstreamCredential
 from posthouse.model.catalog import Signing
 from posthouse.model.exchange import (
@@ -22,8 +23,15 @@ from posthouse.providers.auth.base import (
     TokenWanted,
     with_headers,
 )
-from posthouse.relay.authorize import Authorizer, find_scheme, make_signer
+from posthouse.relay.authorize import (
+    Authorizer,
+    find_scheme,
+    make_signer,
+    unusable_credentials,
+)
 from posthouse.relay.faults import AttemptFailed
+from posthouse.routing.table import ChannelDefaults, make_channel
+from posthouse.settings.file import ChannelSpec
 from posthouse.upstream.ports import Resending, Sender, UpstreamResponse
 
 Steps = Generator[TokenWanted, Token, UpstreamRequest]
@@ -279,6 +287,25 @@ async def test_a_credential_of_no_form_is_a_refused_one(provider: Provider) -> N
         await Authorizer(Bad(), "channel").send(provider, REQUEST)
     assert isinstance(failed.value.error, UpstreamCredential)
     assert failed.value.free
+
+
+def test_credentials_that_cannot_sign_are_named_by_their_form() -> None:
+    """For `doctor`; those of a provider that wants no signature are not looked at."""
+    catalog = load_catalog()
+    for provider, found in (("zhipu-jwt", 1), ("openai", 0)):
+        spec = ChannelSpec(name="c", provider=provider)
+        channel = make_channel(
+            spec, catalog[provider], ("id.secret", "bad"), ChannelDefaults()
+        )
+        reasons = unusable_credentials(channel)
+        assert len(reasons) == found
+        assert all("ID.SECRET" in reason for reason in reasons)
+
+
+def test_every_row_names_a_scheme_that_there_is() -> None:
+    for row in load_catalog().values():
+        if row.signing is not None:
+            assert find_scheme(row.signing.scheme) is not None
 
 
 def test_schemes_are_found_by_name() -> None:
