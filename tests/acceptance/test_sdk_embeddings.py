@@ -73,10 +73,14 @@ def test_openais_sdk_at_google(
     posthouse: Posthouse, fake: ThreadedFake, encoding: Any
 ) -> None:
     """It is charged what Google says that it has read."""
-    sdk = openai.OpenAI(base_url=posthouse.url + "/v1", api_key=KEY, max_retries=0)
-    reply = sdk.embeddings.with_raw_response.create(
-        model="at-google", input=["a", "bcd"], dimensions=2, encoding_format=encoding
-    )
+    url = posthouse.url + "/v1"
+    with openai.OpenAI(base_url=url, api_key=KEY, max_retries=0) as sdk:
+        reply = sdk.embeddings.with_raw_response.create(
+            model="at-google",
+            input=["a", "bcd"],
+            dimensions=2,
+            encoding_format=encoding,
+        )
     told = "gemini_embed"
     assert reply.headers["x-posthouse-translation"] == told
     rows = reply.parse()
