@@ -451,7 +451,6 @@ def test_plain_text_needs_no_format() -> None:
 @pytest.mark.parametrize(
     ("members", "param"),
     [
-        ({"choices": 2}, "n"),
         ({"modalities": ("text", "audio")}, "modalities"),
         ({"modalities": ("image",)}, "modalities"),
     ],
@@ -459,13 +458,18 @@ def test_plain_text_needs_no_format() -> None:
 def test_what_would_be_another_answer_is_refused(
     members: dict[str, Any], param: str
 ) -> None:
-    """Several answers, and answers in sounds or pictures."""
+    """Answers in sounds or pictures."""
     assert refused(asked(**members)) == param
 
 
 def test_one_answer_in_text_is_what_there_is() -> None:
     """Saying so changes nothing."""
     assert written(asked(choices=1, modalities=("text",))) == written(asked())
+
+
+def test_several_answers_are_asked_for_one_by_one() -> None:
+    """The request is one of several."""
+    assert written(asked(choices=2)) == (written(asked())[0], ("~n",))
 
 
 @pytest.mark.parametrize(

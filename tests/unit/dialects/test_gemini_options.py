@@ -121,7 +121,8 @@ def test_sampling_and_amounts() -> None:
         "-prompt_cache_key",
         "-parallel_tool_calls",
     )
-    refused(asked(choices=2), Traits(model="gemini-3", choices=False))
+    one = Traits(model="gemini-3", choices=False)
+    assert written(asked(choices=2), one) == (written(asked(), one)[0], ("~n",))
 
 
 @pytest.mark.parametrize(

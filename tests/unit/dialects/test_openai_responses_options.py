@@ -147,7 +147,6 @@ def test_a_choice_among_nothing_is_left_out() -> None:
     ("members", "param"),
     [
         ({"sampling": Sampling(stop=("x",))}, "stop"),
-        ({"choices": 2}, "n"),
         ({"audio": AudioOutput("alloy")}, "modalities"),
         ({"modalities": ("text", "audio")}, "modalities"),
         ({"modalities": ("image",)}, "modalities"),

@@ -66,7 +66,7 @@ def write_options(chat: ChatRequest, traits: Traits, losses: Losses) -> dict[str
 
 def _refuse_impossible(chat: ChatRequest, losses: Losses) -> None:
     if chat.choices is not None and chat.choices > 1:
-        losses.refuse("n", "This model gives one answer at a time.")
+        losses.change("n")
     for kind in chat.modalities:
         if kind != "text":
             losses.refuse("modalities", f"This model answers in text, not {kind!r}.")

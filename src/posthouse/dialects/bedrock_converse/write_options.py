@@ -78,7 +78,7 @@ class OptionWriter:
     def _refuse_impossible(self) -> None:
         chat = self._chat
         if chat.choices is not None and chat.choices > 1:
-            self._losses.refuse("n", "This model gives one answer at a time.")
+            self._losses.change("n")
         for kind in chat.modalities:
             if kind != "text":
                 self._losses.refuse("modalities", "This model answers in text alone.")

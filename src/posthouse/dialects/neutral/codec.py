@@ -103,7 +103,11 @@ class ChatCodec(Protocol):
     """Whether files and sounds may be URLs where pictures may."""
 
     several: bool = True
-    """Whether one request can ask for several answers."""
+    """Whether one request can ask for several answers.
+
+    Where it cannot, and where the target's traits say so, a writer asks for one and
+    tells that `n` is changed: who sends it makes a request for each.
+    """
 
     def read_request(self, request: ParsedRequest) -> ChatRequest:
         """Read a client's request; raises InvalidRequest."""

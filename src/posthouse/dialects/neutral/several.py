@@ -12,7 +12,6 @@ from msgspec import structs
 from typing_extensions import override
 
 from posthouse.dialects.base import (
-    Edits,
     Frames,
     ParsedReply,
     ParsedRequest,
@@ -45,8 +44,6 @@ from posthouse.wire.sse import Frame
 
 MOST_ANSWERS = 16
 """Requests that one call may become."""
-CHANGED = "~n"
-"""How `Losses` tells that answers were asked for one by one."""
 _CLOSED = b"a lane has closed"
 """Stands for a frame where a lane's connection was closed; known by identity."""
 
@@ -68,22 +65,15 @@ class SeveralTranslation(Translation):
         chat, reading = self._chat(request), request.reading
         parts = []
         for number in range(count):
-            part = structs.replace(chat, choices=None)
+            part = chat
             seed = chat.sampling.seed
             if seed is not None and number:
                 # With one seed all would be the same answer.
                 sampling = structs.replace(chat.sampling, seed=seed + number)
-                part = structs.replace(part, sampling=sampling)
+                part = structs.replace(chat, sampling=sampling)
             kept = Reading(part, reading.media, reading.losses)
             parts.append(structs.replace(request, kept=kept))
         return parts
-
-    @override
-    def render_request(self, request: ParsedRequest, edits: Edits) -> bytes:
-        body = super().render_request(request, edits)
-        losses = request.reading.losses
-        losses[self.name] = (CHANGED, *losses[self.name])
-        return body
 
     def join(
         self, request: ParsedRequest, bodies: Sequence[bytes], public_model: str | None

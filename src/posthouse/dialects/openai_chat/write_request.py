@@ -109,8 +109,8 @@ def _amounts(chat: ChatRequest, where: Writing) -> Extras:
     body: Extras = {}
     if chat.choices is not None:
         if chat.choices > 1 and not traits.choices:
-            losses.refuse("n", "This model gives one answer at a time.")
-        if chat.choices > 1 or where.own:
+            losses.change("n")
+        elif chat.choices > 1 or where.own:
             body["n"] = chat.choices
     limit = chat.output_limit
     if limit is not None:

@@ -160,7 +160,7 @@ def _write_limits(
             limit = fitting
         body["max_output_tokens"] = limit
     if (chat.choices or 1) > 1:
-        losses.refuse("n", "This model gives one answer at a time")
+        losses.change("n")
     if chat.audio is not None or "audio" in chat.modalities:
         losses.refuse("modalities", "This model does not speak")
     if "image" in chat.modalities:
