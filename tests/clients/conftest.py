@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import pytest
 from tests.clients import installing
 from tests.clients.providers import FIXTURES, KEY, MODELS, configuration
-from tests.conftest import StartPosthouse
 from tests.support.posthouse import Posthouse
 from tests.support.processes import ServerProcess, free_port, python_module
 
@@ -71,15 +70,21 @@ def aimock(directory: Path) -> Iterator[ServerProcess]:
         yield running
 
 
+class WidePosthouse(Posthouse):
+    """Posthouse with a provider more than it is shipped with."""
+
+    program = tuple(python_module("tests.clients.catalogue"))
+
+
 @pytest.fixture(scope="session")
 def posthouse(
-    start_lasting_posthouse: StartPosthouse,
-    aimock: ServerProcess,
-    llama: ServerProcess,
-) -> Posthouse:
-    """Posthouse over all of them."""
+    directory: Path, aimock: ServerProcess, llama: ServerProcess
+) -> Iterator[Posthouse]:
+    """Posthouse over all of them; its books must be in order at the end."""
     ports = (int(server.url.rpartition(":")[2]) for server in (aimock, llama))
-    return start_lasting_posthouse(configuration(aimock=next(ports), llama=next(ports)))
+    text = configuration(aimock=next(ports), llama=next(ports))
+    with WidePosthouse(directory / "posthouse", text) as posthouse:
+        yield posthouse
 
 
 @pytest.fixture(scope="session")

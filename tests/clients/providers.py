@@ -10,6 +10,7 @@ KEY = "sk-clients-0123456789abcdefghijklmnopqrstuvwxyzABCD"
 
 AIMOCK = {
     "at-openai": ("openai", "gpt-4o", "/v1"),
+    "at-responses": ("responses-alone", "gpt-4o", "/v1"),
     "at-anthropic": ("anthropic", "claude-sonnet-4-5", ""),
     "at-gemini": ("google", "gemini-2.5-flash", ""),
 }

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.support.processes import ROOT, ServerFailed, ServerProcess, free_port
 from typing_extensions import override
@@ -20,6 +20,8 @@ QUICK = {"POSTHOUSE_DRAIN_GRACE_SECONDS": "0"}
 
 class Posthouse(ServerProcess):
     """A running server over a data directory and a configuration file."""
+
+    program: ClassVar[tuple[str | Path, ...]] = (COMMAND,)
 
     def __init__(
         self,
@@ -34,7 +36,7 @@ class Posthouse(ServerProcess):
         self.configuration = directory / "posthouse.toml"
         self.configuration.write_text(configuration)
         port = free_port()
-        command = [COMMAND, "serve", "--config", self.configuration]
+        command = [*self.program, "serve", "--config", self.configuration]
         command += ["--data", self.data, "--host", "127.0.0.1", "--port", str(port)]
         super().__init__(
             command,
@@ -64,7 +66,7 @@ class Posthouse(ServerProcess):
     def run(self, *command: str) -> tuple[int, str]:
         """Run a command of the CLI on this data; give exit code and output."""
         done = subprocess.run(
-            [COMMAND, *command, "--data", self.data],
+            [*self.program, *command, "--data", self.data],
             cwd=ROOT,
             env={**os.environ, **self.environment},
             capture_output=True,

@@ -27,9 +27,11 @@ async function ask(request, streamed) {
   return told(await stream.finalMessage(), pieces);
 }
 
+const short = { max_tokens: 64, temperature: 0 };
+
 await run({
-  ask: (model) => ask({ model, messages: said(HELLO), max_tokens: 64 }, false),
-  stream: (model) => ask({ model, messages: said(HELLO), max_tokens: 64 }, true),
+  ask: (model) => ask({ model, messages: said(HELLO), ...short }, false),
+  stream: (model) => ask({ model, messages: said(HELLO), ...short }, true),
   async tools(model, streamed) {
     const messages = said(WEATHER);
     const request = { model, messages, tools, max_tokens: 1024 };

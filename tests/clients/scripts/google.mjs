@@ -34,7 +34,7 @@ async function ask(request, streamed) {
   };
 }
 
-const short = { maxOutputTokens: 64 };
+const short = { maxOutputTokens: 64, temperature: 0 };
 
 await run({
   ask: (model) => ask({ model, contents: said(HELLO), config: short }, false),

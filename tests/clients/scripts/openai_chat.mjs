@@ -35,9 +35,11 @@ async function ask(request, streamed) {
   return told(await stream.finalChatCompletion(), pieces);
 }
 
+const short = { max_tokens: 64, temperature: 0 };
+
 await run({
-  ask: (model) => ask({ model, messages: said(HELLO), max_tokens: 64 }, false),
-  stream: (model) => ask({ model, messages: said(HELLO), max_tokens: 64 }, true),
+  ask: (model) => ask({ model, messages: said(HELLO), ...short }, false),
+  stream: (model) => ask({ model, messages: said(HELLO), ...short }, true),
   async tools(model, streamed) {
     const messages = said(WEATHER);
     const first = await ask({ model, messages, tools }, streamed);

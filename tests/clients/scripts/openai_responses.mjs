@@ -35,9 +35,11 @@ async function ask(request, streamed) {
   return told(await stream.finalResponse(), pieces);
 }
 
+const short = { max_output_tokens: 64, temperature: 0 };
+
 await run({
-  ask: (model) => ask({ model, input: said(HELLO), max_output_tokens: 64 }, false),
-  stream: (model) => ask({ model, input: said(HELLO), max_output_tokens: 64 }, true),
+  ask: (model) => ask({ model, input: said(HELLO), ...short }, false),
+  stream: (model) => ask({ model, input: said(HELLO), ...short }, true),
   async tools(model, streamed) {
     const input = said(WEATHER);
     const first = await ask({ model, input, tools, store: streamed }, streamed);

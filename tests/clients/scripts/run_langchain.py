@@ -21,13 +21,19 @@ def chat(model: str, limit: int) -> BaseChatModel:
     """Make the model of the dialect."""
     if DIALECT == "anthropic":
         return ChatAnthropic(
-            model=model, base_url=URL, api_key=KEY, max_tokens=limit, max_retries=0
+            model=model,
+            base_url=URL,
+            api_key=KEY,
+            temperature=0,
+            max_tokens=limit,
+            max_retries=0,
         )
     if DIALECT == "google":
         return ChatGoogleGenerativeAI(
             model=model,
             base_url=URL,
             google_api_key=KEY,
+            temperature=0,
             max_output_tokens=limit,
             max_retries=1,
         )
@@ -35,6 +41,7 @@ def chat(model: str, limit: int) -> BaseChatModel:
         model=model,
         base_url=URL + "/v1",
         api_key=KEY,
+        temperature=0,
         max_tokens=limit,
         max_retries=0,
         use_responses_api=DIALECT == "openai-responses",

@@ -14,7 +14,10 @@ from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.google import GoogleProvider
 from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic_ai.settings import ModelSettings
 from turns import DIALECT, HELLO, KEY, LIMIT, RESULT, URL, WEATHER, Told, run
+
+SHORT = ModelSettings(max_tokens=LIMIT, temperature=0)
 
 
 def get_weather(city: Literal["Oslo", "Rome"]) -> str:
@@ -64,7 +67,7 @@ class PydanticAI:
     """The turns."""
 
     def _ask(self, model: str, *, streamed: bool) -> Told:
-        agent = Agent(model_of(model), model_settings={"max_tokens": LIMIT})
+        agent = Agent(model_of(model), model_settings=SHORT)
         [response], pieces = answers(agent, HELLO, streamed=streamed)
         return told(response, pieces)
 

@@ -3,6 +3,8 @@
 //     node SCRIPT.mjs URL KEY MODEL…
 //
 // A turn that fails is printed with its error, so that one does not hide the others.
+// Temperatures are zero: llama.cpp's answer, which is noise, must be the same noise.
+// (It leaves out who speaks where an answer begins with half a character.)
 
 export const [url, key, ...models] = process.argv.slice(2);
 

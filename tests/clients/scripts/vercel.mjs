@@ -21,7 +21,7 @@ const providers = {
 };
 const provider = providers[models.shift()];
 
-const short = { prompt: HELLO, maxOutputTokens: 64, maxRetries: 0 };
+const short = { prompt: HELLO, maxOutputTokens: 64, temperature: 0, maxRetries: 0 };
 const turn = () => ({
   prompt: WEATHER,
   maxRetries: 0,
