@@ -38,7 +38,7 @@ class _CompletionDetails(Struct, gc=False):
     image_tokens: int | None = None
 
 
-class _Usage(Struct, gc=False):
+class UsualUsage(Struct, gc=False):
     """A usage whose counts are all whole numbers, as nearly all are."""
 
     prompt_tokens: int | None = None
@@ -55,7 +55,7 @@ class _UsualReply(Struct, gc=False):
     data: Raw | UnsetType = UNSET
     results: Raw | UnsetType = UNSET
     error: None = None
-    usage: _Usage | None = None
+    usage: UsualUsage | None = None
     service_tier: str | None = None
 
 
@@ -85,7 +85,7 @@ def parse_reply_head(body: bytes) -> ReplyHead:
         reply.choices,
         reply.data,
         reply.results,
-        None if usage is None else _usual_usage(usage),
+        None if usage is None else usual_usage(usage),
         reply.service_tier,
     )
 
@@ -221,7 +221,7 @@ _NO_PROMPT_DETAILS = _PromptDetails()
 _NO_COMPLETION_DETAILS = _CompletionDetails()
 
 
-def _usual_usage(usage: _Usage) -> ReportedUsage:
+def usual_usage(usage: UsualUsage) -> ReportedUsage:
     """Do what `reported_usage` does, for what is of the right types."""
     prompt = usage.prompt_tokens_details or _NO_PROMPT_DETAILS
     completion = usage.completion_tokens_details or _NO_COMPLETION_DETAILS

@@ -14,6 +14,7 @@ from posthouse.dialects.openai.replies import reported_usage, tier_of
 from posthouse.dialects.openai_chat.endings import read_finish
 from posthouse.dialects.openai_chat.read_messages import read_answer
 from posthouse.dialects.openai_chat.thoughts import NAME
+from posthouse.dialects.openai_chat.usual_reply import read_usual
 from posthouse.errors import UpstreamBadResponse
 from posthouse.model.chat import ChatReply, Choice, Extras, Refusal, ToolCall
 from posthouse.model.usage import ReportedUsage
@@ -28,6 +29,12 @@ _SILENT = ReportedUsage()
 
 def read_reply(body: bytes) -> ChatReply:
     """Read a whole reply; raises UpstreamFault."""
+    usual = read_usual(body)
+    return _read_members(body) if usual is None else usual
+
+
+def _read_members(body: bytes) -> ChatReply:
+    """Read a reply member by member; raises UpstreamFault."""
     value = _decoded(body)
     members = Members(value, "", unlike)
     if not isinstance(members.peek("choices"), list) or members.peek("error"):

@@ -94,6 +94,10 @@ def write_content(parts: list[Part], writing: Writing) -> str | list[Extras]:
         parts: texts, and what users show beside them.
         writing: where it goes.
     """
+    only = parts[0] if len(parts) == 1 else None
+    if isinstance(only, Text) and only == Text(only.text):
+        # Plain words, as most messages are.
+        return only.text
     entries = [entry for part in parts for entry in write_part(part, writing)]
     if not entries:
         return ""
