@@ -465,10 +465,6 @@ def test_what_would_be_another_answer_is_refused(
 def test_one_answer_in_text_is_what_there_is() -> None:
     """Saying so changes nothing."""
     assert written(asked(choices=1, modalities=("text",))) == written(asked())
-
-
-def test_several_answers_are_asked_for_one_by_one() -> None:
-    """The request is one of several."""
     assert written(asked(choices=2)) == (written(asked())[0], ("~n",))
 
 
