@@ -36,6 +36,10 @@ class _Reply(Struct, frozen=True):
     expires_in: float = 2_592_000
     error: str = ""
 
+    @override
+    def __repr__(self) -> str:
+        return f"_Reply({self.error!r})"
+
 
 _reply = json.decoder(_Reply)
 

@@ -53,10 +53,18 @@ class _File(Struct, frozen=True):
     quota_project_id: str = ""
     token_uri: str = TOKEN_URI
 
+    @override
+    def __repr__(self) -> str:
+        return f"_File({self.client_email!r})"
+
 
 class _Reply(Struct, frozen=True):
     access_token: str
     expires_in: float = LIFETIME
+
+    @override
+    def __repr__(self) -> str:
+        return f"_Reply(expires_in={self.expires_in!r})"
 
 
 _file = json.decoder(_File)
