@@ -32,9 +32,8 @@ from posthouse.model.chat import (
 )
 from posthouse.model.traits import ThinkingOff, ThinkingStyle, Traits
 
+
 # --- the limit ----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("limit", "most", "expected", "told"),
     [

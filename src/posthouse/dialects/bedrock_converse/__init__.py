@@ -31,7 +31,6 @@ class ConverseCodec(ChatCodec):
     """The codec's object; see `ChatCodec` for what each method promises."""
 
     several = False
-    several = False
     write_request = staticmethod(write_request)
     read_reply = staticmethod(read_reply)
 
