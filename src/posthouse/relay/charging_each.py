@@ -1,13 +1,11 @@
 """What several requests made side by side for one call come to.
 
 Each has a usage and a price of its own, as the provider bills them; the call's are
-their sums. What is not known of one is counted of all: the prompt once for each
-request, what was produced in even shares.
+their sums. What is not known of one is counted here: the prompt once for each
+request, and of what was produced even shares of what no other one has told.
 """
 
 from collections.abc import Sequence
-
-from msgspec import structs
 
 from posthouse.billing.prices import charge
 from posthouse.billing.usage import NormalisedUsage, TokenEstimate, normalise
@@ -23,7 +21,7 @@ def told_by_each(call: Call, served: Served) -> NormalisedUsage | None:
     if not all(map(_is_whole, served.each)):
         return None
     estimate = TokenEstimate(call.prompt_tokens, 0)
-    found = _normalise(call, served, served.each, [estimate] * len(served.each))
+    found = _normalise(call, served, [estimate] * len(served.each))
     return None if found.suspicious else found
 
 
@@ -37,17 +35,15 @@ def counted_for_each(
         served: what it brought.
         estimate: of the prompt once, and of all answers together.
     """
-    each = served.each
-    told = [usage.output or 0 for usage in each if usage is not None]
-    produced = max(estimate.output, sum(told))
-    share, rest = divmod(produced, len(each))
-    estimates = [
-        TokenEstimate(estimate.input, share + (number < rest))
-        for number in range(len(each))
-    ]
-    if not all(map(_is_whole, each)):
-        each = tuple(_without_output(usage) for usage in each)
-    return _normalise(call, served, each, estimates)
+    told = [max(usage.output or 0, 0) if usage else 0 for usage in served.each]
+    rest = max(estimate.output - sum(told), 0)
+    silent = told.count(0)
+    estimates = []
+    for output in told:
+        share = 0 if output else -(-rest // silent)
+        rest, silent = rest - share, silent - (not output)
+        estimates.append(TokenEstimate(estimate.input, share))
+    return _normalise(call, served, estimates)
 
 
 def charge_each(
@@ -71,13 +67,12 @@ def summed(each: Sequence[Usage]) -> Usage:
 def _normalise(
     call: Call,
     served: Served,
-    each: Sequence[ReportedUsage | None],
     estimates: Sequence[TokenEstimate],
 ) -> NormalisedUsage:
     model = call.offer(served.target).model
     found = [
         normalise(usage, estimate=estimate, context=model.context if model else 0)
-        for usage, estimate in zip(each, estimates, strict=True)
+        for usage, estimate in zip(served.each, estimates, strict=True)
     ]
     usages = tuple(one.usage for one in found)
     suspicious = dict.fromkeys(fault for one in found for fault in one.suspicious)
@@ -87,12 +82,3 @@ def _normalise(
 def _is_whole(usage: ReportedUsage | None) -> bool:
     """Whether it tells both totals."""
     return usage is not None and usage.input is not None and usage.output is not None
-
-
-def _without_output(usage: ReportedUsage | None) -> ReportedUsage | None:
-    """What is told of the prompt, which stays true."""
-    if usage is None:
-        return None
-    return structs.replace(
-        usage, output=None, reasoning=None, audio_output=None, image_output=None
-    )

@@ -16,6 +16,8 @@ from posthouse.billing.estimate import (
     extension_amount,
     held_output,
     hold_amount,
+    plain_hold,
+    plain_rates,
 )
 from posthouse.billing.prices import charge, price_of_spec
 from posthouse.billing.tokenizer import count_tokens
@@ -144,6 +146,26 @@ def test_an_unknown_model_has_stated_limits():
 
 
 # --- the hold -------------------------------------------------------------------
+
+
+def test_a_hold_covers_a_prompt_for_every_answer():
+    """Who gives one at a time is asked for each, and reads the prompt each time."""
+    price = make_price(
+        {"input": 2 * MILLION, "output": 8 * MILLION, "request": MILLION}
+    )
+    each = 1_000 * 2 + 50 * 8 + 1
+    assert hold(price, output_limit=50, choices=3) == 3 * each
+    fields = {"output_limit": 50, "choices": 3}
+    found = plain_hold(
+        plain_rates(price),
+        ask(**fields),
+        prompt_tokens=1_000,
+        model=MODEL,
+        hold_max=10**12,
+    )
+    assert found == (3 * each, 1_000 * 2 + 1)
+    legacy = {**fields, "operation": Operation.COMPLETION}
+    assert hold(price, **legacy) == 1_000 * 2 + 3 * 50 * 8 + 1
 
 
 def test_a_plain_hold():
