@@ -92,12 +92,14 @@ class Authorizer:
         resending: Resending | None = None,
     ) -> UpstreamResponse:
         """Sign and send; raises AttemptFailed and ExchangeFailure."""
-        signed, was_kept = await self._sign(sender, request)
+        signed, shown = await self._sign(sender, request)
         response = await sender.send(signed, resending)
-        if response.status != UNAUTHORIZED or not was_kept:
+        if response.status != UNAUTHORIZED or shown is None:
             return response
         response.release()
-        self.forget()
+        if self._held is shown:
+            # Of calls that were under way together, the first has seen to it.
+            self.forget()
         signed, _ = await self._sign(sender, request)
         if resending is not None:
             resending()
@@ -109,14 +111,14 @@ class Authorizer:
 
     async def _sign(
         self, sender: Sender, request: UpstreamRequest
-    ) -> tuple[UpstreamRequest, bool]:
-        """Sign, and say whether a token was shown that had been kept."""
-        was_kept = False
+    ) -> tuple[UpstreamRequest, _Held | None]:
+        """Sign, and give the token that was shown, if it had been kept."""
+        shown = None
         try:
             steps = self._signer.sign(request, self._clock(), self._nonce())
             wanted = _next(steps, None)
             while isinstance(wanted, TokenWanted):
-                was_kept = self._serves
+                shown = self._held if self._serves else None
                 token = await self._token(sender, wanted, request)
                 wanted = _next(steps, token)
         except BadCredential as error:
@@ -124,7 +126,7 @@ class Authorizer:
                 "a credential cannot be used", channel=self._channel, reason=str(error)
             )
             raise AttemptFailed(UpstreamCredential(), sent=False) from None
-        return wanted, was_kept
+        return wanted, shown
 
     @property
     def _serves(self) -> bool:

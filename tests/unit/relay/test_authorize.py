@@ -73,6 +73,8 @@ class Provider(Sender):
         self.asked = 0
         self.shown: list[bytes] = []
         self.withdrawn = False
+        self.old_only = False
+        """The first token alone is withdrawn."""
         self.failing: Exception | None = None
         self.gate: asyncio.Event | None = None
 
@@ -88,8 +90,11 @@ class Provider(Sender):
                 raise self.failing
             self.withdrawn = False
             return Response(200, b"token-%d" % self.asked)
-        self.shown.append(dict(request.headers)[b"authorization"])
-        return Response(401 if self.withdrawn else 200)
+        shown = dict(request.headers)[b"authorization"]
+        self.shown.append(shown)
+        await asyncio.sleep(0)
+        refused = self.withdrawn or (self.old_only and shown == b"token-1")
+        return Response(401 if refused else 200)
 
     @override
     async def close(self) -> None:
@@ -210,6 +215,18 @@ async def test_a_withdrawn_token_costs_one_more_request(
     assert response.status == 200
     assert provider.shown == [b"token-1", b"token-1", b"token-2"]
     assert len(told) == 1
+
+
+async def test_calls_that_meet_a_withdrawn_token_together_fetch_one(
+    authorizer: Authorizer, provider: Provider
+) -> None:
+    await authorizer.send(provider, REQUEST)
+    provider.old_only = True
+    answers = await asyncio.gather(
+        *(authorizer.send(provider, REQUEST) for _ in range(5))
+    )
+    assert [answer.status for answer in answers] == [200] * 5
+    assert provider.asked == 2
 
 
 async def test_a_fresh_token_that_is_refused_is_not_fetched_again(
