@@ -45,8 +45,18 @@ _STOP_PATH = "/stop_sequence"
 class OptionWriter:
     """Writes what is not the prompt."""
 
-    def __init__(self, chat: ChatRequest, traits: Traits, losses: Losses) -> None:
-        """Begin a request."""
+    def __init__(
+        self, chat: ChatRequest, traits: Traits, losses: Losses, *, unthinking: bool
+    ) -> None:
+        """Begin a request.
+
+        Args:
+            chat: the request.
+            traits: what the model can.
+            losses: is told what is left out or changed.
+            unthinking: a chain of calls, which goes on here, began without thoughts.
+        """
+        self._unthinking = unthinking
         self._chat = chat
         self._traits = traits
         self._losses = losses
@@ -148,7 +158,7 @@ class OptionWriter:
         if reasoning is None:
             return False
         off = _is_off(reasoning)
-        cannot = self._traits.thinking is ThinkingStyle.NONE or self._forces_a_tool()
+        cannot = self._cannot_think() or self._forces_a_tool()
         if off:
             if self._family is Family.CLAUDE:
                 self._off()
@@ -165,6 +175,12 @@ class OptionWriter:
         else:
             self._losses.drop("reasoning")
         return False
+
+    def _cannot_think(self) -> bool:
+        style = self._traits.thinking
+        if self._family is Family.CLAUDE and style is ThinkingStyle.BUDGET:
+            return self._unthinking
+        return style is ThinkingStyle.NONE
 
     def _forces_a_tool(self) -> bool:
         choice = self._chat.tool_choice

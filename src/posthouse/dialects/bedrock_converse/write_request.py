@@ -24,13 +24,29 @@ def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> Block:
     """Write a request's body; raises InvalidRequest."""
     writer = _MessageWriter(chat, traits, losses)
     system, messages = writer.write()
-    options = OptionWriter(chat, traits, losses)
+    options = OptionWriter(chat, traits, losses, unthinking=_unthinking(messages))
     members = options.write()
     tools, asked = write_tools(chat, traits, writer.called, losses)
     advice = [*options.advice, *filter(None, (asked,))]
     system += [{"text": text} for text in advice]
     body: Block = {"system": system} if system else {}
     return body | {"messages": messages} | tools | members
+
+
+def _unthinking(turns: list[Block]) -> bool:
+    """Whether tools were called without the thoughts that must lead to them.
+
+    Models that are given a number of tokens cannot begin to think between a call
+    and its result.
+    """
+    first: Block = {}
+    for turn in reversed(turns):
+        if turn["role"] == "assistant":
+            first = turn["content"][0]
+        elif all("toolResult" not in block for block in turn["content"]):
+            break
+    answered = bool(turns) and turns[-1]["role"] == "user"
+    return answered and bool(first) and "reasoningContent" not in first
 
 
 class _MessageWriter:
