@@ -402,7 +402,7 @@ def test_no_reply_repeats_a_key(after: Watched) -> None:
     """Not even to whom it belongs; a name of a model that was asked for is text."""
     secrets = [canaries.CUSTOMER, canaries.WRONG, canaries.IN_QUERY, canaries.SECRET]
     for _, data in after.replies:
-        if b"model_not_found" not in data and b"'tools'" not in data:
+        if b"model_not_found" not in data.lower() and b"'tools'" not in data:
             assert found_in(data, secrets) == [], data
 
 
