@@ -4,7 +4,7 @@ import http.client
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import openai
@@ -347,6 +347,25 @@ def test_three_streams_in_one(
     assert record["price_usd"] == "0.000042"
 
 
+def leaves(posthouse: Posthouse, *, stream: bool, after: Callable[[Any], None]) -> Any:
+    """Ask for three answers, go away, and give the call's record."""
+    known = {one["id"] for one in posthouse.ask("calls", "--limit", "1000")}
+    connection = http.client.HTTPConnection(posthouse.url.removeprefix("http://"))
+    body = json.dumps({"model": "lonely", "n": 3, "stream": stream, **ASKED})
+    headers = {"authorization": f"Bearer {KEY}"}
+    connection.request("POST", "/v1/chat/completions", body, headers)
+    after(connection)
+    connection.sock.close()
+    connection.close()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        calls = posthouse.ask("calls", "--limit", "1000")
+        found = [one for one in calls if one["id"] not in known]
+        if found:
+            return found[0]
+    pytest.fail("there is no record of the call")
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_ends_all(
     posthouse: Posthouse, fake: ThreadedFake, stream: bool
@@ -354,21 +373,35 @@ def test_a_client_that_leaves_ends_all(
     """None of the requests is left to run, and all their prompts are charged."""
     fake.on("claude-lonely", Claude(pause=30.0))
     before = len(fake.served("claude-lonely"))
-    connection = http.client.HTTPConnection(posthouse.url.removeprefix("http://"))
-    body = json.dumps({"model": "lonely", "n": 3, "stream": stream, **ASKED})
-    headers = {"authorization": f"Bearer {KEY}"}
-    connection.request("POST", "/v1/chat/completions", body, headers)
-    deadline = time.monotonic() + 10
-    while len(fake.served("claude-lonely")) < before + 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.3)
-    connection.close()
-    while True:
-        newest = posthouse.ask("calls", "--limit", "1")[0]
-        if newest["requested_model"] == "lonely" and newest["outcome"] == "abandoned":
-            break
-        assert time.monotonic() < deadline + 10
-        time.sleep(0.05)
-    assert newest["usage"]["input"] % 3 == 0
-    assert newest["usage"]["input"] >= 3
+
+    def after(_: Any) -> None:
+        deadline = time.monotonic() + 10
+        while len(fake.served("claude-lonely")) < before + 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.2)
+
+    record = leaves(posthouse, stream=stream, after=after)
+    assert record["outcome"] == "abandoned"
+    assert record["usage"]["input"] % 3 == 0
+    assert record["total_ms"] < 10_000
+    if stream:
+        # Their providers had told.
+        assert record["usage"]["input"] == 30
+
+
+def test_a_client_that_leaves_in_the_middle_pays_for_what_it_had(
+    posthouse: Posthouse, fake: ThreadedFake
+) -> None:
+    fake.on("claude-lonely", Claude(pause=1.0))
+
+    def after(connection: Any) -> None:
+        reply = connection.getresponse()
+        while b"Answer" not in reply.readline():
+            pass
+        reply.close()
+
+    record = leaves(posthouse, stream=True, after=after)
+    assert (record["outcome"], record["status"]) == ("abandoned", 499)
+    assert record["usage"]["input"] == 30
+    assert 1 <= record["usage"]["output"] <= 9
