@@ -160,6 +160,7 @@ REQUESTS = {
     | {"messages.parts.cache", "tools.cache", "modalities", "sampling.top_k"},
     "openai_responses": _EVERYWHERE
     | {
+        "choices",  # they are asked for one by one
         "messages.name",
         "messages.parts.cache",
         "messages.parts.content.detail",  # it must be told
@@ -178,6 +179,7 @@ REQUESTS = {
     | _CUSTOM_AS_FUNCTION
     | {
         "cache_key",
+        "choices",  # they are asked for one by one
         "messages.name",
         "messages.parts.content.detail",
         "messages.parts.detail",
