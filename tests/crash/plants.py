@@ -36,16 +36,13 @@ _STREAM = """        record = await self._settle(
         if failure is not None:
             await exchange.fail(failure)
         else:
-            reach("before_terminal")
-            await exchange.finish()
-            reach("after_terminal")
+            await self._finish(call, served, exchange)
         return record
 """
 _STREAM_LATE = """        if failure is not None:
             await exchange.fail(failure)
         else:
-            reach("before_terminal")
-            await exchange.finish()
+            await self._finish(call, served, exchange)
         await asyncio.sleep(0)
         return await self._settle(
             call, hold, served, exchange.content_ms, failure=failure
@@ -53,18 +50,11 @@ _STREAM_LATE = """        if failure is not None:
 """
 _UNARY = """        record = await self._settle(call, hold, served, None)
         if not client.gone:
-            if ARMED:
-                reach("before_terminal")
-            headers = JSON_HEADERS + call.headers(served.target)
-            await client.respond(200, headers, served.body)
-            if ARMED:
-                reach("after_terminal")
+            await self._respond(call, served, client)
         return record
 """
 _UNARY_LATE = """        if not client.gone:
-            reach("before_terminal")
-            headers = JSON_HEADERS + call.headers(served.target)
-            await client.respond(200, headers, served.body)
+            await self._respond(call, served, client)
         await asyncio.sleep(0)
         return await self._settle(call, hold, served, None)
 """

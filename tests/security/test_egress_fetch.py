@@ -453,7 +453,8 @@ OUTWARD = {
     "urlopen": {"demo.py"},
     "HTTPConnection": set(),
     "HTTPSConnection": set(),
-    "open_connection": set(),
+    # To the operator's own channels that speak WebSocket.
+    "open_connection": {"websocket.py"},
     "ClientSession": set(),
     "AsyncClient": set(),
 }

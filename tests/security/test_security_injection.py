@@ -65,7 +65,10 @@ def test_sql_in_any_place_of_a_request_is_text(guarded: Guarded) -> None:
             for header in (b"X-Api-Key", b"Api-Key", b"X-Goog-Api-Key"):
                 reply = guarded.get("/v1/models", header + b": " + data, key=None)
                 assert reply.status == 401, text
-                error_of(reply)
+                if header != b"X-Goog-Api-Key":
+                    error_of(reply)
+                else:
+                    assert b'"UNAUTHENTICATED"' in reply.body
             bearer = b"Authorization: Bearer " + data
             for reply in (
                 guarded.get("/v1/models", bearer, key=None),
@@ -108,6 +111,8 @@ BUILT = {
     "','.join(columns)",
     "table",
     "rows",
+    "column",
+    "names",
 }
 """What statements are put together of beside constants: placeholders, names of
 our own tables and columns, a choice between two words."""
@@ -274,7 +279,7 @@ def test_the_one_header_that_is_carried(guarded: Guarded, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"a" * 300, b"a\tb", b"\xff\xfe", "é".encode(), b"a\x80b"]
+    "value", [b"a" * 600, b"a\tb", b"\xff\xfe", "é".encode(), b"a\x80b"]
 )
 def test_the_one_header_carries_words_only(guarded: Guarded, value: bytes) -> None:
     """What no client sends stays here; a long one filled the memory of heads."""

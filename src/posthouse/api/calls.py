@@ -34,7 +34,7 @@ WAIT = b"x-posthouse-wait"
 """Seconds that a caller would rather wait than be told that there is no room."""
 _ACTED_ON = FORWARDED | {METADATA, WAIT}
 _DECIMAL = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})?")
-_WORDS = re.compile(rb"[ -~]{0,1024}")
+_WORDS = re.compile(rb"[ -~]{0,512}")
 """What they may hold: names and versions."""
 _LARGE_BODY = 256 * 1024
 """Bytes from which a body is judged in a thread, so that nobody waits for it."""

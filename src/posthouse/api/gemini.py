@@ -46,7 +46,8 @@ class GeminiRoutes:
     def routes(self) -> list[Route]:
         """All of them."""
         return [
-            Route(("POST",), path, self.ask, prefix=True, manners=DIALECT.manners)
+            # Others ask at the same path, and have manners of their own.
+            Route(("POST",), path, self.ask, prefix=True)
             for path in _PREFIXES
         ]
 

@@ -31,6 +31,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Go back."""
+    op.drop_table("responses")
     op.drop_table("run_calls")
     op.drop_table("run_transfers")
     op.drop_table("runs")
