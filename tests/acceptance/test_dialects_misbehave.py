@@ -7,9 +7,10 @@ own callers. How it is told does: each dialect has its own errors and its own en
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-import aiohttp
+import httpx2
 import pytest
 from tests.acceptance.configuration import KEYS
 from tests.acceptance.test_sandbox_misbehaves import ANSWER, STREAMS, WHOLE_REPLIES
@@ -17,7 +18,7 @@ from tests.support.posthouse import Posthouse
 
 SAID = "Hello"
 OVERLOADED = "upstream_overloaded"
-SECONDS = aiohttp.ClientTimeout(total=30)
+SECONDS = 30.0
 
 
 class Dialect(NamedTuple):
@@ -104,21 +105,20 @@ class Seen(NamedTuple):
 
 
 async def asked(
-    session: aiohttp.ClientSession, dialect: Dialect, model: str, *, stream: bool
+    session: httpx2.AsyncClient, dialect: Dialect, model: str, *, stream: bool
 ) -> Seen:
     """Make a call and read it to its end, however it ends."""
     path, body = dialect.path(model, stream), dialect.body(model, stream)
     data = b""
-    async with session.post(path, json=body) as reply:
-        try:
-            async for piece in reply.content.iter_any():
+    async with session.stream("POST", path, json=body) as reply:
+        with suppress(httpx2.TransportError):
+            async for piece in reply.aiter_raw():
                 data += piece
-        except aiohttp.ClientError:
-            pass
-        if not stream or reply.content_type == "application/json":
-            value = json.loads(data)
-            text = "" if value.get("error") else dialect.texts(value)
-            return Seen(reply.status, "".join(text), ended=True, told=False)
+    status = reply.status_code
+    if not stream or reply.headers["content-type"].startswith("application/json"):
+        value = json.loads(data)
+        text = "" if value.get("error") else dialect.texts(value)
+        return Seen(status, "".join(text), ended=True, told=False)
     events = [
         json.loads(line.removeprefix(b"data:"))
         for line in data.splitlines()
@@ -126,7 +126,7 @@ async def asked(
     ]
     texts = [text for event in events for text in dialect.texts(event)]
     return Seen(
-        reply.status,
+        status,
         "".join(texts),
         ended=any(dialect.ends(event) for event in events),
         told=any("error" in _innermost(event) for event in events),
@@ -155,8 +155,8 @@ async def test_every_fault_is_told_in_the_callers_dialect(
         if not (stream and fault == "endless")
     }
     headers = {"x-api-key": KEYS["app"]}
-    async with aiohttp.ClientSession(
-        posthouse.url, headers=headers, timeout=SECONDS
+    async with httpx2.AsyncClient(
+        base_url=posthouse.url, headers=headers, timeout=SECONDS
     ) as session:
         found = await asyncio.gather(
             *(
