@@ -33,6 +33,8 @@ async def count_prompt(
     media = 0
     if parsed.prompt.has_media:
         media = estimate_prompt(parsed, menu.first.model)
-    text = await asyncio.to_thread(dialect.prompt_text, parsed)
-    counted = await asyncio.to_thread(count_tokens, text, model)
-    return max(counted + framing, media)
+
+    def count() -> int:
+        return count_tokens(dialect.prompt_text(parsed), model)
+
+    return max(await asyncio.to_thread(count) + framing, media)

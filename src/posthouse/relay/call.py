@@ -197,10 +197,9 @@ class Call:
     def headers(self, target: Target) -> Headers:
         """What a reply tells beside itself."""
         headers: Headers = (SANDBOX_HEADER,) if target.member.channel.sandbox else ()
-        prepared = self.prepared(target)
-        if prepared.translation or self.incoming.request.dropped:
-            told = self.translation(target).encode("ascii", "replace")
-            headers += ((TRANSLATION, told),)
+        told = self.translation(target)
+        if told:
+            headers += ((TRANSLATION, told.encode("ascii", "replace")),)
         return headers
 
     def translation(self, target: Target) -> str:
@@ -208,8 +207,11 @@ class Call:
 
         "" where it reached the provider as it was.
         """
-        prepared = self.prepared(target)
         request = self.incoming.request
+        if request.kept is None and not request.dropped:
+            # No translation has read it, which is so of most calls.
+            return ""
+        prepared = self.prepared(target)
         told = request.dropped
         if prepared.translation:
             told += request.reading.losses.get(prepared.dialect.name, ())

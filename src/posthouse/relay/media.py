@@ -35,7 +35,13 @@ def media_bringer(fetch: FetchURL) -> BringMedia:
                 param=PARAM,
                 code="too_many_urls",
             )
-        fetched = await asyncio.gather(*(_fetch(fetch, url) for url in missing))
+        tasks = [asyncio.create_task(_fetch(fetch, url)) for url in missing]
+        try:
+            fetched = await asyncio.gather(*tasks)
+        finally:
+            # Where one has failed, or the caller has left, nobody wants the rest.
+            for task in tasks:
+                task.cancel()
         if sum(len(one.body) for one in fetched) > MOST_BYTES:
             raise InvalidRequest(
                 "What the request's URLs lead to is too large for this model",

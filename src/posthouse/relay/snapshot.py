@@ -195,9 +195,9 @@ class Snapshot:
         routes = self.table.first_routes(model)
         if routes is None:
             return frozenset()
-        row = self.facts(model)
-        known = routes.first.channel.provider.operations
-        return frozenset(known if row is None else row.operations)
+        provider = routes.first.channel.provider
+        row = provider.models.get(routes.first.upstream_model)
+        return frozenset(provider.operations if row is None else row.operations)
 
     def facts(self, model: str) -> ModelRow | None:
         """What the catalogue knows of a model that is named outright."""

@@ -19,6 +19,8 @@ from posthouse.storage.schema import responses
 from posthouse.storage.secrets import SealBroken, SecretBox
 
 BATCH = 100
+KEEP_SECONDS = 2.0
+"""For which a caller's reply waits to be kept, at most."""
 PURGE_SECONDS = 60.0
 """Between two looks for what has expired."""
 
@@ -44,7 +46,11 @@ class StoredResponses(ResponseStore):
         self._waiting.append((kept, future))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
-        await future
+        try:
+            async with asyncio.timeout(KEEP_SECONDS):
+                await future
+        except TimeoutError:
+            raise StorageUnavailable from None
 
     async def _write(self) -> None:
         """Write what waits, and all that has come meanwhile."""
@@ -53,13 +59,17 @@ class StoredResponses(ResponseStore):
                 batch = self._waiting[:BATCH]
                 del self._waiting[:BATCH]
                 error = await self._write_batch([kept for kept, _ in batch])
-                for _, future in batch:
+                for kept, future in batch:
+                    own = error
+                    if error is not None and len(batch) > 1:
+                        # One that cannot be kept is no reason to keep none.
+                        own = await self._write_batch([kept])
                     if future.done():
                         continue
-                    if error is None:
+                    if own is None:
                         future.set_result(None)
                     else:
-                        future.set_exception(error)
+                        future.set_exception(own)
         finally:
             self._writing = None
 

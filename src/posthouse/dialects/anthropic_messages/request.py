@@ -28,11 +28,11 @@ from posthouse.dialects.openai.envelope import (
     parse_envelope,
 )
 from posthouse.dialects.openai.kinds import check_kinds, kinds
-from posthouse.dialects.openai.texts import texts_in
+from posthouse.dialects.openai.texts import prompt_of
 from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
 from posthouse.wire import json
-from posthouse.wire.json import Envelope, MalformedJSON
+from posthouse.wire.json import Envelope
 
 MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
@@ -303,18 +303,9 @@ _NOT_READ = frozenset(
 
 def prompt_text(request: ParsedRequest) -> str:
     """The prompt's text, for counting where no usage was given."""
-    texts = []
-    for name in _TEXT_MEMBERS:
-        value = request.envelope.get(name)
-        if value is None:
-            continue
-        data = bytes(value)
-        if name in ("messages", "system"):
-            with suppress(MalformedJSON):
-                texts += texts_in(json.decode_leniently(data), _NOT_READ)
-                continue
-        texts.append(data.decode())
-    return "\n".join(texts)
+    return prompt_of(
+        request.envelope, _TEXT_MEMBERS, said=("messages", "system"), skipped=_NOT_READ
+    )
 
 
 # --- for a provider of this dialect ---------------------------------------------

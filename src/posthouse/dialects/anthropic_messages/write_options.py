@@ -11,6 +11,13 @@ from typing import Any
 
 from posthouse.dialects.anthropic_messages.caching import NAME
 from posthouse.dialects.anthropic_messages.schema import fitted
+from posthouse.dialects.neutral.claude_thinking import (
+    BUDGETS,
+    LEAST_BUDGET,
+    display,
+    effort_of,
+    is_off,
+)
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.model.chat import (
     ChatRequest,
@@ -25,16 +32,6 @@ from posthouse.wire import json
 
 USUAL_OUTPUT = 8_192
 """Tokens, where neither the caller nor the catalogue says a limit."""
-LEAST_BUDGET = 1_024
-BUDGETS = {
-    "minimal": 1_024,
-    "low": 2_048,
-    "medium": 8_192,
-    "high": 16_384,
-    "xhigh": 24_576,
-    "max": 32_768,
-}
-"""Tokens of thought that an effort stands for."""
 
 
 def write_options(chat: ChatRequest, traits: Traits, losses: Losses) -> dict[str, Any]:
@@ -107,7 +104,7 @@ class _Thinking:
             return {}
         if self._own:
             return self._as_it_stood(reasoning)
-        if _is_off(reasoning):
+        if is_off(reasoning):
             return self._off()
         if self._cannot():
             self._losses.drop("reasoning")
@@ -135,7 +132,7 @@ class _Thinking:
             thinking = {"type": on if reasoning.enabled else "disabled"}
             if reasoning.budget is not None:
                 thinking |= {"budget_tokens": reasoning.budget}  # type: ignore[dict-item]  # a number beside texts
-            body["thinking"] = thinking | _display(reasoning)
+            body["thinking"] = thinking | display(reasoning)
         if reasoning.effort is not None:
             body["output_config"] = {"effort": reasoning.effort}
         return body
@@ -159,7 +156,7 @@ class _Thinking:
         if effort == "minimal":
             self._losses.change("reasoning")
             effort = "low"
-        body: Extras = {"thinking": {"type": "adaptive"} | _display(reasoning)}
+        body: Extras = {"thinking": {"type": "adaptive"} | display(reasoning)}
         if effort is not None:
             body["output_config"] = {"effort": effort}
         return body
@@ -178,33 +175,8 @@ class _Thinking:
             return {}
         if bounded != budget:
             self._losses.change("reasoning")
-        told = {"type": "enabled", "budget_tokens": bounded} | _display(reasoning)
+        told = {"type": "enabled", "budget_tokens": bounded} | display(reasoning)
         return {"thinking": told}
-
-
-def _is_off(reasoning: Reasoning) -> bool:
-    return (
-        reasoning.enabled is False
-        or reasoning.effort == "none"
-        or reasoning.budget == 0
-    )
-
-
-def effort_of(budget: int) -> str:
-    """The least effort that stands for that many tokens."""
-    for effort in ("low", "medium", "high", "xhigh"):
-        if budget <= BUDGETS[effort]:
-            return effort
-    return "max"
-
-
-def _display(reasoning: Reasoning) -> Extras:
-    show = reasoning.show
-    if show is None and reasoning.summary is not None:
-        show = True
-    if show is None:
-        return {}
-    return {"display": "summarized" if show else "omitted"}
 
 
 # --- sampling -----------------------------------------------------------------------

@@ -11,6 +11,13 @@ and OpenAI's.
 from typing import Any
 
 from posthouse.dialects.bedrock_converse.names import Family, family
+from posthouse.dialects.neutral.claude_thinking import (
+    BUDGETS,
+    LEAST_BUDGET,
+    display,
+    effort_of,
+    is_off,
+)
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.model.chat import (
     ChatRequest,
@@ -23,17 +30,6 @@ from posthouse.model.traits import ThinkingOff, ThinkingStyle, Traits
 from posthouse.wire import json
 
 Block = dict[str, Any]
-
-LEAST_BUDGET = 1_024
-BUDGETS = {
-    "minimal": 1_024,
-    "low": 2_048,
-    "medium": 8_192,
-    "high": 16_384,
-    "xhigh": 24_576,
-    "max": 32_768,
-}
-"""Tokens of thought that an effort stands for."""
 
 _TIERS = frozenset({"default", "flex", "priority", "reserved"})
 _NOT_SAMPLED = ("frequency_penalty", "presence_penalty", "seed", "logit_bias")
@@ -157,7 +153,7 @@ class OptionWriter:
         reasoning = self._chat.reasoning
         if reasoning is None:
             return False
-        off = _is_off(reasoning)
+        off = is_off(reasoning)
         cannot = self._cannot_think() or self._forces_a_tool()
         if off:
             if self._family is Family.CLAUDE:
@@ -203,11 +199,11 @@ class OptionWriter:
             self._fields["thinking"] = {"type": off.value}
 
     def _by_effort(self, reasoning: Reasoning) -> bool:
-        self._fields["thinking"] = {"type": "adaptive"} | _display(reasoning)
+        self._fields["thinking"] = {"type": "adaptive"} | display(reasoning)
         effort = reasoning.effort
         if effort is None and (reasoning.budget or 0) > 0:
             self._losses.change("reasoning")
-            effort = _effort_of(reasoning.budget or 0)
+            effort = effort_of(reasoning.budget or 0)
         if effort == "minimal":
             self._losses.change("reasoning")
             effort = "low"
@@ -236,7 +232,7 @@ class OptionWriter:
         """An effort of three, as Amazon's models and OpenAI's know them."""
         effort = reasoning.effort
         if effort is None and (reasoning.budget or 0) > 0:
-            effort = _effort_of(reasoning.budget or 0)
+            effort = effort_of(reasoning.budget or 0)
         known = {"minimal": "low", "xhigh": "high", "max": "high"}
         told = known.get(effort or "medium", effort or "medium")
         if told != reasoning.effort:
@@ -277,31 +273,6 @@ class OptionWriter:
             losses.drop("service_tier")
         for name in chat.extras:
             losses.drop(name)
-
-
-def _is_off(reasoning: Reasoning) -> bool:
-    return (
-        reasoning.enabled is False
-        or reasoning.effort == "none"
-        or reasoning.budget == 0
-    )
-
-
-def _effort_of(budget: int) -> str:
-    """The least effort that stands for that many tokens."""
-    for effort in ("low", "medium", "high", "xhigh"):
-        if budget <= BUDGETS[effort]:
-            return effort
-    return "max"
-
-
-def _display(reasoning: Reasoning) -> Block:
-    show = reasoning.show
-    if show is None and reasoning.summary is not None:
-        show = True
-    if show is None:
-        return {}
-    return {"display": "summarized" if show else "omitted"}
 
 
 def _text_format(wanted: OutputFormat) -> Block:

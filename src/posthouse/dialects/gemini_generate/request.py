@@ -9,7 +9,6 @@ google-genai 3.4.0.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 from msgspec import Raw, Struct, field
 
@@ -26,11 +25,11 @@ from posthouse.dialects.openai.envelope import (
     model_name,
     optional_text,
 )
-from posthouse.dialects.openai.texts import texts_in
+from posthouse.dialects.openai.texts import prompt_of
 from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
 from posthouse.wire import json
-from posthouse.wire.json import Envelope, MalformedJSON
+from posthouse.wire.json import Envelope
 
 MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
@@ -279,16 +278,9 @@ _NOT_READ = frozenset(
 
 def prompt_text(request: ParsedRequest) -> str:
     """The prompt's text, for counting where no usage was given."""
-    texts = []
-    for name in _TEXT_MEMBERS:
-        value = request.envelope.get(name)
-        if value is None:
-            continue
-        data = bytes(value)
-        if name != "tools":
-            with suppress(MalformedJSON):
-                texts += texts_in(json.decode_leniently(data), _NOT_READ)
-                continue
-        # What a schema says is read with its names and brackets.
-        texts.append(data.decode())
-    return "\n".join(texts)
+    return prompt_of(
+        request.envelope,
+        _TEXT_MEMBERS,
+        said=("contents", "systemInstruction"),
+        skipped=_NOT_READ,
+    )

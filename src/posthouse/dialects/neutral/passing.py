@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from posthouse.dialects.base import StreamTap, TappedFrame
+from posthouse.dialects.base import TappedFrame
 from posthouse.dialects.neutral.codec import ChatDecoder
-from posthouse.dialects.neutral.sample import TextSample
+from posthouse.dialects.neutral.kept_text import KeepsText
 from posthouse.dialects.neutral.usage import merged_usage
 from posthouse.model.chat import Part, Refusal, Text, Thinking, ToolCall
 from posthouse.model.chat_events import (
@@ -27,15 +27,12 @@ from posthouse.model.chat_events import (
 )
 from posthouse.model.usage import ReportedUsage
 
-COMPACTED_BYTES = 64 * 1024
-"""Of text, after which less is kept of it."""
-
 _SPOKEN = (Text, Thinking, Refusal)
 _COUNTED = (*_SPOKEN, ToolCall)
 _DROPPED = TappedFrame(b"")
 
 
-class PassingTap(StreamTap):
+class PassingTap(KeepsText):
     """Reads one stream along.
 
     A dialect's own tap says how an error is told (`error_frame`), how an answer
@@ -44,16 +41,12 @@ class PassingTap(StreamTap):
     """
 
     __slots__ = (
-        "_compacted",
         "_decoder",
         "_held",
-        "_sample",
-        "_texts",
         "_wanted",
         "ended_choices",
         "finished",
         "open_parts",
-        "output_bytes",
         "service_tier",
         "usage",
     )
@@ -71,20 +64,16 @@ class PassingTap(StreamTap):
             decoder: of the dialect, at its start.
             choices: how many answers were asked for.
         """
+        super().__init__()
         self.usage: ReportedUsage | None = None
         self.service_tier: str | None = None
         self.finished = False
-        self.output_bytes = 0
         self.open_parts: dict[tuple[int, int], Part] = {}
         """By choice and number, as they began; what is open, and no more."""
         self.ended_choices: set[int] = set()
         self._decoder = decoder
         self._wanted = choices
         self._held: TappedFrame | None = None
-        self._texts: list[str] = []
-        self._sample: TextSample | None = None
-        """What came before `_texts`, once there was much."""
-        self._compacted = 0
 
     # --- frames -----------------------------------------------------------------
 
@@ -163,24 +152,3 @@ class PassingTap(StreamTap):
         size = len(text) if text.isascii() else len(text.encode(errors="replace"))
         self.output_bytes += size
         self._texts.append(text)
-
-    @override
-    def output_text(self) -> str:
-        text = "".join(self._texts)
-        if self._sample is not None:
-            self._sample.add(text)
-            self._texts.clear()
-            text = self._sample.text()
-        # Halves of surrogate pairs may have come in different frames.
-        joined = text.encode("utf-16", "surrogatepass")
-        return joined.decode("utf-16", "replace")
-
-    @override
-    def compact(self) -> None:
-        if self.output_bytes - self._compacted < COMPACTED_BYTES:
-            return
-        self._compacted = self.output_bytes
-        if self._sample is None:
-            self._sample = TextSample()
-        self._sample.add("".join(self._texts))
-        self._texts.clear()

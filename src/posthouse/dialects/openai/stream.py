@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from typing_extensions import override
 
-from posthouse.dialects.base import ParsedRequest, StreamTap, TappedFrame
-from posthouse.dialects.neutral.sample import TextSample
+from posthouse.dialects.base import ParsedRequest, TappedFrame
+from posthouse.dialects.neutral.kept_text import KeepsText
 from posthouse.dialects.neutral.usage import merged_usage
 from posthouse.dialects.openai.errors import (
     error_code,
@@ -32,8 +32,6 @@ from posthouse.wire import json
 from posthouse.wire.json import Decoder, MalformedJSON
 from posthouse.wire.sse import data_frame, event_name, with_data
 
-COMPACTED_BYTES = 64 * 1024
-"""Of text, after which less is kept of it."""
 MOST_CUT_OFF = 128
 """Choices that are told of an end before their end."""
 
@@ -65,21 +63,17 @@ class Chunk(Protocol):
 _DROPPED = TappedFrame(b"")
 
 
-class OpenAIStreamTap(StreamTap):
+class OpenAIStreamTap(KeepsText):
     """Reads one stream along."""
 
     __slots__ = (
-        "_compacted",
         "_decoder",
         "_finished",
         "_hide_usage",
         "_object",
         "_public_model",
-        "_sample",
-        "_texts",
         "_wanted",
         "finished",
-        "output_bytes",
         "service_tier",
         "usage",
     )
@@ -99,16 +93,12 @@ class OpenAIStreamTap(StreamTap):
             request: the call that the stream answers.
             public_model: replaces the model's name where it is not None.
         """
+        super().__init__()
         self.usage: ReportedUsage | None = None
         self.service_tier: str | None = None
         self.finished = False
-        self.output_bytes = 0
         self._decoder = decoder
         self._object = object_name
-        self._texts: list[str] = []
-        self._sample: TextSample | None = None
-        """What came before `_texts`, once there was much."""
-        self._compacted = 0
         self._finished: set[int] = set()
         self._wanted = request.choices
         self._hide_usage = not request.include_usage
@@ -197,27 +187,6 @@ class OpenAIStreamTap(StreamTap):
         return chunk
 
     # --- what it has come to ----------------------------------------------------
-
-    @override
-    def output_text(self) -> str:
-        text = "".join(self._texts)
-        if self._sample is not None:
-            self._sample.add(text)
-            self._texts.clear()
-            text = self._sample.text()
-        # Halves of surrogate pairs may have come in different frames.
-        joined = text.encode("utf-16", "surrogatepass")
-        return joined.decode("utf-16", "replace")
-
-    @override
-    def compact(self) -> None:
-        if self.output_bytes - self._compacted < COMPACTED_BYTES:
-            return
-        self._compacted = self.output_bytes
-        if self._sample is None:
-            self._sample = TextSample()
-        self._sample.add("".join(self._texts))
-        self._texts.clear()
 
     @override
     def close(self) -> TappedFrame | None:

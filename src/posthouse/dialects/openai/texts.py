@@ -1,7 +1,12 @@
 """The strings in a JSON value, for counting where nobody else has counted."""
 
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Any
+
+from posthouse.wire import json
+from posthouse.wire.json import Envelope, MalformedJSON
 
 
 def texts_in(value: Any, skipped: AbstractSet[str]) -> list[str]:
@@ -21,3 +26,33 @@ def texts_in(value: Any, skipped: AbstractSet[str]) -> list[str]:
         elif isinstance(part, list):
             left.extend(reversed(part))
     return texts
+
+
+def prompt_of(
+    envelope: Envelope,
+    members: Collection[str],
+    *,
+    said: Collection[str],
+    skipped: AbstractSet[str],
+) -> str:
+    """Give a prompt's text.
+
+    Args:
+        envelope: the request's.
+        members: those that a model reads, in order.
+        said: those of them that are read by their strings alone. What a schema
+            says is read with its names and brackets, and so is what no parser takes.
+        skipped: names below `said` that are left out.
+    """
+    texts = []
+    for name in members:
+        value = envelope.get(name)
+        if value is None:
+            continue
+        data = bytes(value)
+        if name in said:
+            with suppress(MalformedJSON):
+                texts += texts_in(json.decode_leniently(data), skipped)
+                continue
+        texts.append(data.decode())
+    return "\n".join(texts)

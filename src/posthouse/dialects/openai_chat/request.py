@@ -1,7 +1,6 @@
 """A chat request's envelope, judged as far as routing and money need it."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from msgspec import Raw, Struct
 
@@ -24,11 +23,11 @@ from posthouse.dialects.openai.envelope import (
     wants_usage,
 )
 from posthouse.dialects.openai.kinds import CHAT, check_kinds
-from posthouse.dialects.openai.texts import texts_in
+from posthouse.dialects.openai.texts import prompt_of
 from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
 from posthouse.wire import json
-from posthouse.wire.json import Envelope, MalformedJSON
+from posthouse.wire.json import Envelope
 
 MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
@@ -250,17 +249,6 @@ _NOT_READ = frozenset(
 
 def prompt_text(request: ParsedRequest) -> str:
     """The prompt's text, for counting where no usage was given."""
-    texts = []
-    for name in _TEXT_MEMBERS:
-        value = request.envelope.get(name)
-        if value is None:
-            continue
-        data = bytes(value)
-        if name == "messages":
-            with suppress(MalformedJSON):
-                texts += texts_in(json.decode_leniently(data), _NOT_READ)
-                continue
-        # What a schema says is read with its names and brackets, and so are
-        # messages with a number that is too long to be read.
-        texts.append(data.decode())
-    return "\n".join(texts)
+    return prompt_of(
+        request.envelope, _TEXT_MEMBERS, said=("messages",), skipped=_NOT_READ
+    )

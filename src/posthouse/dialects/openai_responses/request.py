@@ -31,7 +31,7 @@ from posthouse.dialects.openai.envelope import (
     service_tier,
 )
 from posthouse.dialects.openai.kinds import RESPONSES, check_kinds
-from posthouse.dialects.openai.texts import texts_in
+from posthouse.dialects.openai.texts import prompt_of
 from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
 from posthouse.wire import json
@@ -371,16 +371,9 @@ _NOT_READ = frozenset(
 
 def prompt_text(request: ParsedRequest) -> str:
     """The prompt's text, for counting where no usage was given."""
-    texts = []
-    for name in _TEXT_MEMBERS:
-        value = request.envelope.get(name)
-        if value is None:
-            continue
-        data = bytes(value)
-        if name in ("input", "instructions"):
-            with suppress(MalformedJSON):
-                texts += texts_in(json.decode_leniently(data), _NOT_READ)
-                continue
-        # What a schema says is read with its names and brackets.
-        texts.append(data.decode())
-    return "\n".join(texts)
+    return prompt_of(
+        request.envelope,
+        _TEXT_MEMBERS,
+        said=("input", "instructions"),
+        skipped=_NOT_READ,
+    )
