@@ -1,5 +1,6 @@
 """What requests of others say about the answer, written for Anthropic's providers."""
 
+import json
 from typing import Any
 
 import pytest
@@ -416,6 +417,16 @@ def test_limits_in_a_schema_are_put_into_words() -> None:
         "additionalProperties": False,
     }
     assert told == ("~response_format.json_schema.schema",)
+
+
+@pytest.mark.parametrize("value", [[], {}, None, 1, ["date"]])
+def test_a_format_that_is_no_name_is_put_into_words(value: Any) -> None:
+    """It says nothing that the answer could be held to."""
+    schema = {"type": "object", "properties": {"when": {"format": value}}}
+    form = OutputFormat(OutputKind.SCHEMA, schema, strict=True)
+    body, _ = written(asked(output_format=form))
+    found = body["output_config"]["format"]["schema"]["properties"]["when"]
+    assert found == {"description": f"{{format: {json.dumps(value)}}}"}
 
 
 @pytest.mark.parametrize(
