@@ -4,10 +4,11 @@ Where caller and provider speak the same dialect, it is that dialect; where a
 chat's provider speaks another one, a translation stands in its place.
 """
 
-import secrets
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from os import urandom
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -15,9 +16,15 @@ from msgspec import Struct, structs
 from typing_extensions import override
 
 from posthouse import __version__
-from posthouse.dialects.base import Corrected, Dialect, Edits, make_edits
+from posthouse.dialects.base import (
+    Corrected,
+    Dialect,
+    Edits,
+    MediaDialect,
+    make_edits,
+)
 from posthouse.dialects.neutral.codec import ChatCodec
-from posthouse.dialects.neutral.embedding import EmbeddingCodec, EmbeddingTranslation
+from posthouse.dialects.neutral.plain import PlainCodec, PlainTranslation
 from posthouse.dialects.neutral.several import SeveralTranslation
 from posthouse.dialects.neutral.translation import Naming, Speaker, Translation
 from posthouse.dialects.openai.corrected import CorrectedDialect
@@ -62,10 +69,10 @@ def find_codec(name: str) -> ChatCodec | None:
     return found
 
 
-def find_embedding_codec(name: str) -> EmbeddingCodec | None:
-    """A dialect's way into the neutral form of embeddings; None if it has none."""
+def find_plain_codec(name: str) -> PlainCodec[Any, Any] | None:
+    """A dialect's way into the neutral form of what is no chat; None if it has none."""
     module = import_module(f"posthouse.dialects.{name}")
-    found: EmbeddingCodec | None = getattr(module, "EMBEDDING_CODEC", None)
+    found: PlainCodec[Any, Any] | None = getattr(module, "PLAIN_CODEC", None)
     return found
 
 
@@ -76,7 +83,7 @@ class Prepared(Struct, frozen=True):
     """The target's."""
     dialect: Dialect
     """The operation's, as this provider speaks it; possibly a translation."""
-    translation: Translation | EmbeddingTranslation | None
+    translation: Translation | PlainTranslation[Any, Any] | None
     """The same, where the caller speaks another dialect than the provider."""
     origin: str
     target: str
@@ -93,6 +100,10 @@ class Prepared(Struct, frozen=True):
     """Signs and sends; None: the headers are all there is."""
     for_several: "Prepared | None" = None
     """For calls that ask for several answers; None: as any other."""
+    media: MediaDialect | None = None
+    """The same as `dialect`, where bodies may be something else than JSON."""
+    base_path: str = ""
+    """Of the channel; the path of its base URL."""
     several: SeveralTranslation | None = None
     """The same as `translation`, where every answer takes a request of its own."""
 
@@ -155,9 +166,15 @@ def prepare(
         ),
         cost=cost,
         authorizer=find_authorizer(channel, member.credential),
+        media=_media(translation or dialect),
+        base_path=channel.base_path,
     )
     several = _several(member, row, caller, dialect, clock=clock)
     return prepared if several is None else _for_several(prepared, several)
+
+
+def _media(dialect: Dialect) -> MediaDialect | None:
+    return dialect if isinstance(dialect, MediaDialect) else None
 
 
 def _for_several(prepared: Prepared, several: SeveralTranslation) -> Prepared:
@@ -192,11 +209,11 @@ def _translation(
     dialect: Dialect,
     *,
     clock: Callable[[], float],
-) -> Translation | EmbeddingTranslation:
+) -> Translation | PlainTranslation[Any, Any]:
     """Lead the caller's dialect to the provider's, where both know the neutral form."""
     speakers = _speakers(row, caller, dialect)
     if speakers is None:
-        return _embedding_translation(member, row, caller, dialect)
+        return _plain_translation(member, row, caller, dialect)
     return Translation(*speakers, _traits(member, row), _naming(clock))
 
 
@@ -235,20 +252,20 @@ def _speakers(
 
 
 def _naming(clock: Callable[[], float]) -> Naming:
-    return Naming(lambda: secrets.token_hex(12), clock)
+    return Naming(lambda: urandom(12).hex(), clock)
 
 
-def _embedding_translation(
+def _plain_translation(
     member: Member, row: OperationRow, caller: str, dialect: Dialect
-) -> EmbeddingTranslation:
-    client, upstream = find_embedding_codec(caller), find_embedding_codec(row.dialect)
-    if client is None or upstream is None:
+) -> PlainTranslation[Any, Any]:
+    client, upstream = find_plain_codec(caller), find_plain_codec(row.dialect)
+    if client is None or upstream is None or client.kind != upstream.kind:
         raise InvalidRequest(
             "This model cannot be asked in this way",
             param="model",
             code="unsupported_operation",
         )
-    return EmbeddingTranslation(
+    return PlainTranslation(
         (find_dialect(caller), client), (dialect, upstream), member.upstream_model
     )
 

@@ -9,10 +9,16 @@ results of tools come first in their turn, members that are null are absent.
 
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from posthouse.dialects.anthropic_messages.caching import NAME, take_cache
 from posthouse.dialects.anthropic_messages.read_parts import read_blocks
+from posthouse.dialects.anthropic_messages.usual_request import (
+    READ,
+    ROLES,
+    as_turns,
+    read_usual,
+)
 from posthouse.dialects.base import ParsedRequest
 from posthouse.dialects.neutral.members import Members, invalid
 from posthouse.model.chat import (
@@ -22,18 +28,16 @@ from posthouse.model.chat import (
     Message,
     OutputFormat,
     OutputKind,
-    Part,
     Reasoning,
     Role,
     Sampling,
     ServerTool,
     Tool,
     ToolChoice,
-    ToolResult,
     ToolUse,
 )
 from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
+from posthouse.wire.json import Envelope, MalformedJSON
 
 _NONE = Raw()
 _body = json.decoder(dict[str, Any])
@@ -52,26 +56,29 @@ _messages = json.decoder(list[_Message])
 
 def read_request(request: ParsedRequest) -> ChatRequest:
     """Read a request; raises InvalidRequest."""
-    data = json.encode(request.envelope)
+    envelope = request.envelope
+    chat = read_usual(request)
+    if chat is None:
+        return _read_members(request)
+    further = {name: value for name, value in envelope.items() if name not in READ}
+    return _with_options(chat, _members(further)) if further else chat
+
+
+def _members(envelope: Envelope) -> Members:
     try:
-        body = json.decode_with(_body, data)
+        return Members(json.decode_with(_body, json.encode(envelope)), "", invalid)
     except MalformedJSON as error:
         raise invalid("body", str(error)) from None
-    top = Members(body, "", invalid)
+
+
+def _read_members(request: ParsedRequest) -> ChatRequest:
+    """Read whatever there is, member by member."""
+    top = _members(request.envelope)
     top.take("model")
-    system = _read_system(top)
-    messages = _read_messages(top, request)
-    extras: Extras = {}
-    choice, parallel = _read_choice(top, extras)
-    output_format, effort = _read_output(top, extras)
-    tools = tuple(map(_read_tool, top.each("tools")))
-    return ChatRequest(
+    chat = ChatRequest(
         dialect=NAME,
         model=request.model,
-        messages=system + messages,
-        tools=_with_optional(tools, choice),
-        tool_choice=choice,
-        parallel_tool_calls=parallel,
+        messages=_read_system(top) + _read_messages(top, request),
         sampling=Sampling(
             temperature=top.number("temperature"),
             top_p=top.number("top_p"),
@@ -79,12 +86,27 @@ def read_request(request: ParsedRequest) -> ChatRequest:
             stop=top.texts("stop_sequences"),
         ),
         output_limit=top.whole("max_tokens"),
-        output_format=output_format,
-        reasoning=_read_reasoning(top, effort, extras),
-        user=_read_user(top, extras),
         service_tier=top.text("service_tier"),
         stream=bool(top.flag("stream")),
         include_usage=True,
+    )
+    return _with_options(chat, top)
+
+
+def _with_options(chat: ChatRequest, top: Members) -> ChatRequest:
+    """Add tools, what the answer shall be like, and what nobody knows."""
+    extras: Extras = {}
+    choice, parallel = _read_choice(top, extras)
+    output_format, effort = _read_output(top, extras)
+    tools = tuple(map(_read_tool, top.each("tools")))
+    return structs.replace(
+        chat,
+        tools=_with_optional(tools, choice),
+        tool_choice=choice,
+        parallel_tool_calls=parallel,
+        output_format=output_format,
+        reasoning=_read_reasoning(top, effort, extras),
+        user=_read_user(top, extras),
         extras=extras | top.extras(),
     )
 
@@ -126,26 +148,12 @@ def _inputs_of(request: ParsedRequest) -> list[list[Raw]]:
     ]
 
 
-_ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM}
-
-
 def _read_message(members: Members, inputs: list[Raw] | tuple[()]) -> list[Message]:
-    """Read a turn; the results of tools in it stand apart, before the rest."""
-    role = _ROLES.get(members.needed_text("role"))
+    role = ROLES.get(members.needed_text("role"))
     if role is None:
         raise members.wrong("role", "user, assistant or system")
     parts = read_blocks(members, "content", inputs)
-    extras = members.extras()
-    if role is not Role.USER:
-        return [Message(role, parts, extras=extras)]
-    results = tuple(part for part in parts if isinstance(part, ToolResult))
-    if not results:
-        return [Message(role, parts, extras=extras)]
-    rest: tuple[Part, ...]
-    rest = tuple(part for part in parts if not isinstance(part, ToolResult))
-    if not rest:
-        return [Message(Role.TOOL, results, extras=extras)]
-    return [Message(Role.TOOL, results), Message(role, rest, extras=extras)]
+    return as_turns(role, parts, members.extras())
 
 
 # --- tools --------------------------------------------------------------------------

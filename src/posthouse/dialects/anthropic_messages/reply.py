@@ -181,14 +181,18 @@ def write_reply(reply: ChatReply, chat: ChatRequest, identity: Identity) -> byte
     extras = dict(reply.extras) if own else {}
     usage = write_usage(reply.usage, reply.service_tier, extras)
     extras.pop("usage", None)
-    calls = any(isinstance(part, ToolCall) for part in choice.parts)
-    refused = any(isinstance(part, Refusal) for part in choice.parts)
+    kinds = {type(part) for part in choice.parts}
+    finish = write_finish(
+        choice.finish, own=own, calls=ToolCall in kinds, refused=Refusal in kinds
+    )
     return json.encode(
-        message_head(reply.id if own else None, reply.model, chat, identity)
-        | {"content": [*written_blocks(choice.parts, own=own)]}
-        | write_finish(choice.finish, own=own, calls=calls, refused=refused)
-        | {"usage": usage}
-        | extras
+        {
+            **message_head(reply.id if own else None, reply.model, chat, identity),
+            "content": [*written_blocks(choice.parts, own=own)],
+            **finish,
+            "usage": usage,
+            **extras,
+        }
     )
 
 
@@ -224,7 +228,10 @@ def written_blocks(parts: tuple[Part, ...], *, own: bool) -> Iterator[Extras]:
 
 def carried_signature(part: Part) -> Signature | None:
     """The signature of a part whose block has no place for one."""
-    return part.signature if isinstance(part, Text | Image | ToolCall) else None
+    return part.signature if isinstance(part, _UNSIGNED) else None
+
+
+_UNSIGNED = (Text, Image, ToolCall)
 
 
 def thinking_block(text: str, signature: Signature | None) -> Extras:

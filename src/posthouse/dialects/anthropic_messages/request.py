@@ -95,6 +95,20 @@ https://platform.claude.com/docs/en/about-claude/pricing
 """
 _SEARCH_TOOL = "web_search_"
 _TEXT_MEMBERS = ("system", "messages", "tools", "output_config")
+_FURTHER_MEMBERS = frozenset(
+    {
+        "fallbacks",
+        "inference_geo",
+        "metadata",
+        "models",
+        "moderation",
+        "output_config",
+        "service_tier",
+        "speed",
+        "tools",
+    }
+)
+"""What is acted on beside the model, the words, `max_tokens` and `stream`."""
 
 
 def parse_request(body: bytes) -> ParsedRequest:
@@ -103,14 +117,28 @@ def parse_request(body: bytes) -> ParsedRequest:
     model = model_name(envelope)
     messages = _read_messages(envelope)
     check_kinds(envelope, _KINDS)
+    if _FURTHER_MEMBERS.isdisjoint(envelope):
+        text_bytes = len(envelope["messages"]) + len(envelope.get("system", b""))
+        return ParsedRequest(
+            operation=Operation.CHAT,
+            envelope=envelope,
+            model=model,
+            stream=flag(envelope, "stream"),
+            prompt=_size(messages, text_bytes),
+            affinity=_opening(messages, _joined(_read_system(envelope))),
+            output_limit=count(envelope, "max_tokens", lowest=0),
+            include_usage=True,
+        )
     searches, tool_models = _read_tools(envelope)
+    beginning = (_end_user(envelope), _joined(_read_system(envelope)))
+    text_bytes = sum(len(envelope[name]) for name in _TEXT_MEMBERS if name in envelope)
     return ParsedRequest(
         operation=Operation.CHAT,
         envelope=envelope,
         model=model,
         stream=flag(envelope, "stream"),
-        prompt=_size(messages, envelope),
-        affinity=_opening(messages, envelope),
+        prompt=_size(messages, text_bytes),
+        affinity=_opening(messages, *beginning),
         output_limit=count(envelope, "max_tokens", lowest=0),
         include_usage=True,
         other_models=named_models(envelope) + tool_models,
@@ -243,28 +271,29 @@ class _Measure:
         self.payload += max(0, len(source.data) - MEDIA_ALLOWANCE)
 
 
-def _size(messages: list[_Message], envelope: Envelope) -> PromptSize:
+def _size(messages: list[_Message], text_bytes: int) -> PromptSize:
     """Measure the prompt; media count as parts, not as bytes."""
-    measure = _Measure()
+    measure = None
     for message in messages:
         if isinstance(message.content, list):
+            measure = measure or _Measure()
             measure.take(message.content)
-    text = sum(len(envelope[name]) for name in _TEXT_MEMBERS if name in envelope)
+    if measure is None:
+        return PromptSize(text_bytes, len(messages))
     return PromptSize(
-        text_bytes=max(0, text - measure.payload),
+        text_bytes=max(0, text_bytes - measure.payload),
         messages=len(messages),
         images=measure.images,
         files=measure.files,
     )
 
 
-def _opening(messages: list[_Message], envelope: Envelope) -> tuple[str, ...]:
+def _opening(messages: list[_Message], *beginning: str) -> tuple[str, ...]:
     """What a conversation starts with, up to its first user message.
 
     Agents have long system prompts in common: half of the room is for the rest.
     """
-    opening = [_end_user(envelope), _joined(_read_system(envelope))]
-    opening = [text[: AFFINITY_LIMIT // 4] for text in opening if text]
+    opening = [text[: AFFINITY_LIMIT // 4] for text in beginning if text]
     room = AFFINITY_LIMIT // 2
     for message in messages:
         text = _joined(message.content)[:room]

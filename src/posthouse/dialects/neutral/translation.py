@@ -87,12 +87,12 @@ class Translation(Dialect):
 
     @override
     def render_request(self, request: ParsedRequest, edits: Edits) -> bytes:
-        chat = self._chat(request)
-        if request.reading.media:
-            chat = with_media(chat, request.reading.media)
+        chat, reading = self._chat(request), request.reading
+        if reading.media:
+            chat = with_media(chat, reading.media)
         losses = Losses()
         written = self._upstream.codec.write_request(chat, self._traits, losses)
-        request.reading.losses[self.name] = losses.told
+        reading.losses[self.name] = losses.told
         if edits.model_only:
             return json.encode(written)
         envelope = {name: json.raw(value) for name, value in written.items()}

@@ -67,12 +67,8 @@ def read_reasoning(members: Members) -> Reasoning | None:
 # --- writing ------------------------------------------------------------------------
 
 
-def write_reasoning(
-    reasoning: Reasoning | None, traits: Traits, losses: Losses
-) -> Extras:
+def write_reasoning(reasoning: Reasoning, traits: Traits, losses: Losses) -> Extras:
     """Give the members that tell a model how much to think."""
-    if reasoning is None:
-        return {}
     if reasoning.summary is not None:
         losses.drop("reasoning.summary")
     if reasoning.show is not None:

@@ -58,10 +58,10 @@ def write_messages(messages: tuple[Message, ...], writing: Writing) -> list[Extr
 
 def _last_question(messages: tuple[Message, ...]) -> int:
     """Where the user spoke last; -1 for nowhere."""
-    return max(
-        (index for index, message in enumerate(messages) if message.role is Role.USER),
-        default=-1,
-    )
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].role is Role.USER:
+            return index
+    return -1
 
 
 class _Writer:
@@ -89,8 +89,10 @@ class _Writer:
             return
         if message.role is Role.USER:
             self.show()
-        entry: Extras = {"role": self._role(message.role)}
-        entry["content"] = write_content(list(message.parts), self._writing)
+        entry: Extras = {
+            "role": self._role(message.role),
+            "content": write_content(message.parts, self._writing),
+        }
         self._add(entry, message)
 
     def show(self) -> None:
@@ -108,7 +110,8 @@ class _Writer:
     def _add(self, entry: Extras, message: Message) -> None:
         if message.name is not None:
             entry["name"] = message.name
-        entry |= self._writing.extras(message.extras, "messages")
+        if message.extras:
+            entry |= self._writing.extras(message.extras, "messages")
         self.entries.append(entry)
 
     # --- results --------------------------------------------------------------------

@@ -3,6 +3,7 @@
 Sources: see `read_parts`, whose mirror this is.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -87,7 +88,7 @@ def mark_of(cache: CacheMark | None, traits: Traits, losses: Losses) -> Extras:
             return {}
 
 
-def write_content(parts: list[Part], writing: Writing) -> str | list[Extras]:
+def write_content(parts: Sequence[Part], writing: Writing) -> str | list[Extras]:
     """Write a message's `content`.
 
     Args:

@@ -68,18 +68,20 @@ def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> dict[str
     where = writing(chat.dialect, traits, losses)
     messages = write_messages(chat.messages, where)
     body: Extras = {"model": traits.model or chat.model, "messages": messages}
-    body |= write_tools(chat, where)
+    if chat.tools or chat.tool_choice is not None:
+        body |= write_tools(chat, where)
     body |= _sampling(chat.sampling, where)
     body |= _amounts(chat, where)
     if chat.output_format is not None:
         body |= _output_format(chat.output_format, messages, where)
-    body |= write_reasoning(chat.reasoning, traits, losses)
+    if chat.reasoning is not None:
+        body |= write_reasoning(chat.reasoning, traits, losses)
     body |= _output_kinds(chat, where)
     body |= _caller(chat, where)
     if chat.stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
-    return body | _extras(chat, body, losses)
+    return body | _extras(chat, body, losses) if chat.extras else body
 
 
 def _sampling(sampling: Sampling, where: Writing) -> Extras:
