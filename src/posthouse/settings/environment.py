@@ -8,9 +8,8 @@ reader obeys and the reference page shows.
 """
 
 import difflib
-import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -18,21 +17,20 @@ from types import NoneType
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 from msgspec import Struct, structs
-from typing_extensions import override
 
 from posthouse.settings import addresses, telemetry
 from posthouse.settings.coordination import check_coordination
 from posthouse.settings.database import check_database
 from posthouse.settings.failure import ConfigurationError
-from posthouse.settings.file import Guarded, ServerSpec, TelemetrySpec
+from posthouse.settings.file import ServerSpec, TelemetrySpec
+from posthouse.settings.keeping import KEEPING_SECRETS, KeepingSettings
+from posthouse.settings.rule import Rule, count, seconds
 
 PREFIX: Final = "POSTHOUSE_"
 MIN_SECRET_LENGTH: Final = 32
 LEAST_DIFFERENT: Final = 8
 """Characters of a secret: blanks and rows of one letter are nobody's secret."""
 _NANO_PER_USD: Final = 1_000_000_000
-_DAY: Final = 86_400
-_COUNTABLE: Final = 2**53
 _FILE: Final = "file:"
 
 Choice = Literal["process", "power"]
@@ -41,56 +39,10 @@ Format = Literal["auto", "text", "json"]
 Switch = Literal["off", "on"]
 
 
-class Rule(Struct, frozen=True):
-    """What a setting means and what it takes."""
-
-    meaning: str
-    above: int | None = None
-    """The number must be greater."""
-    least: int | None = None
-    most: int | None = None
-    places: int | None = None
-    """Digits after the point at most."""
-    item: Callable[[str], None] | None = None
-    """Raises ValueError for a text, or an item of a list, that cannot be used."""
-    shortest: int | None = None
-    """Characters of a secret at least."""
-
-    @override
-    def __str__(self) -> str:
-        found = []
-        if self.above is not None:
-            found.append(f"above {self.above:,}")
-        if self.least is not None:
-            found.append(f"from {self.least:,}")
-        if self.most is not None and self.most != _COUNTABLE:
-            found.append(f"up to {self.most:,}")
-        return ", ".join(found)
-
-    def admits(self, number: float | Decimal) -> bool:
-        """Whether a number is finite and within the bounds."""
-        if not math.isfinite(number):
-            return False
-        return (
-            (self.above is None or number > self.above)
-            and (self.least is None or number >= self.least)
-            and (self.most is None or number <= self.most)
-            and (self.places is None or number == round(number, self.places))
-        )
-
-
-def _seconds(meaning: str) -> Rule:
-    return Rule(meaning, above=0, most=_DAY)
-
-
-def _count(meaning: str) -> Rule:
-    return Rule(meaning, least=1, most=_COUNTABLE)
-
-
-class Settings(Guarded, frozen=True, kw_only=True):
+class Settings(KeepingSettings, frozen=True, kw_only=True):
     """Everything that shapes the process; `load_settings` makes it."""
 
-    __secret__ = frozenset({"secret", "database", "coordination"})
+    __secret__ = frozenset({"secret", "database", "coordination", *KEEPING_SECRETS})
 
     chosen: frozenset[str] = frozenset()
     """The settings that somebody has set; the others have their defaults."""
@@ -228,60 +180,60 @@ class Settings(Guarded, frozen=True, kw_only=True):
     ] = 8 * 1024 * 1024
 
     max_body_bytes: Annotated[
-        int, _count("Largest request body, after decompression.")
+        int, count("Largest request body, after decompression.")
     ] = 32 * 1024 * 1024
     max_buffered_bytes: Annotated[
-        int, _count("All request bodies in memory together.")
+        int, count("All request bodies in memory together.")
     ] = 256 * 1024 * 1024
     max_header_bytes: Annotated[
-        int, _count("Largest head of a request, all its lines.")
+        int, count("Largest head of a request, all its lines.")
     ] = 64 * 1024
-    max_headers: Annotated[int, _count("Most header lines of a request.")] = 128
+    max_headers: Annotated[int, count("Most header lines of a request.")] = 128
     max_connections: Annotated[
-        int, _count("Most client connections of one process.")
+        int, count("Most client connections of one process.")
     ] = 20_000
 
-    header_seconds: Annotated[float, _seconds("For a request's head to arrive.")] = 10
+    header_seconds: Annotated[float, seconds("For a request's head to arrive.")] = 10
     body_seconds: Annotated[
-        float, _seconds("In which a body must grow by POSTHOUSE_BODY_MIN_BYTES.")
+        float, seconds("In which a body must grow by POSTHOUSE_BODY_MIN_BYTES.")
     ] = 10
     body_min_bytes: Annotated[
-        int, _count("Least growth of a body in POSTHOUSE_BODY_SECONDS.")
+        int, count("Least growth of a body in POSTHOUSE_BODY_SECONDS.")
     ] = 1024
     keep_alive_seconds: Annotated[
-        float, _seconds("For which an idle client connection is kept.")
+        float, seconds("For which an idle client connection is kept.")
     ] = 75
     stalled_client_seconds: Annotated[
-        float, _seconds("After which a client that does not read is cut off.")
+        float, seconds("After which a client that does not read is cut off.")
     ] = 60
     commit_seconds: Annotated[
-        float, _seconds("After which a silent stream sends its head and comments.")
+        float, seconds("After which a silent stream sends its head and comments.")
     ] = 10
     heartbeat_seconds: Annotated[
-        float, _seconds("Between two comments in a silent stream.")
+        float, seconds("Between two comments in a silent stream.")
     ] = 15
-    stream_seconds: Annotated[float, _seconds("Longest stream.")] = 1800
+    stream_seconds: Annotated[float, seconds("Longest stream.")] = 1800
     overload_seconds: Annotated[
-        float, _seconds("For which a request waits for its turn rather than get a 503.")
+        float, seconds("For which a request waits for its turn rather than get a 503.")
     ] = 1
     drain_seconds: Annotated[
-        float, _seconds("For running calls to end after SIGTERM.")
+        float, seconds("For running calls to end after SIGTERM.")
     ] = 120
     drain_grace_seconds: Annotated[
         float, Rule("For which calls are still taken after SIGTERM.", least=0, most=600)
     ] = 5
-    connect_seconds: Annotated[float, _seconds("For a provider to accept.")] = 5
+    connect_seconds: Annotated[float, seconds("For a provider to accept.")] = 5
     first_byte_seconds: Annotated[
-        float, _seconds("From a request's last byte to the reply's first.")
+        float, seconds("From a request's last byte to the reply's first.")
     ] = 120
-    idle_seconds: Annotated[float, _seconds("Between two reads of a reply.")] = 60
+    idle_seconds: Annotated[float, seconds("Between two reads of a reply.")] = 60
     reply_seconds: Annotated[
-        float, _seconds("In which a reply must grow by POSTHOUSE_REPLY_MIN_BYTES.")
+        float, seconds("In which a reply must grow by POSTHOUSE_REPLY_MIN_BYTES.")
     ] = 60
     reply_min_bytes: Annotated[
-        int, _count("Least growth of a reply in POSTHOUSE_REPLY_SECONDS.")
+        int, count("Least growth of a reply in POSTHOUSE_REPLY_SECONDS.")
     ] = 1024
-    total_seconds: Annotated[float, _seconds("For one attempt as a whole.")] = 600
+    total_seconds: Annotated[float, seconds("For one attempt as a whole.")] = 600
 
     hold_max_usd: Annotated[
         Decimal,
@@ -296,27 +248,27 @@ class Settings(Guarded, frozen=True, kw_only=True):
         int, Rule("Most attempts of one call.", least=1, most=10)
     ] = 3
     breaker_failures: Annotated[
-        int, _count("Consecutive failures that take a channel out.")
+        int, count("Consecutive failures that take a channel out.")
     ] = 5
     breaker_seconds: Annotated[
-        float, _seconds("For which a channel is out the first time.")
+        float, seconds("For which a channel is out the first time.")
     ] = 30
     wait_seconds: Annotated[
         float,
-        _seconds("For which a caller may wait for room (`x-posthouse-wait`) at most."),
+        seconds("For which a caller may wait for room (`x-posthouse-wait`) at most."),
     ] = 60
     waiting_calls: Annotated[
-        int, _count("Most calls of one process that wait for room.")
+        int, count("Most calls of one process that wait for room.")
     ] = 1000
-    principal_cache: Annotated[int, _count("Keys kept in memory.")] = 20_000
+    principal_cache: Annotated[int, count("Keys kept in memory.")] = 20_000
     failures_per_minute: Annotated[
-        int, _count("Bad keys per address and minute before it must wait.")
+        int, count("Bad keys per address and minute before it must wait.")
     ] = 20
     responses_days: Annotated[
         int, Rule("Days a response may be asked for; 0: never.", least=0, most=3650)
     ] = 30
     changes_seconds: Annotated[
-        float, _seconds("Between two looks for changes by other processes.")
+        float, seconds("Between two looks for changes by other processes.")
     ] = 0.25
 
     @property
@@ -390,7 +342,8 @@ class Setting(Struct, frozen=True):
             raise ValueError("is empty")
         if self.rule.shortest and len(value) < self.rule.shortest:
             raise ValueError(f"must have at least {self.rule.shortest} characters")
-        if self.rule.shortest and len(set(value)) < LEAST_DIFFERENT:
+        different = min(LEAST_DIFFERENT, self.rule.shortest or 0)
+        if self.rule.shortest and len(set(value)) < different:
             raise ValueError(f"must have {LEAST_DIFFERENT} different characters")
         if self.rule.item:
             self.rule.item(value)
@@ -425,7 +378,9 @@ _STANDARD: Final[Mapping[str, str]] = {
 def all_settings() -> Mapping[str, Setting]:
     """Give every setting by its name, in the order of the page."""
     found = {}
-    for field in structs.fields(Settings):
+    # Those of a base stand first in a struct; on the page they come last.
+    inherited = KeepingSettings.__struct_fields__
+    for field in sorted(structs.fields(Settings), key=lambda f: f.name in inherited):
         if field.name == "chosen":
             continue
         annotation, rule = get_args(field.type)
