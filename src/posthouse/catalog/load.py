@@ -14,6 +14,8 @@ its models:
     signing = { scheme = "sigv4", service = "x" }   # only where auth = "signed": a
                                          # module of providers/auth and its options
     models_path = "/v1/models"           # where it is not at /models
+    resources = { openai = "" }          # APIs of what it keeps (files, batches …), and
+                                         # what stands before their paths
     telemetry_name = "…"                 # where OpenTelemetry has a name for it
     price_source = "https://…"           # where the models' prices were read,
     price_date = "2026-01-31"            # and when; a model may have its own
@@ -83,6 +85,7 @@ from posthouse.catalog.operation import OperationTable, operation_row
 from posthouse.catalog.price import INPUT_UNITS, Rates, make_price, parse_rate
 from posthouse.model.call import Operation
 from posthouse.model.catalog import (
+    FAMILIES,
     AuthScheme,
     Currency,
     ErrorCodes,
@@ -105,10 +108,16 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _PATH = re.compile(r"[A-Za-z_]\w{0,40}(\.[A-Za-z_]\w{0,40}){0,3}")
 _SCHEME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _CODE = re.compile(r"[\w.-]{1,100}\*?")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._-]{1,40}){1,4}")
 _URL = re.compile(r"(https?|sandbox)://[^\s/][^\s]*[^\s/]")
 
 _TOKEN_OUTPUT = frozenset({Operation.CHAT, Operation.COMPLETION})
 """Operations that produce tokens: their models have a maximum and a price for it."""
+
+
+_TOKEN_INPUT = _TOKEN_OUTPUT | {Operation.EMBEDDING}
+_APIECE = frozenset({Unit.IMAGE, Unit.SECOND, Unit.CHARACTER, Unit.PAGE, Unit.SEARCH})
+"""What other operations may be priced by."""
 
 
 class CatalogError(ValueError):
@@ -132,7 +141,7 @@ class _Errors(Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Model(Struct, frozen=True, forbid_unknown_fields=True):
     id: str
-    context: int
+    context: int = 0
     aliases: tuple[str, ...] = ()
     operations: tuple[Operation, ...] = (Operation.CHAT,)
     usual_output: int = 0
@@ -159,6 +168,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
     signing: dict[str, str] = {}
     models_path: str = "/models"
+    resources: dict[str, str] = {}
     price_source: str = ""
     price_date: str = ""
     currency: Currency | None = None
@@ -235,7 +245,16 @@ def _provider(name: str, file: _File) -> ProviderRow:
         headers=file.headers,
         signing=_signing(file),
         models_path=file.models_path,
+        resources=_resources(file.resources),
     )
+
+
+def _resources(families: dict[str, str]) -> dict[str, str]:
+    for family, prefix in families.items():
+        require(family in FAMILIES, f"resources: {family!r} is no family of APIs")
+        if prefix:
+            check(_PREFIX, prefix, f"resources.{family}: the path")
+    return families
 
 
 def _signing(file: _File) -> Signing | None:
@@ -318,6 +337,8 @@ def _check_sizes(model: _Model) -> None:
     low, high = model.usual_output, model.max_output
     require(0 <= low <= high, "usual_output is negative or above max_output")
     require(not model.context or high <= model.context, "max_output exceeds context")
+    if _TOKEN_INPUT & set(model.operations):
+        require(model.context > 0, "the context is needed")
     if _TOKEN_OUTPUT & set(model.operations):
         require(low > 0, "usual_output and max_output are needed")
 
@@ -329,7 +350,9 @@ def _check_priced(model: _Model, price: Price, source: str, date: str) -> None:
     if price.free:
         return
     whole = {Unit.REQUEST, Unit.TASK} & price.rates.keys()
-    require(bool(whole) or Unit.INPUT in price.rates, "there is no input price")
+    apiece = _APIECE & price.rates.keys()
+    if not apiece or _TOKEN_INPUT & set(model.operations):
+        require(bool(whole) or Unit.INPUT in price.rates, "there is no input price")
     if _TOKEN_OUTPUT & set(model.operations):
         require(bool(whole) or Unit.OUTPUT in price.rates, "there is no output price")
 

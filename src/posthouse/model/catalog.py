@@ -5,6 +5,9 @@ from typing import Any
 
 from msgspec import Raw, Struct, field
 
+FAMILIES = ("openai", "anthropic")
+"""The APIs whose stored things are reached, whoever keeps them."""
+
 
 class StreamUsage(StrEnum):
     """How a provider reports usage in a stream."""
@@ -216,3 +219,6 @@ class ProviderRow(Struct, frozen=True):
     """None: nothing is signed."""
     models_path: str = "/models"
     """Appended to the base URL: lists its models, which shows that it answers."""
+    resources: dict[str, str] = {}
+    """By API family (`openai`, `anthropic`), what stands between the base URL and the
+    paths of what it keeps: files, batches, threads …; empty: it keeps nothing."""

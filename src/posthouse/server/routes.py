@@ -37,6 +37,9 @@ class Route(Struct, frozen=True):
     """How its dialect speaks to its clients; None: it has none of its own."""
     urgent: bool = False
     """Never waits for its turn, however far the process is behind: health."""
+    rest: frozenset[str] | None = None
+    """Of the one route `/v1/` for what no other takes: the first words of paths that
+    lead there without the version, too."""
 
 
 class Entry(Struct, frozen=True):
@@ -60,7 +63,14 @@ class RouteTable:
         """Merge routes by path; raises ValueError if two claim the same."""
         self._exact: dict[str, Entry] = {}
         self._prefixes: dict[str, Entry] = {}
+        self._rest: Entry | None = None
+        self._words = frozenset[str]()
         for route in routes:
+            if route.rest is not None:
+                handlers = dict.fromkeys(route.methods, route.handler)
+                self._rest = Entry(route.path, handlers, route.manners)
+                self._words = route.rest
+                continue
             if route.prefix != route.path.endswith("/") and route.path != "/":
                 raise ValueError(f"only prefix routes end with a slash: {route.path}")
             self._add(self._prefixes if route.prefix else self._exact, route)
@@ -96,6 +106,10 @@ class RouteTable:
         for prefix, entry in self._prefixes.items():
             if path.startswith(prefix):
                 return entry, path[len(prefix) :]
+        if self._rest is not None:
+            tail = path.removeprefix(f"{_VERSION}/")
+            if tail is not path or path[1:].partition("/")[0] in self._words:
+                return self._rest, tail.lstrip("/")
         return None
 
 

@@ -92,6 +92,9 @@ class ChannelSpec(Guarded, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
     body: BodyEdits = BodyEdits()
     on_disconnect: Literal["cancel", "drain"] = "cancel"
+    resources: Literal["owned", "shared", "off"] = "owned"
+    """Whose the things are that it keeps: each caller's own, everybody's, or they are
+    not reached at all."""
     probe: ProbeSpec | None = None
     enabled: bool = True
 
