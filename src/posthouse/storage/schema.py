@@ -39,6 +39,10 @@ metadata = MetaData(
 Sequence = BigInteger().with_variant(Integer, "sqlite")
 
 
+UNFINISHED = "state IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
+"""The states of a batch that somebody has to work on."""
+
+
 def _on_sqlite(column: str, target: str) -> ForeignKeyConstraint:
     """What the ledger's rows point to, where a declaration costs nothing.
 
@@ -175,6 +179,109 @@ responses = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False, index=True),
     Column("data", LargeBinary),  # sealed; NULL: the provider keeps it
+)
+
+# What callers have stored; the content is a blob under a name of ours.
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("blob", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, index=True),  # NULL: never
+    Index("ix_files_account", "account_id", "created_ms", "id"),
+)
+
+# Files that come in parts.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # that all parts shall have
+    Column("state", Text, nullable=False),  # pending, completed, cancelled
+    Column("keep_seconds", BigInteger),  # of the file; NULL: as its purpose has it
+    Column("file_id", Text),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False, index=True),
+)
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("upload_id", Text, nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("blob", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+# Blobs to be removed once a time has come: those that nothing refers to any more,
+# and, with time enough to become whole, those that are being written.
+blob_removals = Table(
+    "blob_removals",
+    metadata,
+    Column("blob", Text, primary_key=True),
+    Column("due_ms", BigInteger, nullable=False, index=True),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("api", Text, nullable=False),  # openai, anthropic
+    Column("endpoint", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("input_file", Text),
+    Column("input_blob", Text, nullable=False),
+    Column("output_file", Text),
+    Column("error_file", Text),
+    Column("output_blob", Text),  # of what has no output file
+    Column("keep_seconds", BigInteger),  # of what comes out; NULL: the usual time
+    Column("completion_window", Text, nullable=False),
+    Column("details", Text, nullable=False),  # JSON: metadata, errors, usage, times
+    Column("total", Integer, nullable=False, server_default="0"),
+    Column("completed", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    # The journal of the process that works on it; it ends with its process.
+    Column("owner", Text, nullable=False, server_default=""),
+    Index("ix_batches_account", "account_id", "created_ms", "id"),
+    Index(
+        "ix_batches_unfinished",
+        "created_ms",
+        sqlite_where=text(UNFINISHED),
+        postgresql_where=text(UNFINISHED),
+    ),
+)
+
+batch_lines = Table(
+    "batch_lines",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("custom_id", Text, nullable=False),
+    Column("place", BigInteger, nullable=False),  # of its first byte in the input
+    Column("size", Integer, nullable=False),
+    Column("state", Integer, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("call_id", Text, nullable=False, server_default=""),
+    Column("status", Integer, nullable=False, server_default="0"),
+    Column("answer", LargeBinary),  # sealed
+    Column("answer_blob", Text),  # of an answer that is large
+    Index("ix_batch_lines_state", "batch_id", "state", "number"),
+    sqlite_with_rowid=False,
 )
 
 # A run of transfers, those after the last run's and up to its number, has a row

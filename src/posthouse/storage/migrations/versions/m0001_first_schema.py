@@ -3,6 +3,11 @@
 import sqlalchemy as sa
 from alembic import op
 
+from posthouse.storage.migrations.file_tables import (
+    create_file_tables,
+    drop_file_tables,
+)
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -27,10 +32,12 @@ def upgrade() -> None:
     create_entries()
     create_responses()
     create_runs()
+    create_file_tables()
 
 
 def downgrade() -> None:
     """Go back."""
+    drop_file_tables()
     op.drop_table("responses")
     op.drop_table("run_calls")
     op.drop_table("run_transfers")
