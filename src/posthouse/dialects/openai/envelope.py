@@ -30,6 +30,7 @@ _ACTED_ON = frozenset(
         "encoding_format",
         "fallbacks",
         "functions",
+        "images",
         "input",
         "max_completion_tokens",
         "max_output_tokens",
@@ -39,9 +40,12 @@ _ACTED_ON = frozenset(
         "models",
         "moderation",
         "n",
+        "partial_images",
         "previous_response_id",
         "prompt",
+        "quality",
         "service_tier",
+        "size",
         "store",
         "stream",
         "stream_options",
@@ -65,8 +69,13 @@ def parse_envelope(body: bytes) -> Envelope:
             f"We could not parse the JSON body of your request: {error}",
             code="invalid_json",
         ) from None
-    _refuse_lookalikes(envelope, _ACTED_ON)
+    refuse_lookalikes(envelope)
     return envelope
+
+
+def refuse_lookalikes(members: Object) -> None:
+    """Refuse a second spelling of a name that decides anything."""
+    _refuse_lookalikes(members, _ACTED_ON)
 
 
 def _refuse_lookalikes(members: Object, acted_on: AbstractSet[str]) -> None:

@@ -15,6 +15,7 @@ from posthouse.providers.sandbox import (
     completions,
     embeddings,
     faults,
+    images,
     moderations,
     usages,
 )
@@ -25,6 +26,7 @@ from posthouse.providers.sandbox.directives import (
     from_model,
     from_prompt,
 )
+from posthouse.providers.sandbox.forms import read_form_body
 from posthouse.providers.sandbox.identity import CREATED, Identity, identify
 from posthouse.providers.sandbox.refusal import RequestRefused
 from posthouse.providers.sandbox.reply import (
@@ -35,6 +37,7 @@ from posthouse.providers.sandbox.reply import (
     stream_reply,
 )
 from posthouse.wire import json
+from posthouse.wire.multipart import is_form
 
 MODELS = (
     "sandbox",
@@ -42,6 +45,8 @@ MODELS = (
     "sandbox-reasoning",
     "sandbox-embedding",
     "sandbox-moderation",
+    "sandbox-image",
+    "sandbox-image-tokens",
 )
 
 
@@ -70,7 +75,7 @@ def answer(request: UpstreamRequest) -> Script:
         )
     if request.method != "POST":
         raise RequestRefused(f"{request.method} is not taken here.", status=405)
-    body = read_body(request.body)
+    body = read_any_body(request)
     directives = read_directives(body)
     if directives.status:
         return render(faults.error_reply(directives.status), directives.pace)
@@ -82,6 +87,14 @@ def answer(request: UpstreamRequest) -> Script:
     except RequestRefused as refused:
         reply = refused.reply()
     return faults.FAULTS[directives.fault](reply, directives.pace)
+
+
+def read_any_body(request: UpstreamRequest) -> Body:
+    """Decode a request's body, JSON or a form."""
+    kind = next((v for name, v in request.headers if name == b"content-type"), b"")
+    if is_form(kind):
+        return read_form_body(kind, request.body)
+    return read_body(request.body)
 
 
 def read_body(data: bytes) -> Body:
@@ -156,4 +169,7 @@ OPERATIONS: dict[str, Callable[[Body, Directives, Identity], Reply]] = {
     "completions": reply_to_completion,
     "embeddings": reply_to_embedding,
     "moderations": reply_to_moderation,
+    "images/generations": images.generate,
+    "images/edits": images.edit,
+    "images/variations": images.vary,
 }

@@ -1,0 +1,156 @@
+"""A stream of pictures, read along event by event.
+
+Source: OpenAI's API description, `ImageGenStreamEvent` and `ImageEditStreamEvent`
+(openapi, 2026-08), and Volcengine Ark's, whose events bring one picture each and end
+with one that brings the usage. Events pass untouched. The stream ends with the event
+that completes the last picture, or with `[DONE]`.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+from typing_extensions import override
+
+from posthouse.dialects.base import ParsedRequest, StreamTap, TappedFrame
+from posthouse.dialects.openai.errors import error_frame, fault_in
+from posthouse.dialects.openai.image_reply import image_usage, told_tier
+from posthouse.dialects.openai.image_request import PARTIAL_TOKENS
+from posthouse.dialects.openai.replies import with_model
+from posthouse.errors import PosthouseError, UpstreamBadResponse
+from posthouse.model.usage import ReportedUsage
+from posthouse.wire import json
+from posthouse.wire.json import MalformedJSON
+from posthouse.wire.sse import FrameTooLarge, SSEDecoder, event_name, with_data
+
+LARGEST_EVENT = 48 * 1024 * 1024
+"""Bytes: the largest pictures have 20 MB and more, as base64 a third more again."""
+_BYTES_PER_TOKEN = 3
+"""What holds take output tokens for, in bytes of text."""
+_PARTIAL = "partial_image"
+_SUCCEEDED = "partial_succeeded"
+_COMPLETED = "completed"
+
+
+class _Event(Struct, gc=False):
+    type: Any = None
+    error: Any = None
+    usage: Any = None
+    size: Any = None
+    quality: Any = None
+    model: Any = None
+
+
+_event = json.decoder(_Event)
+
+
+class ImageFrames(SSEDecoder):
+    """Cuts a stream whose events may be large."""
+
+    __slots__ = ()
+
+    @override
+    def _check_size(self) -> None:
+        if len(self._rest) > LARGEST_EVENT:
+            raise FrameTooLarge
+
+
+class ImageStreamTap(StreamTap):
+    """Reads one stream along."""
+
+    __slots__ = (
+        "_completed",
+        "_grouped",
+        "_made",
+        "_public_model",
+        "_request",
+        "_told",
+        "finished",
+        "output_bytes",
+        "service_tier",
+        "usage",
+    )
+
+    def __init__(self, request: ParsedRequest, public_model: str | None) -> None:
+        """Start before the first event.
+
+        Args:
+            request: the call that the stream answers.
+            public_model: replaces the model's name where it is not None.
+        """
+        self.usage: ReportedUsage | None = None
+        self.service_tier: str | None = request.service_tier
+        self.finished = False
+        self.output_bytes = 0
+        """What partial pictures cost, as bytes of text would cost it."""
+        self._request = request
+        self._public_model = public_model
+        self._completed = 0
+        """Pictures that are whole."""
+        self._grouped = False
+        """The last event brings no picture, but tells that all have come."""
+        self._made = 0
+        self._told: Any = None
+
+    @override
+    def feed(self, raw: bytes, data: bytes) -> TappedFrame:
+        if not data:
+            return TappedFrame(raw)
+        if data.startswith(b"[DONE]"):
+            return TappedFrame(raw, terminal=True)
+        try:
+            event: _Event = json.decode_with(_event, data)
+        except MalformedJSON:
+            raise UpstreamBadResponse from None
+        kind = str(event.type or event_name(raw).decode(errors="replace"))
+        stage = kind.rpartition(".")[2]
+        if event.error and stage != "partial_failed":
+            self._refuse(raw, data)
+        if self._public_model is not None and event.model is not None:
+            raw = with_data(raw, with_model(data, self._public_model))
+        return self._judge(stage, event, raw)
+
+    def _judge(self, stage: str, event: _Event, raw: bytes) -> TappedFrame:
+        if stage == _PARTIAL:
+            self.output_bytes += PARTIAL_TOKENS * _BYTES_PER_TOKEN
+            return TappedFrame(raw, content=True)
+        if stage == _SUCCEEDED:
+            self._grouped = True
+            self._made += 1
+            self.service_tier = told_tier(self._request, event.size, event.quality)
+            return TappedFrame(raw, content=True)
+        if stage != _COMPLETED:
+            return TappedFrame(raw)
+        if not self._grouped:
+            self._made += 1
+            self.service_tier = told_tier(self._request, event.size, event.quality)
+        self._completed += 1
+        self._told = event.usage or self._told
+        self.usage = image_usage(self._told, max(self._made, 1))
+        self.finished = self._grouped or self._completed >= self._request.choices
+        return TappedFrame(raw, content=True, terminal=self.finished)
+
+    def _refuse(self, raw: bytes, data: bytes) -> None:
+        """Raise UpstreamFault for an event that tells of an error."""
+        fault = fault_in(json.decode_leniently(data), told=event_name(raw) == b"error")
+        if fault is not None:
+            raise fault
+
+    @override
+    def output_text(self) -> str:
+        return ""
+
+    @override
+    def compact(self) -> None:
+        """Nothing is kept."""
+
+    @override
+    def close(self) -> TappedFrame | None:
+        return None
+
+    @override
+    def error_frame(self, error: PosthouseError) -> bytes:
+        return error_frame(error)
+
+    @override
+    def cut_off_frames(self, error: PosthouseError) -> tuple[bytes, bytes]:
+        return error_frame(error), b""

@@ -1,0 +1,47 @@
+"""What kind of picture some bytes are, by their first ones and by nothing else.
+
+What a server or a caller calls them may be wrong, or a lie.
+"""
+
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"BM", "image/bmp"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+)
+_BRANDS = {b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic"}
+SVG = "image/svg+xml"
+_LOOKED_AT = 1024
+EXTENSIONS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/gif": "gif",
+    "image/webp": "webp",
+    "image/bmp": "bmp",
+    "image/tiff": "tiff",
+    "image/avif": "avif",
+    "image/heic": "heic",
+    SVG: "svg",
+}
+"""By type: what a file's name ends with."""
+
+
+def picture_type(data: bytes) -> str | None:
+    """Name the type of a picture; None if it is none that is known."""
+    for magic, kind in _MAGIC:
+        if data.startswith(magic):
+            return kind
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    if data[4:8] == b"ftyp":
+        return _BRANDS.get(data[8:12])
+    return SVG if _is_svg(data[:_LOOKED_AT]) else None
+
+
+def _is_svg(beginning: bytes) -> bool:
+    text = beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    xml = text.startswith((b"<?xml", b"<!--", b"<!doctype svg"))
+    return text.startswith(b"<svg") or (xml and b"<svg" in text)
