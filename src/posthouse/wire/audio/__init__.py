@@ -1,0 +1,1 @@
+"""How long a sound lasts, read from its frames: wholes and streams alike."""
