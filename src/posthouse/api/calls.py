@@ -15,7 +15,7 @@ from msgspec import structs
 from posthouse.access.authenticator import Authenticator
 from posthouse.access.ports import Limiter
 from posthouse.access.principal import Principal
-from posthouse.dialects.base import Dialect, ParsedRequest
+from posthouse.dialects.base import Dialect, MediaDialect, ParsedRequest
 from posthouse.errors import InvalidRequest, RateLimited
 from posthouse.observe.trace_context import Tracing
 from posthouse.relay.call import Incoming
@@ -25,6 +25,7 @@ from posthouse.relay.prepare import find_dialect
 from posthouse.relay.service import Relay
 from posthouse.server.request import Request
 from posthouse.server.routes import Handler
+from posthouse.wire.multipart import is_form
 
 FORWARDED = frozenset({b"openai-beta", b"anthropic-beta"})
 """The only headers of a caller that a provider of the same dialect sees."""
@@ -87,6 +88,23 @@ class Calls:
 
         async def handle(request: Request) -> None:
             await self.serve(request, dialect, dialect.parse_request)
+
+        return handle
+
+    def media(self, name: str) -> Handler:
+        """The handler of an operation whose bodies may be forms."""
+        dialect = find_dialect(name)
+        if not isinstance(dialect, MediaDialect):
+            raise TypeError(f"{name} takes no forms")
+
+        async def handle(request: Request) -> None:
+            kind = request.header(b"content-type") or b""
+            parse = (
+                partial(dialect.parse_form, kind)
+                if is_form(kind)
+                else dialect.parse_request
+            )
+            await self.serve(request, dialect, parse)
 
         return handle
 

@@ -69,10 +69,11 @@ def held_output(request: ParsedRequest, model: ModelRow | None) -> int:
 
     The client's limit counts as far as the model's reaches. Without one, a
     whole reply may be as long as the model's longest; a stream begins with the
-    usual length and is extended.
+    usual length and is extended. Operations that answer otherwise than by text
+    say themselves how much they may make.
     """
     if request.operation not in _ANSWERING:
-        return 0
+        return (request.output_limit or 0) * max(request.choices, 1)
     longest = model.max_output if model is not None else 0
     usual = model.usual_output if model is not None else 0
     limit = request.output_limit
@@ -110,6 +111,8 @@ def hold_amount(
         total = prompts * prompt_tokens * _dearest(rates, units)
         total += output * _dearest(rates, _OUTPUT_UNITS)
         total += request.searches * rates.get("search", 0)
+        for unit, count in request.counted.items():
+            total += count * rates.get(unit, 0)
         total += prompts * rates.get("request", 0)
         dearest = max(dearest, total)
     return min(-(-dearest // PER_MILLION), hold_max, MAX_AMOUNT)

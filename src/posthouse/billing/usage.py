@@ -6,7 +6,7 @@ then says so. A total that cannot be true is replaced by the estimate and named
 as suspicious, so that finance may look at it; nothing here raises.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 
 from msgspec import Struct
@@ -19,6 +19,9 @@ ourselves, is no count of tokens."""
 
 UNKNOWN_CONTEXT = 2_000_000
 """Tokens; stands for the window of a model of which nothing is known."""
+
+ABSURD_COUNTS = 100
+"""Times what was asked for, from which a count of pictures or seconds is none."""
 
 MOST_SEARCHES = 1_000
 """Searches of one call; more is no count of searches."""
@@ -124,6 +127,31 @@ def normalise(
     if not quantities and reported is None:
         source = UsageSource.NONE
     return NormalisedUsage(Usage(quantities, source), tuple(suspicious))
+
+
+def with_counted(
+    found: NormalisedUsage, told: Mapping[str, int], asked: Mapping[str, int]
+) -> NormalisedUsage:
+    """Add what is no token: as the provider told it, else as it was asked for.
+
+    Args:
+        found: the tokens.
+        told: by unit, what the provider's reply says.
+        asked: by unit, what the request comes to.
+    """
+    quantities = dict(found.usage.quantities)
+    suspicious = list(found.suspicious)
+    for unit in {**asked, **told}:
+        own, count = asked.get(unit, 0), told.get(unit)
+        if count is not None and not 0 <= count <= max(own, 1) * ABSURD_COUNTS:
+            suspicious.append(f"{unit}_impossible")
+            count = None
+        quantities[unit] = own if count is None else count
+    source = found.usage.source
+    if source is UsageSource.NONE:
+        source = UsageSource.PROVIDER if told else UsageSource.MEASURED
+    usage = Usage({unit: n for unit, n in quantities.items() if n}, source)
+    return NormalisedUsage(usage, tuple(suspicious))
 
 
 def _total_fault(value: int | None, own: int, window: int) -> str:

@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct, structs
+from typing_extensions import override
 
-from posthouse.errors import PosthouseError, UpstreamFault
+from posthouse.errors import PosthouseError, UnsupportedMediaType, UpstreamFault
 from posthouse.model.call import Operation
 from posthouse.model.catalog import ErrorCodes, Quirks, Replies
 from posthouse.model.chat import ChatRequest, Media
-from posthouse.model.embedding import EmbeddingRequest
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire.json import Envelope
+from posthouse.wire.multipart import JSON, Form, Payload
 from posthouse.wire.sse import Frame, SSEDecoder, comment
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -49,10 +50,10 @@ class Reading(Struct):
     """By URL, what was fetched for providers who fetch nothing."""
     losses: dict[str, tuple[str, ...]] = {}
     """By dialect, what providers who speak it are not told (`Losses.told`)."""
-    embedding: EmbeddingRequest | None = None
-    """An embedding in the neutral form, once it has been read."""
+    asked: Any = None
+    """What is no chat in its kind's neutral form, once it has been read."""
     sent: dict[str, "ParsedRequest"] = {}
-    """By dialect, what an embedding has become in it."""
+    """By dialect, what that has become in it."""
 
 
 class ParsedRequest(Struct, frozen=True):
@@ -84,6 +85,14 @@ class ParsedRequest(Struct, frozen=True):
     """What was left out of it before any provider was chosen, as `Losses` tells."""
     kept: Reading | None = None
     """What translations keep of it; None while there was none."""
+    counted: dict[str, int] = {}
+    """By unit, what it will be billed for beside tokens: pictures asked for,
+    characters of the text, seconds of the sound …; unless the reply says
+    otherwise (`ReportedUsage.counted`)."""
+    form: Form | None = None
+    """The body, where it came as a form; the envelope then has its texts."""
+    target: str = ""
+    """Path and query behind the channel's base path, in place of the row's."""
 
     @property
     def reading(self) -> Reading:
@@ -127,6 +136,9 @@ class ParsedReply(Struct, frozen=True):
     service_tier: str | None
     output_text: Callable[[], str]
     """Reads what was produced, for counting where the usage does not tell."""
+    content_type: bytes = JSON
+    headers: Headers = ()
+    """What else the client's reply has."""
 
 
 class StreamTap(Protocol):
@@ -140,6 +152,8 @@ class StreamTap(Protocol):
     """Bytes of content seen so far."""
     each: Sequence[ReportedUsage | None] = ()
     """Of every request, where several bring one stream; None has told none."""
+    stream_headers: Headers | None = None
+    """What the client's reply has in place of its manners' headers."""
 
     def feed(self, raw: bytes, data: bytes) -> "TappedFrame":
         """Judge one frame; raises UpstreamFault for an error object in it."""
@@ -203,7 +217,8 @@ class Manners(Struct, frozen=True):
         (b"x-accel-buffering", b"no"),
     )
     keep_alive: bytes = comment(b"keep-alive")
-    """What a stream says while there is nothing to say."""
+    """What a stream says while there is nothing to say; b"" is that it is silent,
+    and its head waits for what it brings."""
 
 
 def error_headers(error: PosthouseError) -> Headers:
@@ -249,6 +264,99 @@ class Dialect(Protocol):
 
     def prompt_text(self, request: ParsedRequest) -> str:
         """The prompt's text, for counting where no usage was given."""
+
+
+class Answer(Struct, frozen=True):
+    """A provider's whole reply of status 200."""
+
+    headers: Sequence[tuple[bytes, bytes]]
+    """Names in lower case."""
+    body: bytes
+
+    def header(self, name: bytes) -> bytes | None:
+        """Give a header's value."""
+        return next((value for other, value in self.headers if other == name), None)
+
+
+class MediaDialect(Dialect):
+    """A dialect in which bodies may be forms, and replies sound or pictures.
+
+    Its replies are read together with their headers. A dialect that takes forms has
+    `parse_form(content_type, body)` as well.
+    """
+
+    def parse_form(self, content_type: bytes, body: bytes) -> ParsedRequest:  # noqa: ARG002 - for those that take forms
+        """Read a client's request that is a form; raises InvalidRequest.
+
+        See `dialects.neutral.forms`.
+        """
+        raise UnsupportedMediaType
+
+    def render_body(self, request: ParsedRequest, edits: Edits) -> Payload:
+        """Write the request for an upstream that speaks this dialect."""
+        raise NotImplementedError
+
+    def parse_answer(
+        self, request: ParsedRequest, answer: Answer, public_model: str | None
+    ) -> ParsedReply:
+        """Read an upstream's whole reply; raises UpstreamFault.
+
+        See `parse_reply`.
+        """
+        raise NotImplementedError
+
+    def tap_answer(
+        self,
+        request: ParsedRequest,  # noqa: ARG002 - for those that have streams
+        headers: Sequence[tuple[bytes, bytes]],  # noqa: ARG002
+        public_model: str | None,  # noqa: ARG002
+    ) -> StreamTap | None:
+        """Make a tap for a stream that begins with these headers.
+
+        None where it comes in one piece, whatever the client has asked for: it is
+        read by `parse_answer` then, and its body ends the client's stream.
+        """
+        return None
+
+    def frames_of(self, request: ParsedRequest) -> Frames:  # noqa: ARG002 - for some
+        """Begin to cut the stream that a request brings."""
+        return self.frames()
+
+    def target_of(self, request: ParsedRequest) -> str:
+        """Path and query behind the channel's base path; "" is the row's."""
+        return request.target
+
+    @override
+    def render_request(self, request: ParsedRequest, edits: Edits) -> bytes:
+        return self.render_body(request, edits).data
+
+    @override
+    def parse_reply(
+        self, request: ParsedRequest, body: bytes, public_model: str | None
+    ) -> ParsedReply:
+        return self.parse_answer(request, Answer((), body), public_model)
+
+    @override
+    def tap_stream(
+        self, request: ParsedRequest, public_model: str | None
+    ) -> StreamTap | None:
+        return self.tap_answer(request, (), public_model)
+
+
+def write_body(dialect: Dialect, request: ParsedRequest, edits: Edits) -> Payload:
+    """Write a request in any dialect."""
+    if isinstance(dialect, MediaDialect):
+        return dialect.render_body(request, edits)
+    return Payload(JSON, dialect.render_request(request, edits))
+
+
+def read_answer(
+    dialect: Dialect, request: ParsedRequest, answer: Answer, public_model: str | None
+) -> ParsedReply:
+    """Read a whole reply in any dialect; raises UpstreamFault."""
+    if isinstance(dialect, MediaDialect):
+        return dialect.parse_answer(request, answer, public_model)
+    return dialect.parse_reply(request, answer.body, public_model)
 
 
 class Corrected(Protocol):

@@ -16,6 +16,28 @@ class Operation(StrEnum):
     COMPLETION = "completion"
     EMBEDDING = "embedding"
     MODERATION = "moderation"
+    IMAGE = "image"
+    """Pictures made from a text."""
+    IMAGE_EDIT = "image_edit"
+    """Pictures made from pictures and a text."""
+    IMAGE_VARIATION = "image_variation"
+    """Pictures like another one."""
+    SPEECH = "speech"
+    """Speech made from a text."""
+    TRANSCRIPTION = "transcription"
+    """The text of speech, in its language."""
+    AUDIO_TRANSLATION = "audio_translation"
+    """The text of speech, in English."""
+    RERANK = "rerank"
+    """Documents in the order of how well they answer a query."""
+    TRANSLATION = "translation"
+    """Texts in another language."""
+
+
+PAID_BY_RESULT = frozenset(
+    {Operation.IMAGE, Operation.IMAGE_EDIT, Operation.IMAGE_VARIATION}
+)
+"""Operations for which nothing is owed unless there is a result."""
 
 
 class Outcome(StrEnum):

@@ -9,6 +9,9 @@ from msgspec import Raw, Struct
 
 from posthouse.model.usage import ReportedUsage
 
+KIND = "embedding"
+"""What codecs of embeddings are called."""
+
 
 class EmbeddingInput(Struct, frozen=True, omit_defaults=True):
     """One of the things to embed: a text, or what a tokenizer has made of one."""

@@ -36,6 +36,8 @@ class UsageSource(StrEnum):
     """Who counted."""
 
     PROVIDER = "provider"
+    MEASURED = "measured"
+    """Counted here, exactly: pictures, characters, seconds."""
     ESTIMATED = "estimated"
     RECOVERED = "recovered"
     NONE = "none"
@@ -72,5 +74,8 @@ class ReportedUsage(Struct, frozen=True):
     audio_output: int | None = None
     image_output: int | None = None
     searches: int | None = None
+    counted: dict[str, int] = {}
+    """By unit, what is no token: pictures, seconds, characters, searches of a
+    rerank …; a unit that stands here is charged as it says."""
     odd: bool = False
     """A total was something else than a whole number, and counts as absent."""

@@ -6,7 +6,7 @@ unless the process must draw money from the account, or calls of a limit that
 other processes share.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from msgspec import Struct, structs
@@ -17,7 +17,8 @@ from posthouse.billing.estimate import estimate_prompt, hold_amount, plain_hold
 from posthouse.billing.holds import Hold, HoldManager
 from posthouse.billing.prices import charge, unpriced_units
 from posthouse.billing.records import Opening
-from posthouse.errors import InvalidRequest, ModelNotFound
+from posthouse.errors import InvalidRequest, ModelNotFound, PriceMissing
+from posthouse.model.call import PAID_BY_RESULT
 from posthouse.model.catalog import Price
 from posthouse.model.usage import Unit, Usage, UsageSource
 from posthouse.relay.call import Call, Incoming
@@ -26,6 +27,9 @@ from posthouse.relay.snapshot import Menu
 from posthouse.relay.waiting import FairQueue
 from posthouse.routing.rules import RuleBook
 from posthouse.routing.table import Choice, ModelRoutes
+
+_ALWAYS = (Unit.INPUT.value, Unit.OUTPUT.value, Unit.REQUEST.value, Unit.TASK.value)
+"""What whatever is billed apiece may be billed in as well."""
 
 
 class Admitted(Struct):
@@ -104,6 +108,9 @@ class Admission:
             raise _not_found(request.model)
         if call.incoming.channel is not None:
             menu = _at_channel(menu, call.incoming.channel)
+        if request.counted:
+            for offer in menu.offers.values():
+                _check_payable(offer.price, request.counted)
         if request.searches and _is_unpriced(menu.first.price, request.searches):
             call.incoming = _without_searches(call.incoming)
         for name in request.other_models:
@@ -115,7 +122,10 @@ class Admission:
         incoming = call.incoming
         request = incoming.request
         if menu.plain is not None and not (
-            call.other_prices or request.searches or request.prompt.has_media
+            call.other_prices
+            or request.searches
+            or request.counted
+            or request.prompt.has_media
         ):
             amount, prompt_charge = plain_hold(
                 menu.plain,
@@ -139,6 +149,7 @@ class Admission:
             prompt_charge,
             request.stream,
             incoming.dialect.name,
+            request.operation in PAID_BY_RESULT,
         )
 
     def _dearest(self, call: Call) -> tuple[int, int]:
@@ -213,6 +224,12 @@ def _not_found(model: str) -> ModelNotFound:
         f"The model '{model}' does not exist or you do not have access to it.",
         param="model",
     )
+
+
+def _check_payable(price: Price, counted: Mapping[str, int]) -> None:
+    """Refuse what has no price in any unit that it can be billed in."""
+    if not price.free and not price.rates.keys() & {*counted, *_ALWAYS}:
+        raise PriceMissing
 
 
 def _is_unpriced(price: Price, searches: int) -> bool:

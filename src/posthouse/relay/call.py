@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct, structs
 
 from posthouse.access.principal import Principal
 from posthouse.dialects.base import Dialect, ParsedRequest
+from posthouse.model.call import PAID_BY_RESULT
 from posthouse.model.catalog import Price
 from posthouse.model.exchange import UpstreamRequest
 from posthouse.observe.trace_context import TraceContext
@@ -16,6 +17,7 @@ from posthouse.relay.keeping import Keeper
 from posthouse.relay.media import BringMedia
 from posthouse.relay.ports import Client
 from posthouse.relay.prepare import Prepared
+from posthouse.relay.served import Served
 from posthouse.relay.snapshot import Menu, Offer, Snapshot
 from posthouse.relay.waiting import Resource, Waiter
 from posthouse.relay.watch import ClientWatch
@@ -30,6 +32,11 @@ TRANSLATION_LIMIT = 1024
 """Characters of that header."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
+
+
+Deliver = Callable[[Target, Served], Awaitable[Served]]
+"""Change what is paid for before the client has it: pictures fetched or kept for
+it. Raises nothing."""
 
 
 class Incoming(Struct, frozen=True):
@@ -55,6 +62,8 @@ class Incoming(Struct, frozen=True):
     """Fetches what the request's URLs lead to; None: it has none."""
     keeper: Keeper | None = None
     """Keeps the reply for later calls; None: nobody does."""
+    deliver: "Deliver | None" = None
+    """Puts a whole reply into the form that the client wants; None: it has it."""
 
 
 class Call:
@@ -146,6 +155,15 @@ class Call:
         """Milliseconds since the call began."""
         return int((self.clock() - self.started) * 1000)
 
+    def drains(self, target: Target) -> bool:
+        """Whether the answer is awaited for a client that has left.
+
+        What is paid by its result is made whether or not somebody looks on.
+        """
+        if self.incoming.request.operation in PAID_BY_RESULT:
+            return True
+        return target.member.channel.spec.on_disconnect == "drain"
+
     def offer(self, target: Target) -> Offer:
         """What the model that a target serves costs."""
         return self.menu.offers[target.routes.model]
@@ -184,12 +202,22 @@ class Call:
             member = prepared.member
             forwarded += trace.headers(member.channel.name, member.credential)
         headers = prepared.stream_headers if stream else prepared.headers
+        target = prepared.stream_target if stream else prepared.target
+        if prepared.media is None:
+            body = prepared.dialect.render_request(request, prepared.edits)
+        else:
+            written = prepared.media.render_body(request, prepared.edits)
+            # The body's type comes first in every request's headers.
+            headers = ((b"content-type", written.content_type), *headers[1:])
+            body = written.data
+            named = prepared.media.target_of(request)
+            target = prepared.base_path + named if named else target
         return UpstreamRequest(
             method="POST",
             origin=prepared.origin,
-            target=prepared.stream_target if stream else prepared.target,
+            target=target,
             headers=headers + forwarded if forwarded else headers,
-            body=prepared.dialect.render_request(request, prepared.edits),
+            body=body,
             timeouts=timeouts,
             proxy=prepared.proxy,
         )

@@ -15,9 +15,14 @@ from msgspec import Struct
 
 from posthouse.billing.prices import charge
 from posthouse.billing.tokenizer import count_tokens, framing_tokens
-from posthouse.billing.usage import NormalisedUsage, TokenEstimate, normalise
+from posthouse.billing.usage import (
+    NormalisedUsage,
+    TokenEstimate,
+    normalise,
+    with_counted,
+)
 from posthouse.model.call import AttemptRecord, CallRecord, Operation, Outcome
-from posthouse.model.usage import NO_USAGE, Unit, Usage
+from posthouse.model.usage import NO_USAGE, ReportedUsage, Unit, Usage
 from posthouse.relay.call import Call
 from posthouse.relay.charging_each import (
     charge_each,
@@ -38,7 +43,9 @@ OUTCOMES = {
 }
 """How a call ended that produced something."""
 _UNSERVED = frozenset({Outcome.FAILED, Outcome.REJECTED})
-_WITHOUT_OUTPUT = frozenset({Operation.EMBEDDING, Operation.MODERATION})
+_WITHOUT_OUTPUT = frozenset(
+    {Operation.EMBEDDING, Operation.MODERATION, Operation.RERANK}
+)
 """Operations whose answers are not counted in tokens."""
 
 
@@ -71,6 +78,8 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
     if served.each:
         return told_by_each(call, served)
     usage = served.usage
+    if call.incoming.request.counted or (usage is not None and usage.counted):
+        return _counted_apiece(call, usage)
     if usage is None or usage.input is None:
         return None
     if usage.output is None and call.incoming.request.operation not in _WITHOUT_OUTPUT:
@@ -83,6 +92,16 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
         choices=call.incoming.request.choices,
     )
     return None if found.suspicious else found
+
+
+def _counted_apiece(call: Call, told: ReportedUsage | None) -> NormalisedUsage:
+    """The usage of what is billed otherwise than by tokens, or by them as well."""
+    request = call.incoming.request
+    found = normalise(
+        told, estimate=TokenEstimate(0, 0), context=0, choices=request.choices
+    )
+    counted = {} if told is None else told.counted
+    return with_counted(found, counted, request.counted)
 
 
 async def counted_usage(call: Call, served: Served) -> NormalisedUsage:

@@ -5,9 +5,10 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from posthouse.dialects.base import StreamTap
+from posthouse.dialects.base import Headers, StreamTap
 from posthouse.model.usage import ReportedUsage
 from posthouse.routing.plan import Target
+from posthouse.wire.multipart import JSON
 
 
 class Completion(StrEnum):
@@ -36,6 +37,10 @@ class Served(Struct, frozen=True, gc=False):
     """Bytes of all of it, where that may be more than `text` gives."""
     body: bytes = b""
     """The whole reply for the client; a stream has been written."""
+    content_type: bytes = JSON
+    """Of the body."""
+    headers: Headers = ()
+    """What else the client's reply has."""
     each: tuple[ReportedUsage | None, ...] = ()
     """Of every request, where several were made at once; None has told none."""
 

@@ -47,8 +47,9 @@ from posthouse.relay.watch import ClientGone
 from posthouse.routing.health import HealthTable
 from posthouse.routing.plan import Plan, Target
 from posthouse.upstream.ports import Sender
+from posthouse.wire.multipart import JSON
 
-JSON_HEADERS = ((b"content-type", b"application/json"),)
+JSON_HEADERS = ((b"content-type", JSON),)
 BYTES_PER_TOKEN = 3
 """Delivered text is taken for at most one token in so many bytes, for holds."""
 LONG_TOKEN = 16
@@ -161,7 +162,13 @@ class Relay:
             reach("before_terminal")
         if call.incoming.keeper is not None:
             await call.keep(served.target, served.body)
+        if call.incoming.deliver is not None:
+            served = await call.incoming.deliver(served.target, served)
         headers = JSON_HEADERS + call.headers(served.target)
+        if served.content_type is not JSON:
+            headers = ((b"content-type", served.content_type), *headers[1:])
+        if served.headers:
+            headers += served.headers
         await client.respond(200, headers, served.body)
         if ARMED:
             reach("after_terminal")

@@ -11,6 +11,8 @@ terminator. Content is never sent twice and never from two channels.
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from msgspec import structs
+
 from posthouse.dialects.base import Dialect, Frames, StreamTap
 from posthouse.errors import (
     InsufficientQuota,
@@ -23,10 +25,12 @@ from posthouse.errors import (
 from posthouse.model.exchange import ExchangeFailure, FailureKind
 from posthouse.relay.call import Call
 from posthouse.relay.faults import AttemptFailed, exchange_failed, told_failed
-from posthouse.relay.sending import forget_refused, send
+from posthouse.relay.prepare import Prepared
+from posthouse.relay.sending import REPLY_LIMIT, forget_refused, send
 from posthouse.relay.served import Completion, Served, served_stream
 from posthouse.relay.several import begin_streams
 from posthouse.relay.stream_writer import StreamWriter
+from posthouse.relay.unary import whole_reply
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
 from posthouse.upstream.ports import Sender, UpstreamResponse
@@ -83,6 +87,8 @@ class StreamExchange:
         """What was delivered by a stream that did not come to its end."""
         self.terminal = b""
         """The frame that ends the stream, for after the settlement."""
+        self._untold = False
+        """It was cut off where nothing can be said inside: its breaking off says it."""
         self.tap = self._new_tap(call.incoming.dialect, None)
 
     def rival(
@@ -123,21 +129,24 @@ class StreamExchange:
     async def attempt(self, target: Target, seconds: float) -> Served:
         """Make one attempt; raises AttemptFailed or ClientGone."""
         call = self._call
-        drain = target.member.channel.spec.on_disconnect == "drain"
-        call.watch.drain = drain
+        call.watch.drain = call.drains(target)
         prepared = call.prepared(target)
         response: UpstreamResponse
+        in_one_piece = False
         if prepared.several is not None:
             response, self._decoder, tap = await begin_streams(
                 call, self._sender, target, prepared, seconds=seconds
             )
         else:
             response = await send(call, self._sender, target, prepared, seconds=seconds)
-            tap = self._new_tap(prepared.dialect, call.public_model(target))
-            self._decoder = prepared.dialect.frames()
+            begun = self._begin(prepared, response, call.public_model(target))
+            in_one_piece = begun is None
+            tap = begun or self.tap
         self.tap = tap
         self._held_back.clear()
         try:
+            if in_one_piece:
+                return await self._whole(target, prepared, response)
             completion = await self._relay(target, response, tap)
         except ClientGone as gone:
             gone.status = 200
@@ -164,6 +173,34 @@ class StreamExchange:
             failed = told_failed(fault, response.headers, delivered=self._delivered)
             raise self._failed(target, failed) from None
         return served_stream(target, completion, tap)
+
+    def _begin(
+        self, prepared: Prepared, response: UpstreamResponse, public_model: str | None
+    ) -> StreamTap | None:
+        """Make ready for a reply; None if it comes in one piece."""
+        media = prepared.media
+        if media is None:
+            self._decoder = prepared.dialect.frames()
+            return self._new_tap(prepared.dialect, public_model)
+        request = self._call.incoming.request
+        self._decoder = media.frames_of(request)
+        return media.tap_answer(request, response.headers, public_model)
+
+    async def _whole(
+        self, target: Target, prepared: Prepared, response: UpstreamResponse
+    ) -> Served:
+        """Take a whole reply for a client who has asked for a stream."""
+        call = self._call
+        with call.watch:
+            body = await response.read_all(REPLY_LIMIT)
+        served = whole_reply(
+            call, target, prepared, headers=response.headers, body=body
+        )
+        await self.writer.start(call.headers(target))
+        self._answering(call, target)
+        self.content_ms = max(1, call.elapsed_ms())
+        self.terminal = served.body
+        return structs.replace(served, body=b"")
 
     @property
     def _delivered(self) -> bool:
@@ -250,7 +287,7 @@ class StreamExchange:
         except UpstreamFault as error:
             fault = error
         if begun and not self.writer.started and (fault is None or content):
-            await self.writer.start(self._call.headers(target))
+            await self.writer.start(self._call.headers(target), tap.stream_headers)
         if out and (content or terminal or self._delivered):
             if not self._delivered:
                 self._answering(self._call, target)
@@ -284,7 +321,9 @@ class StreamExchange:
     async def _cut_off(self, tap: StreamTap, error: PosthouseError) -> None:
         """End the answer before its end, and say why."""
         last, self.terminal = tap.cut_off_frames(error)
-        await self.writer.write(last)
+        if last:
+            await self.writer.write(last)
+        self._untold = not last and not self.terminal
 
     async def _late_usage(self, response: UpstreamResponse, tap: StreamTap) -> bool:
         """Wait a little for usage that must be on its way; True if it came."""
@@ -303,7 +342,10 @@ class StreamExchange:
 
     async def finish(self) -> None:
         """Send the terminal frame and end the body."""
-        await self.writer.finish(self.terminal)
+        if self._untold:
+            self.writer.break_off()
+        else:
+            await self.writer.finish(self.terminal)
 
     async def fail(self, error: PosthouseError) -> None:
         """Tell of an error inside the stream, and end it without a terminator."""

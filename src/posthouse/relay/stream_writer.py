@@ -51,12 +51,18 @@ class StreamWriter:
         self.started = False
         """The head is on its way: errors must be told in the stream."""
 
-    async def start(self, headers: Headers) -> None:
-        """Send the head, with what it tells beside itself."""
+    async def start(self, headers: Headers, instead: Headers | None = None) -> None:
+        """Send the head.
+
+        Args:
+            headers: what it tells beside itself.
+            instead: what it has in place of the manners' headers.
+        """
         self.started = True
         self.last_write = self._clock()
         try:
-            await self._client.start(200, self._manners.stream_headers + headers)
+            own = self._manners.stream_headers if instead is None else instead
+            await self._client.start(200, own + headers)
         except asyncio.CancelledError:
             # It was waited for room to write it: another attempt may still do so.
             self.started = False
@@ -83,6 +89,8 @@ class StreamWriter:
         """
         if self._background is not None and not self._background.done():
             return
+        if not self._manners.keep_alive:
+            return
         self.last_write = self._clock()
         if self.started:
             sending = self._client.write(self._manners.keep_alive)
@@ -100,5 +108,10 @@ class StreamWriter:
 
     async def fail(self, frame: bytes) -> None:
         """Tell of an error inside the stream, and end it without a terminator."""
-        await self.write(frame)
+        if frame:
+            await self.write(frame)
+        self._client.abort()
+
+    def break_off(self) -> None:
+        """End the body as one that is not whole."""
         self._client.abort()

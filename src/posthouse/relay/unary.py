@@ -4,6 +4,7 @@ import asyncio
 
 from msgspec import Struct
 
+from posthouse.dialects.base import Answer
 from posthouse.errors import UpstreamFault
 from posthouse.model.exchange import ExchangeFailure
 from posthouse.relay.call import Call
@@ -20,7 +21,9 @@ from posthouse.relay.served import Completion, Served
 from posthouse.relay.several import whole_replies
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
-from posthouse.upstream.ports import Sender, UpstreamResponse
+from posthouse.upstream.ports import Sender
+
+Headers = list[tuple[bytes, bytes]]
 
 
 class UnaryExchange(Struct):
@@ -32,7 +35,7 @@ class UnaryExchange(Struct):
     async def attempt(self, target: Target, seconds: float) -> Served:
         """Make one attempt; raises AttemptFailed or ClientGone."""
         call = self.call
-        call.watch.drain = target.member.channel.spec.on_disconnect == "drain"
+        call.watch.drain = call.drains(target)
         prepared = call.prepared(target)
         if prepared.several is not None:
             return await whole_replies(
@@ -63,29 +66,38 @@ class UnaryExchange(Struct):
             raise
         if body is None:
             raise await refusal(call, target, prepared, response)
-        return self._served(target, prepared, response, body)
+        return whole_reply(call, target, prepared, headers=response.headers, body=body)
 
-    def _served(
-        self,
-        target: Target,
-        prepared: Prepared,
-        response: UpstreamResponse,
-        body: bytes,
-    ) -> Served:
-        """Read the reply; raises AttemptFailed."""
-        call = self.call
-        try:
-            reply = prepared.dialect.parse_reply(
-                call.incoming.request, body, call.public_model(target)
-            )
-        except UpstreamFault as error:
-            forget_refused(prepared, error)
-            raise told_failed(error, response.headers) from None
-        return Served(
-            target,
-            Completion.WHOLE,
-            reply.usage,
-            reply.service_tier,
-            reply.output_text,
-            body=reply.body,
-        )
+
+def whole_reply(
+    call: Call,
+    target: Target,
+    prepared: Prepared,
+    *,
+    headers: Headers,
+    body: bytes,
+) -> Served:
+    """Read a whole reply of status 200; raises AttemptFailed.
+
+    `headers` are the provider's.
+    """
+    request, public_model = call.incoming.request, call.public_model(target)
+    media = prepared.media
+    try:
+        if media is None:
+            reply = prepared.dialect.parse_reply(request, body, public_model)
+        else:
+            reply = media.parse_answer(request, Answer(headers, body), public_model)
+    except UpstreamFault as error:
+        forget_refused(prepared, error)
+        raise told_failed(error, headers) from None
+    return Served(
+        target,
+        Completion.WHOLE,
+        reply.usage,
+        reply.service_tier,
+        reply.output_text,
+        body=reply.body,
+        content_type=reply.content_type,
+        headers=reply.headers,
+    )

@@ -10,15 +10,15 @@ import pytest
 from posthouse.dialects import gemini_embed, openai_embeddings
 from posthouse.dialects.base import ParsedRequest, make_edits
 from posthouse.dialects.gemini_embed.request import parse_request_for
-from posthouse.dialects.neutral.embedding import EmbeddingTranslation
+from posthouse.dialects.neutral.plain import PlainTranslation
 from posthouse.errors import InvalidRequest, UpstreamBadResponse
 from posthouse.model.catalog import Quirks
 from posthouse.model.usage import ReportedUsage
 
-OPENAI = (openai_embeddings.DIALECT, openai_embeddings.EMBEDDING_CODEC)
-GOOGLE = (gemini_embed.DIALECT, gemini_embed.EMBEDDING_CODEC)
-TO_GOOGLE = EmbeddingTranslation(OPENAI, GOOGLE, "g")
-TO_OPENAI = EmbeddingTranslation(GOOGLE, OPENAI, "o")
+OPENAI = (openai_embeddings.DIALECT, openai_embeddings.PLAIN_CODEC)
+GOOGLE = (gemini_embed.DIALECT, gemini_embed.PLAIN_CODEC)
+TO_GOOGLE = PlainTranslation(OPENAI, GOOGLE, "g")
+TO_OPENAI = PlainTranslation(GOOGLE, OPENAI, "o")
 
 ONE = {"content": {"parts": [{"text": "hé"}]}, "taskType": "RETRIEVAL_QUERY"}
 TWO = {"content": {"parts": [{"text": "b"}, {"text": "c"}]}}
@@ -38,7 +38,7 @@ def of_googles(**members: Any) -> ParsedRequest:
 
 
 def sent(
-    translation: EmbeddingTranslation, request: ParsedRequest, **edits: Any
+    translation: PlainTranslation, request: ParsedRequest, **edits: Any
 ) -> tuple[Any, tuple[str, ...]]:
     """What a provider gets, and what it was not told."""
     made = make_edits("g" if translation is TO_GOOGLE else "o", Quirks(), edits)

@@ -52,4 +52,4 @@ class GeminiEmbed(Dialect):
 
 
 DIALECT = GeminiEmbed()
-EMBEDDING_CODEC = GeminiEmbeddingCodec()
+PLAIN_CODEC = GeminiEmbeddingCodec()

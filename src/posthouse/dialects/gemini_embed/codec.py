@@ -15,16 +15,19 @@ from posthouse.dialects.base import ParsedReply, ParsedRequest
 from posthouse.dialects.gemini_embed.request import BATCH, entries_of
 from posthouse.dialects.google.envelope import listed, one_spelling
 from posthouse.dialects.neutral.codec import Losses
-from posthouse.dialects.neutral.embedding import EmbeddingCodec
+from posthouse.dialects.neutral.embedding import embedding_reply
+from posthouse.dialects.neutral.plain import PlainCodec, Written
 from posthouse.dialects.openai.envelope import count, judged, optional_text
 from posthouse.errors import InvalidRequest, UpstreamBadResponse
 from posthouse.model.embedding import (
+    KIND,
     EmbeddingInput,
     EmbeddingReply,
     EmbeddingRequest,
 )
 from posthouse.wire import json
 from posthouse.wire.json import Envelope, MalformedJSON
+from posthouse.wire.multipart import JSON, Payload
 
 NAME = "gemini_embed"
 _CONFIG = "embedContentConfig"
@@ -52,8 +55,10 @@ _text = json.decoder(str | None)
 _reply = json.decoder(_Reply)
 
 
-class GeminiEmbeddingCodec(EmbeddingCodec):
-    """See `EmbeddingCodec` for what each method promises."""
+class GeminiEmbeddingCodec(PlainCodec[EmbeddingRequest, EmbeddingReply]):
+    """See `PlainCodec` for what each method promises."""
+
+    kind = KIND
 
     @override
     def read_request(self, request: ParsedRequest) -> EmbeddingRequest:
@@ -86,20 +91,19 @@ class GeminiEmbeddingCodec(EmbeddingCodec):
 
     @override
     def write_request(
-        self, embedding: EmbeddingRequest, model: str, losses: Losses
-    ) -> dict[str, Any]:
-        if embedding.user is not None:
+        self, asked: EmbeddingRequest, model: str, losses: Losses
+    ) -> Written:
+        if asked.user is not None:
             losses.drop("user")
-        for name in embedding.extras:
+        for name in asked.extras:
             losses.drop(name)
-        return {
-            BATCH: [
-                _entry(one, embedding.dimensions, losses) for one in embedding.inputs
-            ]
-        }
+        entries = [_entry(one, asked.dimensions, losses) for one in asked.inputs]
+        return Written({BATCH: entries})
 
     @override
-    def read_reply(self, reply: ParsedReply) -> EmbeddingReply:
+    def read_reply(
+        self, reply: ParsedReply, asked: EmbeddingRequest
+    ) -> EmbeddingReply:
         try:
             found: _Reply = json.decode_with(_reply, reply.body)
         except MalformedJSON:
@@ -107,21 +111,22 @@ class GeminiEmbeddingCodec(EmbeddingCodec):
         vectors = tuple(row.values for row in found.embeddings)
         if not all(json.opens_with(vector, b"[") for vector in vectors):
             raise UpstreamBadResponse
-        return EmbeddingReply(vectors=vectors, usage=reply.usage)
+        return embedding_reply(vectors, reply, asked)
 
     @override
     def write_reply(
-        self, reply: EmbeddingReply, request: ParsedRequest, model: str
-    ) -> bytes:
-        values = [{"values": vector} for vector in reply.vectors]
+        self, answered: EmbeddingReply, request: ParsedRequest, model: str
+    ) -> Payload:
+        values = [{"values": vector} for vector in answered.vectors]
         written: dict[str, Any] = (
             {"embeddings": values}
             if BATCH in request.envelope
             else {"embedding": values[0]}
         )
-        if reply.usage is not None and reply.usage.input is not None:
-            written["usageMetadata"] = {"promptTokenCount": reply.usage.input}
-        return json.encode(written)
+        usage = answered.usage
+        if usage is not None and usage.input is not None:
+            written["usageMetadata"] = {"promptTokenCount": usage.input}
+        return Payload(JSON, json.encode(written))
 
 
 def _told(entry: Envelope) -> Envelope:

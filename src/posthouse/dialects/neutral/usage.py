@@ -1,6 +1,8 @@
 """What streams tell of their usage, again and again, and several replies together."""
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from posthouse.model.usage import ReportedUsage
 
@@ -35,15 +37,21 @@ def summed_usage(usages: Sequence[ReportedUsage | None]) -> ReportedUsage | None
     if not told:
         return None
     whole = len(told) == len(usages)
-    found: dict[str, int | None] = {}
+    found: dict[str, Any] = {}
     for name in _COUNTS:
         counts = [getattr(usage, name) for usage in told]
         known = [count for count in counts if count is not None]
         if name in _TOTALS and not (whole and len(known) == len(counts)):
             known = []
         found[name] = sum(known) if known else None
-    return ReportedUsage(**found, odd=any(usage.odd for usage in told))
+    counted: Counter[str] = Counter()
+    for usage in told:
+        counted.update(usage.counted)
+    odd = any(usage.odd for usage in told)
+    return ReportedUsage(**found, counted=dict(counted), odd=odd)
 
 
 _TOTALS = frozenset({"input", "output"})
-_COUNTS = tuple(name for name in ReportedUsage.__struct_fields__ if name != "odd")
+_COUNTS = tuple(
+    name for name in ReportedUsage.__struct_fields__ if name not in ("odd", "counted")
+)

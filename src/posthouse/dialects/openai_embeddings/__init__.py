@@ -45,5 +45,5 @@ class OpenAIEmbeddings(Dialect):
 
 
 DIALECT = OpenAIEmbeddings()
-EMBEDDING_CODEC = OpenAIEmbeddingCodec()
+PLAIN_CODEC = OpenAIEmbeddingCodec()
 corrected = partial(CorrectedDialect, DIALECT)

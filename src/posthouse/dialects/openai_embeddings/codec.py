@@ -14,17 +14,20 @@ from typing_extensions import override
 
 from posthouse.dialects.base import ParsedReply, ParsedRequest
 from posthouse.dialects.neutral.codec import Losses
-from posthouse.dialects.neutral.embedding import EmbeddingCodec
+from posthouse.dialects.neutral.embedding import embedding_reply
+from posthouse.dialects.neutral.plain import PlainCodec, Written
 from posthouse.dialects.openai.envelope import count, optional_text, read_entries
 from posthouse.dialects.openai_embeddings.reply import packed
 from posthouse.errors import UpstreamBadResponse
 from posthouse.model.embedding import (
+    KIND,
     EmbeddingInput,
     EmbeddingReply,
     EmbeddingRequest,
 )
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
+from posthouse.wire.multipart import JSON, Payload
 
 NAME = "openai_embeddings"
 _KNOWN = frozenset({"model", "input", "encoding_format", "dimensions", "user"})
@@ -43,8 +46,10 @@ class _Reply(Struct):
 _reply = json.decoder(_Reply)
 
 
-class OpenAIEmbeddingCodec(EmbeddingCodec):
-    """See `EmbeddingCodec` for what each method promises."""
+class OpenAIEmbeddingCodec(PlainCodec[EmbeddingRequest, EmbeddingReply]):
+    """See `PlainCodec` for what each method promises."""
+
+    kind = KIND
 
     @override
     def read_request(self, request: ParsedRequest) -> EmbeddingRequest:
@@ -63,28 +68,30 @@ class OpenAIEmbeddingCodec(EmbeddingCodec):
 
     @override
     def write_request(
-        self, embedding: EmbeddingRequest, model: str, losses: Losses
-    ) -> dict[str, Any]:
-        inputs = embedding.inputs
+        self, asked: EmbeddingRequest, model: str, losses: Losses
+    ) -> Written:
+        inputs = asked.inputs
         written: dict[str, Any] = {
             "model": model,
             "input": [one.text if one.tokens is None else one.tokens for one in inputs],
             "encoding_format": "float",
         }
-        if embedding.dimensions is not None:
-            written["dimensions"] = embedding.dimensions
-        if embedding.user is not None:
-            written["user"] = embedding.user
+        if asked.dimensions is not None:
+            written["dimensions"] = asked.dimensions
+        if asked.user is not None:
+            written["user"] = asked.user
         if any(one.task is not None for one in inputs):
             losses.drop("taskType")
         if any(one.title is not None for one in inputs):
             losses.drop("title")
-        for name in embedding.extras:
+        for name in asked.extras:
             losses.drop(name)
-        return written
+        return Written(written)
 
     @override
-    def read_reply(self, reply: ParsedReply) -> EmbeddingReply:
+    def read_reply(
+        self, reply: ParsedReply, asked: EmbeddingRequest
+    ) -> EmbeddingReply:
         try:
             found: _Reply = json.decode_with(_reply, reply.body)
         except MalformedJSON:
@@ -94,17 +101,16 @@ class OpenAIEmbeddingCodec(EmbeddingCodec):
             raise UpstreamBadResponse
         if all(row.index is not None for row in rows):
             rows = sorted(rows, key=lambda row: row.index or 0)
-        vectors = tuple(row.embedding for row in rows)
-        return EmbeddingReply(vectors=vectors, usage=reply.usage)
+        return embedding_reply((row.embedding for row in rows), reply, asked)
 
     @override
     def write_reply(
-        self, reply: EmbeddingReply, request: ParsedRequest, model: str
-    ) -> bytes:
-        vectors = reply.vectors
+        self, answered: EmbeddingReply, request: ParsedRequest, model: str
+    ) -> Payload:
+        vectors = answered.vectors
         if request.wants_base64:
             vectors = tuple(_packed(vector) for vector in vectors)
-        tokens = 0 if reply.usage is None else reply.usage.input or 0
+        tokens = 0 if answered.usage is None else answered.usage.input or 0
         written = {
             "object": "list",
             "data": [
@@ -115,7 +121,7 @@ class OpenAIEmbeddingCodec(EmbeddingCodec):
             # Its clients read it unasked; who tells none has none counted here.
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
-        return json.encode(written)
+        return Payload(JSON, json.encode(written))
 
 
 def _packed(vector: Raw) -> Raw:

@@ -1,0 +1,215 @@
+"""Forms: `multipart/form-data`, read and written whole.
+
+For forms that fit into a request's body limit; what is uploaded as a stream is
+read elsewhere. Rules: the order, names, file names, types and bytes of parts stay as
+they came; a form that is cut off, nested or fuller than the limits is refused.
+
+Source: RFC 7578, RFC 2046 §5.1.
+"""
+
+import secrets
+from collections.abc import Iterator
+from hashlib import sha256
+
+from msgspec import Struct
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+JSON = b"application/json"
+MOST_PARTS = 512
+LONGEST_HEAD = 8 * 1024
+"""Bytes of one part's header fields."""
+LONGEST_BOUNDARY = 200
+"""Characters; the standard has 70, some clients more."""
+
+
+class MalformedForm(ValueError):
+    """The bytes are no form, or one beyond the limits; str() says why."""
+
+
+class Part(Struct, frozen=True):
+    """One field of a form."""
+
+    name: str
+    value: bytes
+    filename: str | None = None
+    """None: it is a value, not a file."""
+    content_type: bytes | None = None
+
+    @property
+    def text(self) -> str:
+        """The value as text; raises MalformedForm if it is not UTF-8."""
+        try:
+            return self.value.decode()
+        except UnicodeDecodeError:
+            raise MalformedForm(f"the field '{self.name}' is not UTF-8") from None
+
+
+class Form(Struct, frozen=True):
+    """A form's fields, in their order."""
+
+    parts: tuple[Part, ...]
+
+    def first(self, name: str) -> Part | None:
+        """Give the first field of a name; None if there is none."""
+        return next(self.all(name), None)
+
+    def all(self, *names: str) -> Iterator[Part]:
+        """Give the fields that have one of these names."""
+        return (part for part in self.parts if part.name in names)
+
+    def with_text(self, name: str, value: str) -> "Form":
+        """Put a value in the place of a field's, or at the end if there is none."""
+        new = Part(name, value.encode())
+        if self.first(name) is None:
+            return Form((*self.parts, new))
+        return Form(tuple(new if part.name == name else part for part in self.parts))
+
+    def without(self, *names: str) -> "Form":
+        """Leave out the fields of these names."""
+        return Form(tuple(part for part in self.parts if part.name not in names))
+
+
+class Payload(Struct, frozen=True):
+    """A body and what it is."""
+
+    content_type: bytes
+    data: bytes
+
+
+def is_form(content_type: bytes | None) -> bool:
+    """Whether a Content-Type is a form's."""
+    return (content_type or b"").lstrip()[:20].lower() == b"multipart/form-data;"
+
+
+def read_form(content_type: bytes, body: bytes) -> Form:
+    """Read a whole form; raises MalformedForm.
+
+    Args:
+        content_type: the header's value, with the boundary.
+        body: all of it.
+    """
+    kind, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary", b"")
+    if kind.lower() != b"multipart/form-data" or not boundary:
+        raise MalformedForm("the Content-Type is no form with a boundary")
+    if len(boundary) > LONGEST_BOUNDARY:
+        raise MalformedForm("the boundary is too long")
+    reader = _Reader()
+    parser = MultipartParser(boundary, reader.callbacks())  # type: ignore[arg-type]  # a TypedDict of callables
+    try:
+        parser.write(body)
+        parser.finalize()
+    except MultipartParseError as error:
+        raise MalformedForm(str(error)) from None
+    if not reader.ended:
+        raise MalformedForm("the form is cut off")
+    return Form(tuple(reader.parts))
+
+
+def render_form(form: Form, boundary: bytes | None = None) -> Payload:
+    """Write a form.
+
+    Args:
+        form: its fields.
+        boundary: what stands between them; None takes one that none of them holds.
+    """
+    mark = boundary or _boundary(form)
+    pieces: list[bytes] = []
+    for part in form.parts:
+        head = b'content-disposition: form-data; name="%b"' % _quoted(part.name)
+        if part.filename is not None:
+            head += b'; filename="%b"' % _quoted(part.filename)
+        if part.content_type is not None:
+            head += b"\r\ncontent-type: " + part.content_type
+        pieces += (b"--", mark, b"\r\n", head, b"\r\n\r\n", part.value, b"\r\n")
+    pieces += (b"--", mark, b"--\r\n")
+    return Payload(b"multipart/form-data; boundary=" + mark, b"".join(pieces))
+
+
+def _boundary(form: Form) -> bytes:
+    """Name a boundary by the content, so that the same form is the same body."""
+    digest = sha256()
+    for part in form.parts:
+        digest.update(part.name.encode())
+        digest.update(part.value)
+    mark = b"posthouse-" + digest.hexdigest()[:32].encode()
+    while any(mark in part.value for part in form.parts):
+        mark = b"posthouse-" + secrets.token_hex(16).encode()
+    return mark
+
+
+def _quoted(text: str) -> bytes:
+    """Write a name as browsers do: quotes and line ends are escaped."""
+    for character, escape in (('"', "%22"), ("\r", "%0D"), ("\n", "%0A")):
+        text = text.replace(character, escape)
+    return text.encode()
+
+
+class _Reader:
+    """Takes what the parser finds."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.ended = False
+        self._fields: dict[bytes, bytes] = {}
+        self._name = bytearray()
+        self._value = bytearray()
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def callbacks(self) -> dict[str, object]:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_name,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_part_data": self._part_data,
+            "on_part_end": self._part_end,
+            "on_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        if len(self.parts) >= MOST_PARTS:
+            raise MultipartParseError(f"a form has at most {MOST_PARTS} parts")
+        self._fields = {}
+        self._data = []
+        self._size = 0
+
+    def _grow(self, target: bytearray, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > LONGEST_HEAD:
+            raise MultipartParseError("the header of a part is too long")
+        target += piece
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._grow(self._name, data[start:end])
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._grow(self._value, data[start:end])
+
+    def _header_end(self) -> None:
+        self._fields[bytes(self._name).lower()] = bytes(self._value)
+        self._name.clear()
+        self._value.clear()
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        self._data.append(data[start:end])
+
+    def _part_end(self) -> None:
+        kind, options = parse_options_header(self._fields.get(b"content-disposition"))
+        name = options.get(b"name")
+        if kind != b"form-data" or name is None:
+            raise MultipartParseError("a part has no name")
+        filename = options.get(b"filename")
+        self.parts.append(
+            Part(
+                name.decode(errors="replace"),
+                b"".join(self._data),
+                None if filename is None else filename.decode(errors="replace"),
+                self._fields.get(b"content-type"),
+            )
+        )
+
+    def _end(self) -> None:
+        self.ended = True
