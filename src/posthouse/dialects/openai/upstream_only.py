@@ -69,3 +69,8 @@ class UpstreamOnly(Dialect):
 
     def _refuse(self) -> NoReturn:
         raise LookupError(f"nobody asks in {self.name}")
+
+
+def refuse_asking() -> NoReturn:
+    """Say that nobody asks in such a dialect, for its codec's other half."""
+    raise LookupError("nobody asks in a language that is only a provider's")

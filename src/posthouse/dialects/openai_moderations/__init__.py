@@ -16,6 +16,7 @@ from posthouse.dialects.base import (
 )
 from posthouse.dialects.openai import errors, splice
 from posthouse.dialects.openai.corrected import CorrectedDialect
+from posthouse.dialects.openai_moderations.codec import OpenAIModerationCodec
 from posthouse.dialects.openai_moderations.reply import parse_reply
 from posthouse.dialects.openai_moderations.request import parse_request, prompt_text
 
@@ -44,4 +45,5 @@ class OpenAIModerations(Dialect):
 
 
 DIALECT = OpenAIModerations()
+PLAIN_CODEC = OpenAIModerationCodec()
 corrected = partial(CorrectedDialect, DIALECT)
