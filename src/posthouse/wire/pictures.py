@@ -45,3 +45,14 @@ def _is_svg(beginning: bytes) -> bool:
     text = beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     xml = text.startswith((b"<?xml", b"<!--", b"<!doctype svg"))
     return text.startswith(b"<svg") or (xml and b"<svg" in text)
+
+
+_WITH_ALPHA = (4, 6)
+_COLOUR_TYPE = 25
+
+
+def has_transparency(data: bytes) -> bool:
+    """Whether a picture is a PNG file with an alpha channel."""
+    if picture_type(data) != "image/png" or len(data) <= _COLOUR_TYPE:
+        return False
+    return data[_COLOUR_TYPE] in _WITH_ALPHA

@@ -94,17 +94,23 @@ def _text_of(part: Part) -> str:
         ) from None
 
 
-def render_form_request(request: ParsedRequest, edits: Edits) -> Payload:
-    """Write a form for an upstream, changing only what must change."""
+def render_form_request(
+    request: ParsedRequest, edits: Edits, *, names_model: bool = True
+) -> Payload:
+    """Write a form for an upstream, changing only what must change.
+
+    Without `names_model` the form says nothing of the model.
+    """
     form = request.form
     if form is None:
         raise ValueError("the request is no form")
-    if edits.model_only and edits.model == request.model:
+    if edits.model_only and (edits.model == request.model or not names_model):
         return render_form(form)
     before = request.envelope
     after = dict(before)
     apply_edits(after, edits)
-    after["model"] = json.raw(edits.model)
+    if names_model:
+        after["model"] = json.raw(edits.model)
     form = form.without(*(before.keys() - after.keys()))
     for name, value in after.items():
         if before.get(name) != value:

@@ -77,9 +77,15 @@ _prompt = json.decoder(str | None)
 
 def parse_generation(body: bytes) -> ParsedRequest:
     """Read a request for pictures of a text; raises InvalidRequest."""
-    envelope = parse_envelope(body)
+    return judged_generation(Operation.IMAGE, parse_envelope(body), inputs=0)
+
+
+def judged_generation(
+    operation: Operation, envelope: Envelope, *, inputs: int
+) -> ParsedRequest:
+    """Judge a JSON body with a prompt; raises InvalidRequest."""
     prompt = _read_prompt(envelope, needed=True)
-    return _request(Operation.IMAGE, envelope, prompt, inputs=0)
+    return _request(operation, envelope, prompt, inputs=inputs)
 
 
 def parse_edit(body: bytes) -> ParsedRequest:
