@@ -24,6 +24,7 @@ from posthouse.model.usage import Unit, Usage, UsageSource
 from posthouse.relay.call import Call, Incoming
 from posthouse.relay.choosing import facts_of
 from posthouse.relay.snapshot import Menu
+from posthouse.relay.stand_ins import as_asked
 from posthouse.relay.waiting import FairQueue
 from posthouse.routing.rules import RuleBook
 from posthouse.routing.table import Choice, ModelRoutes
@@ -63,6 +64,8 @@ class Admission:
     async def admit(self, call: Call) -> Admitted:
         """Admit a call; raises PosthouseError, and then nothing is held."""
         menu = call.menu = self._menu(call)
+        if menu.instead:
+            call.incoming = _as_asked(call.incoming, menu)
         incoming = call.incoming
         request = incoming.request
         call.prompt_tokens = estimate_prompt(request, menu.first.model)
@@ -73,6 +76,10 @@ class Admission:
             permit.release(0)
             raise
         return Admitted(menu.routes, permit, hold)
+
+    def judge(self, call: Call) -> None:
+        """Refuse a call for the models that it names; raises PosthouseError."""
+        call.menu = self._menu(call)
 
     def _permit(self, call: Call) -> Coroutine[Any, Any, Permit]:
         """Ask the limits of the call's key; raises RateLimited."""
@@ -224,6 +231,14 @@ def _not_found(model: str) -> ModelNotFound:
         f"The model '{model}' does not exist or you do not have access to it.",
         param="model",
     )
+
+
+def _as_asked(incoming: Incoming, menu: Menu) -> Incoming:
+    """Count the call's money as that of what its model is asked in its place."""
+    operation = menu.instead[menu.routes[0].model]
+    if operation is incoming.request.operation:
+        return incoming
+    return structs.replace(incoming, request=as_asked(incoming.request, operation))
 
 
 def _check_payable(price: Price, counted: Mapping[str, int]) -> None:

@@ -34,6 +34,8 @@ TRANSLATION_LIMIT = 1024
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
+KeepFirst = Callable[[Served], Awaitable[None]]
+"""Keep what was served; if that raises, nothing is charged."""
 Deliver = Callable[[Target, Served], Awaitable[Served]]
 """Change what is paid for before the client has it: pictures fetched or kept for
 it. Raises nothing."""
@@ -62,6 +64,10 @@ class Incoming(Struct, frozen=True):
     """Fetches what the request's URLs lead to; None: it has none."""
     keeper: Keeper | None = None
     """Keeps the reply for later calls; None: nobody does."""
+    keep_first: KeepFirst | None = None
+    """Keeps a whole reply before it is charged; None: nobody does."""
+    off_peak: bool = False
+    """Whether it may take its time, and costs what a batch does."""
     deliver: "Deliver | None" = None
     """Puts a whole reply into the form that the client wants; None: it has it."""
 
@@ -172,8 +178,11 @@ class Call:
         """What every request of the call's operation to a target has in common."""
         incoming = self.incoming
         request = incoming.request
+        operation = request.operation
+        if self.menu.instead:
+            operation = self.menu.instead.get(target.routes.model, operation)
         prepared = self.snapshot.prepared(
-            target.member, request.operation, incoming.dialect.name
+            target.member, operation, incoming.dialect.name
         )
         if request.choices > 1 and prepared.for_several is not None:
             return prepared.for_several

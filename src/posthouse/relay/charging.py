@@ -9,6 +9,7 @@ in a thread, and the record says `estimated`.
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from msgspec import Struct
@@ -22,6 +23,7 @@ from posthouse.billing.usage import (
     with_counted,
 )
 from posthouse.model.call import AttemptRecord, CallRecord, Operation, Outcome
+from posthouse.model.catalog import Price
 from posthouse.model.usage import NO_USAGE, ReportedUsage, Unit, Usage
 from posthouse.relay.call import Call
 from posthouse.relay.charging_each import (
@@ -34,6 +36,8 @@ from posthouse.relay.served import Completion, Served
 from posthouse.routing.plan import Target
 
 CLIENT_CLOSED = 499
+BATCH = "batch"
+"""The tier of a price that holds for what could take its time."""
 
 OUTCOMES = {
     Completion.WHOLE: Outcome.SERVED,
@@ -47,6 +51,8 @@ _WITHOUT_OUTPUT = frozenset(
     {Operation.EMBEDDING, Operation.MODERATION, Operation.RERANK}
 )
 """Operations whose answers are not counted in tokens."""
+_OF_TEXTS = frozenset({Operation.RERANK, Operation.TRANSLATION})
+"""Operations that some providers bill by the piece and others by tokens."""
 
 
 class Ending(Struct, frozen=True, gc=False):
@@ -79,6 +85,8 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
         return told_by_each(call, served)
     usage = served.usage
     if call.incoming.request.counted or (usage is not None and usage.counted):
+        if _is_billed_by_unread_tokens(call, served):
+            return None
         return _counted_apiece(call, usage)
     if usage is None or usage.input is None:
         return None
@@ -92,6 +100,14 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
         choices=call.incoming.request.choices,
     )
     return None if found.suspicious else found
+
+
+def _is_billed_by_unread_tokens(call: Call, served: Served) -> bool:
+    """Whether tokens are charged that nobody has counted, though other units were."""
+    if call.incoming.request.operation not in _OF_TEXTS:
+        return False
+    told = served.usage is not None and served.usage.input is not None
+    return not told and Unit.INPUT.value in call.offer(served.target).price.rates
 
 
 def _counted_apiece(call: Call, told: ReportedUsage | None) -> NormalisedUsage:
@@ -110,12 +126,16 @@ async def counted_usage(call: Call, served: Served) -> NormalisedUsage:
     estimate = await _count(call, served)
     if served.each:
         return counted_for_each(call, served, estimate)
-    return normalise(
-        served.usage,
+    told, request = served.usage, call.incoming.request
+    found = normalise(
+        told,
         estimate=estimate,
         context=model.context if model else 0,
-        choices=call.incoming.request.choices,
+        choices=request.choices,
     )
+    if not request.counted:
+        return found
+    return with_counted(found, {} if told is None else told.counted, request.counted)
 
 
 def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
@@ -138,18 +158,32 @@ def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
     price = offer.price
     listed = offer.listed
     supplier = call.prepared(served.target).cost
+    pay = price_of
+    if call.incoming.off_peak:
+        price_of = partial(_off_peak, price_of)
     amount = list_price = price_of(price, usage, tier)
     cost: int | None = amount
     if listed is not price:
         list_price = 0 if listed is None else price_of(listed, usage, tier)
-    if supplier is not price:
-        cost = None if supplier is None else price_of(supplier, usage, tier)
+    if supplier is not price or call.incoming.off_peak:
+        # No supplier knows that a call of ours could have waited.
+        cost = None if supplier is None else pay(supplier, usage, tier)
     version = price.version
     for other in call.other_prices:
         dearer = price_of(other, usage, tier)
         if dearer > amount:
             amount, version = dearer, other.version
     return Charged(usage, amount, list_price, cost, version, found.suspicious)
+
+
+def _off_peak(
+    price_of: Callable[[Price, Usage, str | None], int],
+    price: Price,
+    usage: Usage,
+    tier: str | None,
+) -> int:
+    """Price what could take its time: at the rates for batches, if there are any."""
+    return price_of(price, usage, BATCH if BATCH in price.service_tiers else tier)
 
 
 async def _count(call: Call, served: Served) -> TokenEstimate:
@@ -159,9 +193,11 @@ async def _count(call: Call, served: Served) -> TokenEstimate:
     size = incoming.request.prompt
     media = call.prompt_tokens if size.has_media else 0
     framing = framing_tokens(size.messages)
+    # What was sent, if that is not what was asked.
+    dialect = call.prepared(served.target).dialect
 
     def count() -> TokenEstimate:
-        prompt = incoming.dialect.prompt_text(incoming.request)
+        prompt = dialect.prompt_text(incoming.request)
         counted = count_tokens(prompt, model) + framing
         text = served.text()
         output = count_tokens(text, model) if text else 0

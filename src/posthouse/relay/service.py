@@ -99,6 +99,10 @@ class Relay:
             if self._ports.queue.waiting:
                 self._ports.queue.room()
 
+    def judge(self, incoming: Incoming, client: Client) -> None:
+        """Refuse a call for what it names; raises PosthouseError, and holds nothing."""
+        self._ports.admission.judge(Call(incoming, client, self.snapshot))
+
     def _plan(self, call: Call, admitted: Admitted) -> Plan:
         incoming = call.incoming
         affinity = incoming.session or incoming.request.affinity
@@ -143,6 +147,8 @@ class Relay:
                 )
             else:
                 served = await self._race_whole(call, plan, first)
+            if call.incoming.keep_first is not None:
+                await call.incoming.keep_first(served)
         except ClientGone as gone:
             return await self._abandoned(call, hold, gone, None)
         except BaseException as error:

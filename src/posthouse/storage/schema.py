@@ -39,8 +39,9 @@ metadata = MetaData(
 Sequence = BigInteger().with_variant(Integer, "sqlite")
 
 
-UNFINISHED = "state IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
-"""The states of a batch that somebody has to work on."""
+UNFINISHED_STATES = ("validating", "in_progress", "finalizing", "cancelling")
+"""Of a batch that somebody has to work on."""
+UNFINISHED = f"state IN {UNFINISHED_STATES}"
 
 
 def _on_sqlite(column: str, target: str) -> ForeignKeyConstraint:
@@ -282,6 +283,20 @@ batch_lines = Table(
     Column("answer_blob", Text),  # of an answer that is large
     Index("ix_batch_lines_state", "batch_id", "state", "number"),
     sqlite_with_rowid=False,
+)
+
+# What providers keep for callers, learnt from their answers.
+objects = Table(
+    "objects",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("family", Text, nullable=False),  # openai, anthropic
+    Column("kind", Text, nullable=False),  # the list that it stands in; may be empty
+    Column("credential", LargeBinary, nullable=False),  # a digest; empty: any
+    Column("created_ms", BigInteger, nullable=False),
+    Index(None, "account_id", "family", "kind", "created_ms", "id"),
 )
 
 # A run of transfers, those after the last run's and up to its number, has a row

@@ -1,0 +1,1 @@
+"""What callers store: files, uploads in parts, and where their content is kept."""
