@@ -29,6 +29,8 @@ TOKENS_PER_AUDIO = 12_000
 """Twenty minutes of speech at ten tokens a second."""
 TOKENS_PER_FILE = 50_000
 
+THOUGHTS = 8_192
+"""What a model that thinks is allowed beside an answer that is short."""
 USUAL_OUTPUT = 4_096
 MAX_OUTPUT = 16_384
 """For a model of which nothing is known."""
@@ -73,7 +75,10 @@ def held_output(request: ParsedRequest, model: ModelRow | None) -> int:
     say themselves how much they may make.
     """
     if request.operation not in _ANSWERING:
-        return (request.output_limit or 0) * max(request.choices, 1)
+        words = request.output_limit or 0
+        if words and request.worded_limit and model is not None and model.reasoning:
+            words += THOUGHTS
+        return words * max(request.choices, 1)
     longest = model.max_output if model is not None else 0
     usual = model.usual_output if model is not None else 0
     limit = request.output_limit

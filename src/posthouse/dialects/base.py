@@ -93,6 +93,8 @@ class ParsedRequest(Struct, frozen=True):
     """The body, where it came as a form; the envelope then has its texts."""
     target: str = ""
     """Path and query behind the channel's base path, in place of the row's."""
+    worded_limit: int = 0
+    """Tokens of the answer, if a model that chats has to give it in words."""
 
     @property
     def reading(self) -> Reading:

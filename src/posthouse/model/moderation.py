@@ -5,6 +5,9 @@ from msgspec import Struct
 from posthouse.model.chat import Part
 from posthouse.model.usage import ReportedUsage
 
+KIND = "moderation"
+"""What codecs of moderations are called."""
+
 CATEGORIES = {
     "harassment": "insults, demeans or harasses somebody",
     "harassment/threatening": "harassment that threatens violence or serious harm",
@@ -33,6 +36,14 @@ OF_IMAGES = frozenset(
     }
 )
 """Categories that pictures are judged by as well."""
+
+
+TOKENS_PER_VERDICT = 256
+
+
+def verdicts_limit(inputs: int) -> int:
+    """The most tokens in which the verdicts of so many inputs are said."""
+    return 64 + TOKENS_PER_VERDICT * inputs
 
 
 class ModerationInput(Struct, frozen=True):

@@ -9,6 +9,9 @@ from msgspec import Raw, Struct
 
 from posthouse.model.usage import ReportedUsage
 
+KIND = "rerank"
+"""What codecs of rerankings are called."""
+
 
 class RerankItem(Struct, frozen=True, omit_defaults=True):
     """The query, or one of the documents."""

@@ -93,3 +93,5 @@ class Traits(Struct, frozen=True, forbid_unknown_fields=True):
     """Takes a system prompt (Gemini; models that only draw and Gemma take none)."""
     schema_subset: bool = False
     """Takes schemas only in OpenAPI's subset (Gemini, before it had JSON schema)."""
+    translates: bool = False
+    """Takes `translation_options` in place of a prompt (Qwen-MT)."""

@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from posthouse.model.usage import ReportedUsage
 
+KIND = "translation"
+"""What codecs of translations are called."""
+
 
 class TranslationRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a caller asks."""

@@ -23,6 +23,9 @@ from posthouse.dialects.base import (
     MediaDialect,
     make_edits,
 )
+from posthouse.dialects.neutral.by_chat import ByChat
+from posthouse.dialects.neutral.by_embedding import ByEmbedding
+from posthouse.dialects.neutral.chat_tasks import TASKS, task_of
 from posthouse.dialects.neutral.codec import ChatCodec
 from posthouse.dialects.neutral.plain import PlainCodec, PlainTranslation
 from posthouse.dialects.neutral.several import SeveralTranslation
@@ -32,6 +35,7 @@ from posthouse.dialects.openai.reshaped import ReshapedCodec, Shape
 from posthouse.errors import InvalidRequest
 from posthouse.model.catalog import AuthScheme, OperationRow, Price, ProviderRow
 from posthouse.model.exchange import Timeouts
+from posthouse.model.rerank import KIND as RERANK
 from posthouse.model.traits import ThinkingStyle, Traits
 from posthouse.relay.authorize import Authorizer, find_authorizer
 from posthouse.routing.table import Channel, Member
@@ -76,6 +80,10 @@ def find_plain_codec(name: str) -> PlainCodec[Any, Any] | None:
     return found
 
 
+Led = Translation | PlainTranslation[Any, Any] | ByChat[Any, Any] | ByEmbedding
+"""What stands in a dialect's place where caller and provider speak others."""
+
+
 class Prepared(Struct, frozen=True):
     """What every request of one operation to one target has in common."""
 
@@ -83,7 +91,7 @@ class Prepared(Struct, frozen=True):
     """The target's."""
     dialect: Dialect
     """The operation's, as this provider speaks it; possibly a translation."""
-    translation: Translation | PlainTranslation[Any, Any] | None
+    translation: "Led | None"
     """The same, where the caller speaks another dialect than the provider."""
     origin: str
     target: str
@@ -209,11 +217,11 @@ def _translation(
     dialect: Dialect,
     *,
     clock: Callable[[], float],
-) -> Translation | PlainTranslation[Any, Any]:
+) -> "Led":
     """Lead the caller's dialect to the provider's, where both know the neutral form."""
     speakers = _speakers(row, caller, dialect)
     if speakers is None:
-        return _plain_translation(member, row, caller, dialect)
+        return _plain_translation(member, row, caller, dialect, clock=clock)
     return Translation(*speakers, _traits(member, row), _naming(clock))
 
 
@@ -256,17 +264,51 @@ def _naming(clock: Callable[[], float]) -> Naming:
 
 
 def _plain_translation(
-    member: Member, row: OperationRow, caller: str, dialect: Dialect
-) -> PlainTranslation[Any, Any]:
+    member: Member,
+    row: OperationRow,
+    caller: str,
+    dialect: Dialect,
+    *,
+    clock: Callable[[], float],
+) -> "Led":
     client, upstream = find_plain_codec(caller), find_plain_codec(row.dialect)
     if client is None or upstream is None or client.kind != upstream.kind:
-        raise InvalidRequest(
-            "This model cannot be asked in this way",
-            param="model",
-            code="unsupported_operation",
-        )
+        return _stand_in(member, row, caller, dialect, clock=clock)
     return PlainTranslation(
         (find_dialect(caller), client), (dialect, upstream), member.upstream_model
+    )
+
+
+def _stand_in(
+    member: Member,
+    row: OperationRow,
+    caller: str,
+    dialect: Dialect,
+    *,
+    clock: Callable[[], float],
+) -> ByChat[Any, Any] | ByEmbedding:
+    """Lead what is asked to a model that does something else; raises InvalidRequest."""
+    asked, embedding = find_plain_codec(caller), find_plain_codec(row.dialect)
+    chat = find_codec(row.dialect)
+    if asked is not None and chat is not None and asked.kind in TASKS:
+        if isinstance(dialect, CorrectedDialect):
+            chat = dialect.codec(chat)
+        traits = _traits(member, row)
+        return ByChat(
+            (find_dialect(caller), asked),
+            Speaker(dialect, chat),
+            task_of(asked.kind, traits),
+            traits=traits,
+            naming=_naming(clock),
+        )
+    if asked is not None and embedding is not None and asked.kind == RERANK:
+        return ByEmbedding(
+            (find_dialect(caller), asked), (dialect, embedding), member.upstream_model
+        )
+    raise InvalidRequest(
+        "This model cannot be asked in this way",
+        param="model",
+        code="unsupported_operation",
     )
 
 

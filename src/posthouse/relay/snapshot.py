@@ -21,6 +21,7 @@ from posthouse.model.catalog import (
     Price,
 )
 from posthouse.relay.prepare import Prepared, prepare
+from posthouse.relay.stand_ins import STAND_INS, seems_to
 from posthouse.routing.rules import RuleBook
 from posthouse.routing.table import (
     REMEMBERED_NAMES,
@@ -64,6 +65,8 @@ class Menu(Struct, frozen=True):
     """Whether more than weights decides among channels."""
     hedge: float | None = None
     """Seconds without content after which another channel is asked as well."""
+    instead: dict[str, Operation] = {}
+    """By public model, what those are asked that have no route for the operation."""
 
 
 class Snapshot:
@@ -128,26 +131,51 @@ class Snapshot:
         sandbox: bool,
         rule: RuleSpec | None = None,
     ) -> Menu | None:
-        first = self._resolve(model, operation, sandbox=sandbox, rule=rule)
+        first, asked = self._taking(model, operation, sandbox=sandbox, rule=rule)
         if first is None:
             return None
         own = self.offer(first, free=sandbox)
         if own is None:
             raise PriceMissing
-        _check_operation(own, operation)
+        _check_operation(own, asked)
         routes = [first]
         offers = {first.model: own}
+        instead = {first.model: asked}
         for name in self.table.fallbacks.get(first.model, ()):
             # Those without route or price are left out.
-            other = self._resolve(name, operation, sandbox=sandbox, rule=rule)
+            other, asked = self._taking(name, operation, sandbox=sandbox, rule=rule)
             offer = None if other is None else self.offer(other, free=sandbox)
             if other is not None and offer is not None:
                 routes.append(other)
                 offers[other.model] = offer
+                instead[other.model] = asked
         plain = own.plain if len(offers) == 1 else None
         weighed = any(one.choice is not None for one in routes)
         hedge = None if first.choice is None else first.choice.hedge
-        return Menu(tuple(routes), own, offers, plain, weighed, hedge)
+        if all(one is operation for one in instead.values()):
+            instead = {}
+        return Menu(tuple(routes), own, offers, plain, weighed, hedge, instead)
+
+    def _taking(
+        self, model: str, operation: Operation, *, sandbox: bool, rule: RuleSpec | None
+    ) -> tuple[ModelRoutes | None, Operation]:
+        """The routes of a model for what is asked, or for what stands in for that."""
+        first = None
+        for asked in (operation, *STAND_INS.get(operation, ())):
+            routes = self._resolve(model, asked, sandbox=sandbox, rule=rule)
+            if routes is None:
+                continue
+            known = routes.first.channel.provider.models.get(
+                routes.first.upstream_model
+            )
+            if known is None:
+                taken = asked is operation or seems_to(asked, model)
+            else:
+                taken = asked in known.operations
+            if taken:
+                return routes, asked
+            first = first or routes
+        return first, operation
 
     def _resolve(
         self, model: str, operation: Operation, *, sandbox: bool, rule: RuleSpec | None

@@ -23,6 +23,7 @@ from posthouse.dialects.neutral.translating import check_count
 from posthouse.dialects.openai.envelope import optional_text
 from posthouse.errors import UpstreamBadResponse
 from posthouse.model.translation import (
+    KIND,
     Translated,
     TranslationReply,
     TranslationRequest,
@@ -60,7 +61,7 @@ _USUAL = {own: tag for tag, own in _OWN.items() if own != "zh"} | {"cht": "zh-ha
 class BaiduCodec(PlainCodec[TranslationRequest, TranslationReply]):
     """See `PlainCodec` for what each method promises."""
 
-    kind = "translation"
+    kind = KIND
 
     @override
     def read_request(self, request: ParsedRequest) -> TranslationRequest:

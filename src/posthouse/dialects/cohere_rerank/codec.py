@@ -14,7 +14,7 @@ from posthouse.dialects.neutral.reranking import (
     texts_of,
     written_results,
 )
-from posthouse.model.rerank import RerankReply, RerankRequest
+from posthouse.model.rerank import KIND, RerankReply, RerankRequest
 from posthouse.model.usage import Unit
 from posthouse.wire import json
 from posthouse.wire.multipart import Payload
@@ -25,7 +25,7 @@ NAME = "cohere_rerank"
 class CohereRerankCodec(PlainCodec[RerankRequest, RerankReply]):
     """See `PlainCodec` for what each method promises."""
 
-    kind = "rerank"
+    kind = KIND
 
     @override
     def read_request(self, request: ParsedRequest) -> RerankRequest:

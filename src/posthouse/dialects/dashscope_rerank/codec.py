@@ -11,7 +11,7 @@ from posthouse.dialects.neutral.plain import PlainCodec, Written
 from posthouse.dialects.neutral.reranking import texts_of
 from posthouse.dialects.openai.upstream_only import refuse_asking
 from posthouse.errors import UpstreamBadResponse
-from posthouse.model.rerank import RerankReply, RerankRequest, RerankResult
+from posthouse.model.rerank import KIND, RerankReply, RerankRequest, RerankResult
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 from posthouse.wire.multipart import Payload
@@ -37,7 +37,7 @@ _reply = json.decoder(_Reply)
 class DashScopeRerankCodec(PlainCodec[RerankRequest, RerankReply]):
     """See `PlainCodec` for what each method promises."""
 
-    kind = "rerank"
+    kind = KIND
 
     @override
     def read_request(self, request: ParsedRequest) -> RerankRequest:

@@ -12,6 +12,7 @@ from posthouse.dialects.neutral.translating import check_count, texts_in
 from posthouse.dialects.openai.envelope import flag, optional_text
 from posthouse.errors import UpstreamBadResponse
 from posthouse.model.translation import (
+    KIND,
     Translated,
     TranslationReply,
     TranslationRequest,
@@ -35,7 +36,7 @@ _SOURCES = frozenset({"en", "es", "pt", "zh"})
 class DeepLCodec(PlainCodec[TranslationRequest, TranslationReply]):
     """See `PlainCodec` for what each method promises."""
 
-    kind = "translation"
+    kind = KIND
 
     @override
     def read_request(self, request: ParsedRequest) -> TranslationRequest:

@@ -12,7 +12,7 @@ from posthouse.dialects.neutral.reranking import (
     read_results,
     written_results,
 )
-from posthouse.model.rerank import RerankReply, RerankRequest
+from posthouse.model.rerank import KIND, RerankReply, RerankRequest
 from posthouse.wire import json
 from posthouse.wire.multipart import Payload
 
@@ -22,7 +22,7 @@ NAME = "jina_rerank"
 class JinaRerankCodec(PlainCodec[RerankRequest, RerankReply]):
     """See `PlainCodec` for what each method promises."""
 
-    kind = "rerank"
+    kind = KIND
 
     @override
     def read_request(self, request: ParsedRequest) -> RerankRequest:

@@ -11,15 +11,17 @@ from typing_extensions import override
 
 from posthouse.dialects.neutral.by_chat import Prompt, Said, Task
 from posthouse.dialects.neutral.codec import Losses
-from posthouse.dialects.neutral.reranking import best_first
-from posthouse.dialects.neutral.translating import language_name
+from posthouse.dialects.neutral.reranking import best_first, worded_limit
+from posthouse.dialects.neutral.translating import language_name, translated_limit
 from posthouse.errors import UpstreamBadResponse
+from posthouse.model import moderation, rerank, translation
 from posthouse.model.chat import Image, Media, Part, Text
 from posthouse.model.moderation import (
     CATEGORIES,
     ModerationReply,
     ModerationRequest,
     Verdict,
+    verdicts_limit,
 )
 from posthouse.model.rerank import (
     RerankItem,
@@ -27,6 +29,7 @@ from posthouse.model.rerank import (
     RerankRequest,
     RerankResult,
 )
+from posthouse.model.traits import Traits
 from posthouse.model.translation import (
     Translated,
     TranslationReply,
@@ -73,7 +76,6 @@ def _entries(said: Said, name: str) -> list[dict[str, Any]]:
 
 # --- reranking ----------------------------------------------------------------------
 
-TOKENS_PER_SCORE = 24
 _RERANK = (
     "You judge how relevant documents are to a query. The user's message has a "
     "JSON object with the query and the documents, each with its index. "
@@ -117,7 +119,7 @@ class Reranking(Task[RerankRequest, RerankReply]):
         return Prompt(
             system + _NO_INSTRUCTION,
             tuple(parts),
-            256 + TOKENS_PER_SCORE * len(asked.documents),
+            worded_limit(len(asked.documents)),
             _SCORES,
         )
 
@@ -219,12 +221,6 @@ class Translating(Task[TranslationRequest, TranslationReply]):
         )
 
 
-def translated_limit(texts: tuple[str, ...]) -> int:
-    """The most tokens that translations of these texts may have."""
-    size = sum(len(text.encode(errors="replace")) for text in texts)
-    return 256 + 48 * len(texts) + size
-
-
 def _tag(entry: Mapping[str, Any]) -> str | None:
     value = entry.get("detected_source_language")
     plain = isinstance(value, str) and value.replace("-", "").isalnum()
@@ -309,7 +305,6 @@ _VERDICTS = _object(
         )
     )
 )
-TOKENS_PER_VERDICT = 256
 
 
 class Moderating(Task[ModerationRequest, ModerationReply]):
@@ -329,7 +324,7 @@ class Moderating(Task[ModerationRequest, ModerationReply]):
         return Prompt(
             _MODERATE + _NO_INSTRUCTION,
             tuple(parts),
-            64 + TOKENS_PER_VERDICT * len(asked.inputs),
+            verdicts_limit(len(asked.inputs)),
             _VERDICTS,
         )
 
@@ -353,3 +348,18 @@ def _verdict(told: Mapping[str, Any]) -> Verdict:
     scores = {name: _score(told.get(name)) for name in CATEGORIES}
     flagged = (name for name, score in scores.items() if score >= _FLAGGED)
     return Verdict(scores, frozenset(flagged))
+
+
+TASKS: dict[str, Task[Any, Any]] = {
+    rerank.KIND: Reranking(),
+    translation.KIND: Translating(),
+    moderation.KIND: Moderating(),
+}
+"""By the kind of what is asked."""
+
+
+def task_of(kind: str, traits: Traits) -> Task[Any, Any]:
+    """What a model is told; raises KeyError for what no chat stands in for."""
+    if kind == translation.KIND and traits.translates:
+        return TranslatingByOptions()
+    return TASKS[kind]

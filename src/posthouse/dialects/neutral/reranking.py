@@ -42,6 +42,8 @@ READING_LIMIT = 32 * 1024 * 1024
 DOCUMENTS_PER_SEARCH = 100
 """What Cohere bills as one search unit."""
 
+TOKENS_PER_SCORE = 24
+
 NULL = Raw(b"null")
 _Object = dict[str, Raw]
 _item = json.decoder(str | _Object | None)
@@ -81,7 +83,13 @@ def parse_rerank(body: bytes) -> ParsedRequest:
         output_limit=0,
         other_models=named_models(envelope),
         counted={Unit.SEARCH.value: -(-len(documents) // DOCUMENTS_PER_SEARCH)},
+        worded_limit=worded_limit(len(documents)),
     )
+
+
+def worded_limit(documents: int) -> int:
+    """The most tokens in which the scores of so many documents are said."""
+    return 256 + TOKENS_PER_SCORE * documents
 
 
 def _size(text: str | None) -> int:

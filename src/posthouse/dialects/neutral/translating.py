@@ -100,7 +100,14 @@ def translation_request(
         affinity=(),
         output_limit=0,
         counted={Unit.CHARACTER.value: max(1, sum(map(len, texts)))},
+        worded_limit=translated_limit(texts),
     )
+
+
+def translated_limit(texts: Sequence[str]) -> int:
+    """The most tokens that translations of these texts may have."""
+    size = sum(len(text.encode(errors="replace")) for text in texts)
+    return 256 + 48 * len(texts) + size
 
 
 def check_count(reply: TranslationReply, asked: TranslationRequest) -> bool:

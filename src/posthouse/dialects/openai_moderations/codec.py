@@ -18,6 +18,7 @@ from posthouse.errors import InvalidRequest, UpstreamBadResponse
 from posthouse.model.chat import Image, Media, Part, Text
 from posthouse.model.moderation import (
     CATEGORIES,
+    KIND,
     OF_IMAGES,
     ModerationInput,
     ModerationReply,
@@ -36,7 +37,7 @@ _input = json.decoder(str | list[str | dict[str, Any]])
 class OpenAIModerationCodec(PlainCodec[ModerationRequest, ModerationReply]):
     """See `PlainCodec` for what each method promises."""
 
-    kind = "moderation"
+    kind = KIND
 
     @override
     def read_request(self, request: ParsedRequest) -> ModerationRequest:

@@ -12,6 +12,7 @@ from posthouse.dialects.openai.envelope import (
 )
 from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
+from posthouse.model.moderation import verdicts_limit
 from posthouse.wire import json
 from posthouse.wire.json import Envelope
 
@@ -43,6 +44,7 @@ def parse_request(body: bytes) -> ParsedRequest:
         affinity=beginning(envelope["input"]),
         output_limit=0,
         other_models=named_models(envelope),
+        worded_limit=verdicts_limit(len(texts)),
     )
 
 
