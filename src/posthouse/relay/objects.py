@@ -28,8 +28,10 @@ class Owned(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Which part of a list is wanted."""
+    """Which part of which list is wanted."""
 
+    family: str
+    kind: str
     limit: int
     """Things at most."""
     descending: bool = True
@@ -47,8 +49,8 @@ class ObjectStore(Protocol):
     async def find(self, ids: Iterable[str]) -> list[Owned]:
         """Give all that have one of these ids, at whatever channel, whoever's."""
 
-    async def page(self, account_id: str, kind: str, page: Page) -> list[Owned]:
-        """Give an account's things of one kind, in order."""
+    async def page(self, account_id: str, page: Page) -> list[Owned]:
+        """Give a part of an account's things of one kind, in order."""
 
     async def forget(self, thing: Owned) -> None:
         """Remove one that is gone."""

@@ -144,6 +144,24 @@ def decode_leniently(data: bytes) -> Any:
         raise MalformedJSON("the JSON is nested too deeply") from None
 
 
+class Members(list[tuple[str, Any]]):
+    """An object's members as they stand: a name may stand there twice."""
+
+
+def decode_members(data: bytes) -> Any:
+    """Decode with every object as `Members`, so that nothing collapses.
+
+    Raises MalformedJSON.
+    """
+    try:
+        check_shape(data)
+        return lenient.loads(data.decode(), object_pairs_hook=Members)
+    except (ValueError, BadShape) as error:
+        raise MalformedJSON(str(error)) from None
+    except RecursionError:
+        raise MalformedJSON("the JSON is nested too deeply") from None
+
+
 def decode_mended(data: bytes) -> Any:
     """Decode leniently what shall be written again.
 

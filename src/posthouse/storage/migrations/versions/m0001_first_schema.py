@@ -31,6 +31,7 @@ def upgrade() -> None:
     create_calls()
     create_entries()
     create_responses()
+    create_objects()
     create_runs()
     create_file_tables()
 
@@ -38,6 +39,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Go back."""
     drop_file_tables()
+    op.drop_table("objects")
     op.drop_table("responses")
     op.drop_table("run_calls")
     op.drop_table("run_transfers")
@@ -350,6 +352,27 @@ def create_responses() -> None:
     )
     op.create_index(
         op.f("ix_responses_expires_ms"), "responses", ["expires_ms"], unique=False
+    )
+
+
+def create_objects() -> None:
+    """Create `objects` and its index."""
+    op.create_table(
+        "objects",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("family", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("credential", sa.LargeBinary(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", "channel", name=op.f("pk_objects")),
+    )
+    op.create_index(
+        op.f("ix_objects_account_id_family_kind_created_ms_id"),
+        "objects",
+        ["account_id", "family", "kind", "created_ms", "id"],
+        unique=False,
     )
 
 

@@ -1,0 +1,341 @@
+"""One request about kept things, sent as it stands, and its answer on the way back.
+
+A short JSON answer is read whole, so that what it tells is known before the caller
+has it; a stream of events is read along; everything else passes in pieces, no faster
+than the caller takes it. The last piece waits until the call is settled.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+from msgspec import Struct, structs
+from typing_extensions import override
+
+from posthouse.dialects.base import Dialect
+from posthouse.dialects.resources.answers import Told, read_answer
+from posthouse.dialects.resources.paths import ResourcePath
+from posthouse.errors import (
+    PosthouseError,
+    Retry,
+    UpstreamCredential,
+    UpstreamFault,
+    UpstreamRejected,
+)
+from posthouse.model.exchange import Certainty, ExchangeFailure, UpstreamRequest
+from posthouse.relay.call import Call
+from posthouse.relay.faults import AttemptFailed, exchange_failed, status_failed
+from posthouse.relay.prepare import channel_headers
+from posthouse.relay.secrecy import body_without_secrets
+from posthouse.routing.plan import Target
+from posthouse.routing.table import Channel
+from posthouse.upstream.ports import Sender, UpstreamResponse
+from posthouse.wire.sse import FrameTooLarge, SSEDecoder
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+WHOLE_LIMIT = 16 * 1024 * 1024
+"""Bytes of a JSON answer that is read before it is passed on."""
+ERROR_LIMIT = 1024 * 1024
+LONG = 64 * 1024
+"""Bytes of an answer that is read in a thread."""
+DONE = b"[DONE]"
+SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+"""Methods that may be tried again, whatever became of the first try."""
+PASSED = frozenset(
+    {
+        b"accept-ranges",
+        b"cache-control",
+        b"content-disposition",
+        b"content-language",
+        b"content-range",
+        b"content-type",
+        b"etag",
+        b"last-modified",
+        b"openai-processing-ms",
+        b"openai-version",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-should-retry",
+    }
+)
+"""Headers of an answer that a caller sees."""
+_RENAMED = {
+    b"x-request-id": b"x-upstream-request-id",
+    b"request-id": b"x-upstream-request-id",
+}
+"""Those it sees under another name, for the name is that of our own."""
+
+
+class Sent(Struct, frozen=True):
+    """What is sent, wherever it goes."""
+
+    method: str
+    path: ResourcePath
+    query: str
+    family: str
+    dialect: Dialect
+    """Judges errors."""
+    headers: Headers
+    body: Callable[[Channel], bytes]
+    """The body as a channel must have it."""
+    content_type: bytes | None
+
+    def request(self, channel: Channel, credential: int) -> UpstreamRequest:
+        """Write it for one channel."""
+        own = dict(channel_headers(channel, credential))
+        own |= dict(self.headers)
+        if self.content_type is not None:
+            own[b"content-type"] = self.content_type
+        target = channel.base_path + channel.provider.resources[self.family]
+        target += self.path.raw
+        return UpstreamRequest(
+            method=self.method,
+            origin=channel.origin,
+            target=f"{target}?{self.query}" if self.query else target,
+            headers=tuple(own.items()),
+            body=self.body(channel),
+            timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
+            proxy=channel.spec.proxy,
+        )
+
+
+class Answer(Struct):
+    """What a provider has answered, as far as it is known."""
+
+    target: Target
+    status: int
+    headers: Headers
+    body: bytes = b""
+    """All of it, or its end if it was passed on as it came."""
+    started: bool = False
+    """Its head, and some of it, has been passed on."""
+    told: Told | None = None
+    """What it tells; of several events, the one that tells of the most usage."""
+
+
+class AnotherAccount(UpstreamRejected):
+    """The provider does not let our account do that."""
+
+    retry = Retry.CREDENTIAL
+
+
+class NotAgain(AttemptFailed):
+    """What may have been done already is not asked for a second time."""
+
+    @property
+    @override
+    def retry(self) -> Retry:
+        """Nowhere."""
+        return Retry.NEVER
+
+
+Heed = Callable[[Target, Told], Awaitable[None]]
+"""Takes note of what an answer tells, before the caller has it."""
+
+
+class ResourceExchange:
+    """Makes one call's attempts."""
+
+    def __init__(self, call: Call, sender: Sender, sent: Sent, heed: Heed) -> None:
+        """Send `sent` by way of `sender`, for a call."""
+        self._call = call
+        self._sender = sender
+        self._sent = sent
+        self._heed = heed
+        self.answer: Answer | None = None
+        """The last one that came."""
+
+    async def attempt(self, target: Target, seconds: float) -> Answer:
+        """Make one attempt within so many seconds; raises AttemptFailed, ClientGone."""
+        call = self._call
+        channel = target.member.channel
+        request = self._sent.request(channel, target.member.credential)
+        total = min(request.timeouts.total, seconds)
+        request = structs.replace(
+            request, timeouts=structs.replace(request.timeouts, total=total)
+        )
+        response = None
+        self.answer = None
+        try:
+            with call.watch:
+                response = await self._sender.send(request, call.attempts.resending)
+            answer = Answer(target, response.status, _headers_of(response))
+            self.answer = answer
+            await self._take(answer, response)
+        except ExchangeFailure as failure:
+            if response is not None:
+                response.abort()
+            raise self._broken(channel, failure, response) from None
+        except BaseException:
+            if response is not None:
+                response.abort()
+            raise
+        return answer
+
+    def _broken(
+        self,
+        channel: Channel,
+        failure: ExchangeFailure,
+        response: UpstreamResponse | None,
+    ) -> AttemptFailed:
+        begun = self.answer is not None and self.answer.started
+        status = 0 if response is None else response.status
+        failed = exchange_failed(failure, channel.name, status=status, delivered=begun)
+        if not begun:
+            self.answer = None
+        sent = failure.certainty is not Certainty.NOT_SENT
+        return self._again(failed) if sent else failed
+
+    def _again(self, failed: AttemptFailed) -> AttemptFailed:
+        """Keep what is not to be done twice from being tried elsewhere."""
+        if self._sent.method in SAFE or failed.delivered:
+            return failed
+        return NotAgain(
+            failed.error, status=failed.status, sent=failed.sent, rest=failed.rest
+        )
+
+    # --- refusals ---------------------------------------------------------------
+
+    async def _refuse(self, answer: Answer, response: UpstreamResponse) -> NoReturn:
+        """Read and judge an answer that is none of success; raises AttemptFailed."""
+        channel = answer.target.member.channel
+        try:
+            with self._call.watch:
+                body = await response.read_all(ERROR_LIMIT)
+        except ExchangeFailure:
+            response.abort()
+            body = b""
+        body = body_without_secrets(body, channel)
+        answer.body = body
+        error = self._sent.dialect.parse_error(answer.status, body)
+        failed = status_failed(_judged(error), answer.status, response.headers)
+        raise self._again(failed) if answer.status >= 500 else failed
+
+    # --- answers ----------------------------------------------------------------
+
+    async def _take(self, answer: Answer, response: UpstreamResponse) -> None:
+        """Take an answer, as its kind has it."""
+        if answer.status >= 300:
+            await self._refuse(answer, response)
+        kind = dict(answer.headers).get(b"content-type", b"").lower()
+        content = self._sent.path.is_content
+        if b"text/event-stream" in kind and not content:
+            await self._events(answer, response)
+        elif b"json" in kind and not content:
+            await self._whole(answer, response)
+        else:
+            await self._pieces(answer, response, b"")
+        response.release()
+
+    async def _whole(self, answer: Answer, response: UpstreamResponse) -> None:
+        """Read an answer; one that is too long to be read passes in pieces."""
+        pieces: list[bytes] = []
+        size = 0
+        while size <= WHOLE_LIMIT:
+            with self._call.watch:
+                data = await response.read()
+            if not data:
+                answer.body = b"".join(pieces)
+                told = await _read(answer.body)
+                if told is not None:
+                    answer.told = told
+                    await self._heed(answer.target, told)
+                return
+            pieces.append(data)
+            size += len(data)
+        await self._pieces(answer, response, b"".join(pieces))
+
+    async def _events(self, answer: Answer, response: UpstreamResponse) -> None:
+        """Pass events on as they come, after what they tell has been noted."""
+        decoder = SSEDecoder()
+        last: list[bytes] = []
+        while True:
+            with self._call.watch:
+                data = await response.read()
+            try:
+                frames = decoder.feed(data) if data else decoder.close()
+            except FrameTooLarge:
+                decoder, frames = SSEDecoder(), []
+            for _, payload in frames:
+                told = read_answer(payload)
+                if told is not None:
+                    await self._heed(answer.target, told)
+                    answer.told = _greater(answer.told, told)
+                if last or (told.ends if told is not None else payload == DONE):
+                    last = last or [b""]
+            if not data:
+                answer.body = b"".join(last)
+                return
+            if last:
+                last.append(data)
+            else:
+                await self._pass(answer, data)
+
+    async def _pieces(
+        self, answer: Answer, response: UpstreamResponse, data: bytes
+    ) -> None:
+        """Pass an answer on as it comes."""
+        while True:
+            if data:
+                await self._pass(answer, data)
+            with self._call.watch:
+                data = await response.read()
+            if not data:
+                return
+
+    async def _pass(self, answer: Answer, data: bytes) -> None:
+        client = self._call.watch.client
+        if client.gone:
+            return
+        if not answer.started:
+            answer.started = True
+            headers = answer.headers + self._call.headers(answer.target)
+            await client.start(answer.status, headers)
+        await client.write(data)
+
+
+def _judged(error: UpstreamFault) -> PosthouseError:
+    """What an error means here: our account's troubles are no caller's.
+
+    Nor do they say that a credential is of no use: it may serve models all the same.
+    """
+    if isinstance(error, UpstreamCredential):
+        return AnotherAccount(error.message, status=error.status)
+    return error
+
+
+def _headers_of(response: UpstreamResponse) -> Headers:
+    found: dict[bytes, bytes] = {}
+    for name, value in response.headers:
+        if name in PASSED:
+            found[name] = value
+        elif name in _RENAMED:
+            found[_RENAMED[name]] = value
+        elif name == b"location":
+            # Only the path: the host is the provider's.
+            found[name] = b"/" + value.partition(b"://")[2].partition(b"/")[2]
+            if value.startswith(b"/"):
+                found[name] = value
+    return tuple(found.items())
+
+
+async def _read(body: bytes) -> Told | None:
+    """Read an answer; a long one aside, so that nobody waits for it."""
+    if len(body) < LONG:
+        return read_answer(body)
+    return await asyncio.to_thread(read_answer, body)
+
+
+def _greater(known: Told | None, told: Told) -> Told | None:
+    """Of two tellings of usage, the one that tells of more."""
+    if told.usage is None:
+        return known
+    if known is None or _size(told) >= _size(known):
+        return told
+    return known
+
+
+def _size(told: Told) -> int:
+    counts = (told.usage or {}).values()
+    return sum(count for count in counts if type(count) is int and count > 0)
