@@ -5,6 +5,7 @@ PosthouseError
 │   ├── InvalidRequest       400 invalid_request_error
 │   ├── AuthenticationFailed 401 invalid_api_key (one message for every bad key)
 │   ├── PermissionDenied     403 permission_denied
+│   │   └── RouteNotPriced   403 route_not_priced
 │   ├── NotFound             404 not_found
 │   │   └── ModelNotFound    404 model_not_found
 │   ├── MethodNotAllowed     405 method_not_allowed
@@ -129,6 +130,12 @@ class PermissionDenied(CallerError):
     code = "permission_denied"
 
 
+class RouteNotPriced(PermissionDenied):
+    """What this costs is not known beforehand, so it is not offered here."""
+
+    code = "route_not_priced"
+
+
 class NotFound(CallerError):
     """There is nothing at this address."""
 
@@ -201,6 +208,8 @@ class UpgradeRequired(CallerError):
 
     status = 426
     code = "upgrade_required"
+    to: bytes = b"HTTP/1.1"
+    """What the reply's Upgrade header asks for."""
 
 
 class HeadersTooLarge(CallerError):

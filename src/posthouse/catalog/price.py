@@ -36,6 +36,7 @@ INPUT_UNITS = frozenset(
     for unit in (
         Unit.INPUT,
         Unit.CACHED_INPUT,
+        Unit.CACHED_AUDIO_INPUT,
         Unit.CACHE_WRITE_5M,
         Unit.CACHE_WRITE_1H,
         Unit.AUDIO_INPUT,

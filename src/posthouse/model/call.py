@@ -32,6 +32,8 @@ class Operation(StrEnum):
     """Documents in the order of how well they answer a query."""
     TRANSLATION = "translation"
     """Texts in another language."""
+    REALTIME = "realtime"
+    """A session in which is spoken and answered, over a WebSocket."""
 
 
 PAID_BY_RESULT = frozenset(

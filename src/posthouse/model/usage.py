@@ -15,6 +15,7 @@ class Unit(StrEnum):
 
     INPUT = "input"
     CACHED_INPUT = "cached_input"
+    CACHED_AUDIO_INPUT = "cached_audio_input"
     CACHE_WRITE_5M = "cache_write_5m"
     CACHE_WRITE_1H = "cache_write_1h"
     AUDIO_INPUT = "audio_input"

@@ -18,6 +18,7 @@ from posthouse.routing.table import Channel
 INPUT = (
     Unit.INPUT,
     Unit.CACHED_INPUT,
+    Unit.CACHED_AUDIO_INPUT,
     Unit.CACHE_WRITE_5M,
     Unit.CACHE_WRITE_1H,
     Unit.AUDIO_INPUT,
@@ -72,7 +73,8 @@ def facts_of(ended: Ended) -> CallFacts:
         upstream_seconds=ended.upstream,
         usage=usage,
         input_tokens=_sum(usage, INPUT),
-        cached_tokens=usage.get(Unit.CACHED_INPUT, 0),
+        cached_tokens=usage.get(Unit.CACHED_INPUT, 0)
+        + usage.get(Unit.CACHED_AUDIO_INPUT, 0),
         cache_written_tokens=_sum(usage, CACHE_WRITES),
         output_tokens=_sum(usage, OUTPUT),
         reasoning_tokens=usage.get(Unit.REASONING, 0),

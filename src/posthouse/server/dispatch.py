@@ -27,7 +27,7 @@ from posthouse.server.gate import Gate
 from posthouse.server.heads import Headers, render_constant, render_fields
 from posthouse.server.marks import ConstantReply, Refused
 from posthouse.server.request import Request
-from posthouse.server.routes import Handler, Route, RouteTable
+from posthouse.server.routes import Entry, Handler, Route, RouteTable
 
 RenderError = Callable[[PosthouseError, Request | None], Reply]
 """Renders an error for the caller; without a request it was no valid HTTP."""
@@ -166,9 +166,9 @@ class Dispatcher:
         head = exchange.head
         if b"origin" in head.fields:
             exchange.extra += render_fields(self._cors.headers(head.fields[b"origin"]))
-        if exchange.websocket:
-            raise UpgradeRequired
         found = self._table.find(head.path)
+        if exchange.upgrade is not None:
+            return _for_socket(found, request)
         if found is not None:
             entry, request.tail = found
             request.route = entry.path
@@ -199,6 +199,16 @@ class Dispatcher:
             exchange.abort()
             return
         if isinstance(error, UpgradeRequired):
-            exchange.extra += b"upgrade: HTTP/1.1\r\n"
+            exchange.extra += b"upgrade: %b\r\n" % error.to
         status, headers, body = self._render_error(error, request)
         await exchange.respond(status, headers, body)
+
+
+def _for_socket(found: tuple[Entry, str] | None, request: Request) -> Handler:
+    """Who takes a client that asks for a WebSocket; raises UpgradeRequired."""
+    entry = None if found is None else found[0]
+    if entry is None or entry.socket is None or request.method != "GET":
+        raise UpgradeRequired
+    request.route = entry.path
+    request.manners = entry.manners
+    return entry.socket

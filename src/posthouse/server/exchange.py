@@ -18,6 +18,7 @@ from posthouse.errors import InvalidRequest, PosthouseError
 from posthouse.server.context import ServerContext
 from posthouse.server.heads import Headers, RequestHead, render_constant, render_fields
 from posthouse.server.marks import Refused
+from posthouse.server.websocket import Upgrade
 
 _BODYLESS = frozenset({204, 304})
 """Statuses whose replies have no body."""
@@ -60,8 +61,8 @@ class Exchange:
     """Bytes of the body that have arrived."""
     awaits_continue = False
     """Whether the client sends its body only after `100 Continue`."""
-    websocket = False
-    """Whether the client asked for a WebSocket."""
+    upgrade: Upgrade | None = None
+    """The way to a WebSocket, if the client asked for one."""
     extra = b""
     """Header lines that every reply gets, rendered."""
     task: asyncio.Task[None] | None = None
@@ -269,6 +270,11 @@ class Exchange:
             size = b"content-length: %d\r\n" % len(body)
             self._write(b"".join((head, size, _CLOSE_AND_END, body)))
         self._end()
+
+    def switch(self, headers: Headers) -> None:
+        """Answer that the connection speaks WebSocket from now on."""
+        head = self._head(101, headers)
+        self._write(head + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n")
 
     def abort(self) -> None:
         """End a started body without its terminator, after what was written."""

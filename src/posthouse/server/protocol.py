@@ -4,7 +4,7 @@ Of uvicorn's `HttpToolsProtocol` stay the connection's set-up, its flow control
 and its place behind uvicorn's server; the request and reply cycle is
 `Exchange`. What is added: limits on heads, minimum rates, refusals in the
 API's own error shape, pipelining without a reply in another's middle, upgrades
-that are refused (WebSocket) or ignored (h2c), and a lingering close.
+that are a handler's to accept (WebSocket) or ignored (h2c), a lingering close.
 
 The private members of uvicorn that this leans on are listed in
 `tests/unit/server/test_uvicorn_members.py`; its version is pinned.
@@ -39,6 +39,7 @@ from posthouse.server.exchange import Exchange
 from posthouse.server.heads import add_repeated, read_head, render_fields
 from posthouse.server.marks import Refused, mark_of
 from posthouse.server.sockets import unacknowledged
+from posthouse.server.websocket import Upgrade, without_upgrade
 
 Application = Callable[[Exchange], Coroutine[Any, Any, None]]
 """Answers one exchange and closes it; must not raise."""
@@ -95,7 +96,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._data_bytes = 0
-        self._websocket = False
+        self.socket: Upgrade | None = None
         self._served = False
         self._leaving = False
         self._eof = False
@@ -131,6 +132,8 @@ class Connection(HttpToolsProtocol):
         self.deaf = True
         self.queue.clear()
         self.incoming = None
+        if self.socket is not None:
+            self.socket.lost()
         if self.active is not None:
             exchange, self.active = self.active, None
             exchange.lost()
@@ -149,6 +152,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
         if self.deaf or (not self.gate.open_to and self._is_turned_away(data)):
+            if self.socket is not None:
+                self.socket.feed(data)
             return
         self._data_bytes = len(data)
         try:
@@ -248,8 +253,8 @@ class Connection(HttpToolsProtocol):
         if b"expect" in fields:
             expectation = fields[b"expect"].lower()
             exchange.awaits_continue = expectation == b"100-continue"
-        if self._websocket:
-            exchange.websocket = True
+        if self.socket is not None:
+            exchange.upgrade = self.socket
             exchange.keep_alive = False
         self.incoming = exchange
         self._since = context.now
@@ -304,32 +309,24 @@ class Connection(HttpToolsProtocol):
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Read a request that asks for an upgrade as if it did not.
 
-        llhttp takes what follows such a head for another protocol. h2c is
-        offered by HTTP/1.1 clients that go on as usual (RFC 9110 §7.8), so the
-        head is read again without the offer, and then the body.
+        llhttp takes what follows for another protocol. h2c is offered by clients
+        that go on as usual (RFC 9110 §7.8): the head is read again without it.
         """
         method = self.parser.get_method()
         if method == b"CONNECT":
             self._refuse(MethodNotAllowed())
             return
-        fields = self.fields
-        self._websocket = b"websocket" in fields.get(b"upgrade", b"").lower()
-        version = self.parser.get_http_version().encode()
-        lines = [method, b" ", self.url, b" HTTP/", version, b"\r\n"]
-        for name, value in fields.items():
-            if name == b"connection":
-                close = b"close" in value.lower()
-                lines.append(b"connection: close\r\n" if close else b"")
-            elif name != b"upgrade":
-                lines += [name, b": ", value, b"\r\n"]
-        lines.append(b"\r\n")
+        if b"websocket" in self.fields.get(b"upgrade", b"").lower():
+            self.socket = Upgrade(self, self.context)
+        version = self.parser.get_http_version()
+        head = without_upgrade(method, self.url, version, self.fields)
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._repeated.clear()
-        self.data_received(b"".join(lines))
-        if self._websocket:
-            # What follows are its frames, if anything.
+        self.data_received(head)
+        if self.socket is not None:
             self.deaf = True
+            self.socket.feed(rest)
         elif rest:
             self.data_received(rest)
 
@@ -412,6 +409,8 @@ class Connection(HttpToolsProtocol):
         thrown away for a while.
         """
         self.deaf = True
+        if self.socket is not None:
+            self.socket.over()
         self.queue.clear()
         if unread and not self._eof and not self.transport.is_closing():
             self._since = self.context.now
@@ -428,6 +427,8 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
         elif self.transport.is_closing():
             return
+        elif self.socket is not None:
+            self.socket.look()
         elif self.flow.read_paused:
             # It is we who make the client wait.
             self._since = now

@@ -37,6 +37,8 @@ class Route(Struct, frozen=True):
     """How its dialect speaks to its clients; None: it has none of its own."""
     urgent: bool = False
     """Never waits for its turn, however far the process is behind: health."""
+    socket: Handler | None = None
+    """Takes those who ask for a WebSocket; None: nobody may."""
     rest: frozenset[str] | None = None
     """Of the one route `/v1/` for what no other takes: the first words of paths that
     lead there without the version, too."""
@@ -49,6 +51,7 @@ class Entry(Struct, frozen=True):
     handlers: dict[str, Handler]
     manners: Manners | None = None
     urgent: bool = False
+    socket: Handler | None = None
 
     @property
     def allow(self) -> bytes:
@@ -78,7 +81,7 @@ class RouteTable:
     def _add(self, table: dict[str, Entry], route: Route) -> None:
         entry = table.get(route.path)
         if entry is None:
-            entry = Entry(route.path, {}, route.manners, route.urgent)
+            entry = Entry(route.path, {}, route.manners, route.urgent, route.socket)
             table[route.path] = entry
         if route.path.startswith(_VERSION + "/"):
             table[route.path.removeprefix(_VERSION)] = entry

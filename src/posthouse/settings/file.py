@@ -130,6 +130,7 @@ class PriceSpec(Struct, frozen=True, forbid_unknown_fields=True):
     free: bool = False
     input: str | None = None
     cached_input: str | None = None
+    cached_audio_input: str | None = None
     cache_write_5m: str | None = None
     cache_write_1h: str | None = None
     audio_input: str | None = None

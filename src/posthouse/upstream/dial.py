@@ -19,6 +19,7 @@ from posthouse.upstream.targets import is_metadata_address, is_metadata_host
 
 T = TypeVar("T")
 
+P = TypeVar("P", bound=asyncio.Protocol)
 ConnectionFactory = Callable[[], Connection]
 
 Judge = Callable[[Resolver, str], Awaitable[tuple[str, ...]]]
@@ -100,8 +101,8 @@ class Dialer:
         self._judge = judge
 
     async def connect(
-        self, origin: Origin, factory: ConnectionFactory, limit: float
-    ) -> Connection:
+        self, origin: Origin, factory: Callable[[], P], limit: float
+    ) -> P:
         """Connect to an origin; raises ExchangeFailure, always NOT_SENT.
 
         Args:
@@ -113,7 +114,7 @@ class Dialer:
         until = loop.time() + limit
         context = self.tls() if origin.tls else None
 
-        async def attempt(address: str) -> Connection:
+        async def attempt(address: str) -> P:
             _, connection = await loop.create_connection(
                 factory,
                 address,

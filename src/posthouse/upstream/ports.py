@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from posthouse.model.exchange import UpstreamRequest
+from posthouse.wire.websocket import Message
+from posthouse.wire.websocket_end import Closing
 
 Resending = Callable[[], None]
 """Told that a request is about to be sent a second time."""
@@ -62,3 +64,52 @@ class Sender(Protocol):
 
     async def close(self) -> None:
         """Close idle connections and abort the others."""
+
+
+class MessageSocket(Protocol):
+    """An open WebSocket, a client's or a provider's."""
+
+    closing: Closing | None
+    """How it ended, as its other side has it; None while it is open."""
+
+    async def receive(self) -> Message | None:
+        """Give the next message; None: there will be none (see `closing`)."""
+
+    async def send(self, kind: int, payload: bytes) -> None:
+        """Send a message; waits while the other side takes nothing."""
+
+    def close(self, closing: Closing) -> None:
+        """Close; nothing more is received."""
+
+    async def farewell(self) -> None:
+        """Wait for the connection's end after `close`, but not for long."""
+
+    def abort(self) -> None:
+        """Drop the connection."""
+
+    def look(self) -> None:
+        """Hold the other side to its times; called every few seconds."""
+
+
+class HandshakeRefused(Exception):
+    """A provider answered a wish for a WebSocket with something else."""
+
+    def __init__(
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        """Keep the reply; names of `headers` are in lower case."""
+        self.status = status
+        self.headers = headers
+        self.body = body
+        super().__init__(f"status {status}")
+
+
+class Opener(Protocol):
+    """Opens WebSockets to providers."""
+
+    async def open(self, request: UpstreamRequest) -> MessageSocket:
+        """Shake hands; raises ExchangeFailure and HandshakeRefused.
+
+        Of the request's limits `connect` and `first_byte` hold; its body is not
+        sent. A proxy is gone through like any other request's.
+        """

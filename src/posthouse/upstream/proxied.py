@@ -12,6 +12,7 @@ import asyncio
 import base64
 import re
 import socket
+from collections.abc import Callable
 from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
@@ -19,11 +20,10 @@ from msgspec import Struct
 from typing_extensions import override
 
 from posthouse.model.exchange import Certainty, ExchangeFailure, FailureKind
-from posthouse.upstream.connection import Connection
 from posthouse.upstream.dial import (
     TLS_SHUTDOWN_SECONDS,
-    ConnectionFactory,
     Dialer,
+    P,
     allowed_addresses,
     first_that_opens,
     not_connected,
@@ -105,8 +105,8 @@ class ProxyDialer:
         self._dialer = dialer
 
     async def connect(
-        self, origin: Origin, factory: ConnectionFactory, limit: float
-    ) -> Connection:
+        self, origin: Origin, factory: Callable[[], P], limit: float
+    ) -> P:
         """Connect to an origin; raises ExchangeFailure, always NOT_SENT."""
         if is_metadata_host(origin.host):
             raise refused(origin.host)
