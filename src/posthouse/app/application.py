@@ -31,6 +31,7 @@ from posthouse.access.windows import Refusal
 from posthouse.api.calls import Calls
 from posthouse.api.openai import render
 from posthouse.app.board import Board
+from posthouse.app.keeping import Keeping
 from posthouse.app.options import (
     build_snapshot,
     host_mark,
@@ -146,6 +147,7 @@ class Application:
         self._keys = StoredKeys(database)
         bounds = key_bounds(settings)
         self._kept = StoredResponses(database, box)
+        self._keeping = Keeping(settings, database)
         self._authenticator = Authenticator(self._keys, pepper, bounds=bounds)
         self._tokens = TokenProcess()
         self._counting = ExitStack()
@@ -203,6 +205,7 @@ class Application:
         self._counting.enter_context(counting_elsewhere(self._tokens.count))
         self._watcher = asyncio.create_task(self._watch())
         self._lag.start()
+        self._keeping.start()
         self._board.start(settings.data / RUN, self._worker)
         self._export_gauges()
         if settings.workers > 1:
@@ -212,6 +215,7 @@ class Application:
     async def close(self) -> None:
         """Drain the journal, return the leases, close connections."""
         self._lag.stop()
+        await self._keeping.close()
         await self._queue.close()
         await self._board.close()
         await self._prober.close()
@@ -465,6 +469,7 @@ class Application:
                     PassedOn(self._upstream),
                     responses_days=settings.responses_days,
                 ),
+                *self._keeping.routes(calls),
                 *operational_routes(lambda: self.is_ready, self.metrics.exposition),
             ],
             self._render_error,

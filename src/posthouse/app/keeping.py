@@ -1,0 +1,43 @@
+"""What is kept for callers, wired: files, uploads in parts, and batches."""
+
+from posthouse.api.calls import Calls
+from posthouse.api.files import FileRoutes
+from posthouse.api.uploads import UploadRoutes
+from posthouse.files.service import FileLimits, Files
+from posthouse.files.uploads import Uploads
+from posthouse.server.routes import Route
+from posthouse.settings.environment import Settings
+from posthouse.storage.blobs import ObjectBlobs
+from posthouse.storage.database import Database
+from posthouse.storage.files import StoredFiles, StoredRemovals
+from posthouse.storage.uploads import StoredUploads
+
+
+class Keeping:
+    """One process's part in it."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        """Wire what needs no waiting."""
+        limits = FileLimits(settings.files_quota_bytes, settings.file_max_bytes)
+        self.files = Files(
+            StoredFiles(database),
+            StoredRemovals(database),
+            ObjectBlobs(settings),
+            limits=limits,
+        )
+        self._uploads = Uploads(StoredUploads(database), self.files)
+
+    def start(self) -> None:
+        """Begin to sweep, in the running loop."""
+        self.files.start()
+
+    async def close(self) -> None:
+        """Stop."""
+        await self.files.close()
+
+    def routes(self, calls: Calls) -> list[Route]:
+        """The routes of all that is kept."""
+        return [
+            *FileRoutes(calls, self.files).routes(),
+            *UploadRoutes(calls, self._uploads).routes(),
+        ]
