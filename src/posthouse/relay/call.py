@@ -8,6 +8,7 @@ from msgspec import Struct, structs
 
 from posthouse.access.principal import Principal
 from posthouse.dialects.base import Dialect, ParsedRequest
+from posthouse.dialects.neutral.images import SeveralImages
 from posthouse.model.call import PAID_BY_RESULT
 from posthouse.model.catalog import Price
 from posthouse.model.exchange import UpstreamRequest
@@ -269,6 +270,9 @@ class Call:
         Empty where there is but one request.
         """
         several = self.prepared(target).several
+        if isinstance(several, SeveralImages):
+            # They are counted apiece.
+            return ()
         return () if several is None else (None,) * self.incoming.request.choices
 
     def public_model(self, target: Target) -> str | None:

@@ -24,7 +24,7 @@ from posthouse.billing.usage import (
 )
 from posthouse.model.call import AttemptRecord, CallRecord, Operation, Outcome
 from posthouse.model.catalog import Price
-from posthouse.model.usage import NO_USAGE, ReportedUsage, Unit, Usage
+from posthouse.model.usage import NO_USAGE, Unit, Usage
 from posthouse.relay.call import Call
 from posthouse.relay.charging_each import (
     charge_each,
@@ -87,7 +87,7 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
     if call.incoming.request.counted or (usage is not None and usage.counted):
         if _is_billed_by_unread_tokens(call, served):
             return None
-        return _counted_apiece(call, usage)
+        return _counted_apiece(call, served)
     if usage is None or usage.input is None:
         return None
     if usage.output is None and call.incoming.request.operation not in _WITHOUT_OUTPUT:
@@ -110,13 +110,20 @@ def _is_billed_by_unread_tokens(call: Call, served: Served) -> bool:
     return not told and Unit.INPUT.value in call.offer(served.target).price.rates
 
 
-def _counted_apiece(call: Call, told: ReportedUsage | None) -> NormalisedUsage:
-    """The usage of what is billed otherwise than by tokens, or by them as well."""
-    request = call.incoming.request
-    found = normalise(
-        told, estimate=TokenEstimate(0, 0), context=0, choices=request.choices
-    )
+def _counted_apiece(call: Call, served: Served) -> NormalisedUsage:
+    """The usage of what is billed otherwise than by tokens, or by them as well.
+
+    Where it has a price in tokens alone and the provider tells none, or none that
+    can be true, it is what the hold was taken for.
+    """
+    request, told = call.incoming.request, served.usage
     counted = {} if told is None else told.counted
+    estimate = TokenEstimate(0, 0)
+    rates = call.offer(served.target).price.rates.keys()
+    if not rates & {*request.counted, *counted}:
+        most = (request.output_limit or 0) * max(request.choices, 1)
+        estimate = TokenEstimate(call.prompt_tokens, most)
+    found = normalise(told, estimate=estimate, context=0, choices=request.choices)
     return with_counted(found, counted, request.counted)
 
 

@@ -27,6 +27,11 @@ from posthouse.dialects.neutral.by_chat import ByChat
 from posthouse.dialects.neutral.by_embedding import ByEmbedding
 from posthouse.dialects.neutral.chat_tasks import TASKS, task_of
 from posthouse.dialects.neutral.codec import ChatCodec
+from posthouse.dialects.neutral.images import (
+    ImageCodec,
+    ImageTranslation,
+    SeveralImages,
+)
 from posthouse.dialects.neutral.plain import PlainCodec, PlainTranslation
 from posthouse.dialects.neutral.several import SeveralTranslation
 from posthouse.dialects.neutral.translation import Naming, Speaker, Translation
@@ -112,7 +117,7 @@ class Prepared(Struct, frozen=True):
     """The same as `dialect`, where bodies may be something else than JSON."""
     base_path: str = ""
     """Of the channel; the path of its base URL."""
-    several: SeveralTranslation | None = None
+    several: SeveralTranslation | SeveralImages | None = None
     """The same as `translation`, where every answer takes a request of its own."""
 
     @override
@@ -185,10 +190,16 @@ def _media(dialect: Dialect) -> MediaDialect | None:
     return dialect if isinstance(dialect, MediaDialect) else None
 
 
-def _for_several(prepared: Prepared, several: SeveralTranslation) -> Prepared:
+def _for_several(
+    prepared: Prepared, several: SeveralTranslation | SeveralImages
+) -> Prepared:
     """Add what calls for several answers have in common."""
     other = structs.replace(
-        prepared, dialect=several, translation=several, several=several
+        prepared,
+        dialect=several,
+        translation=several,
+        several=several,
+        media=_media(several),
     )
     return structs.replace(prepared, for_several=other)
 
@@ -232,19 +243,41 @@ def _several(
     dialect: Dialect,
     *,
     clock: Callable[[], float],
-) -> SeveralTranslation | None:
+) -> SeveralTranslation | SeveralImages | None:
     """Lead calls for several answers to a model that gives one at a time.
 
     None where the model gives several, or the caller cannot ask for them.
     """
     speakers = _speakers(row, caller, dialect) if caller else None
-    if speakers is None or not speakers[0].codec.several:
+    if speakers is None:
+        return _several_images(member, row, caller, dialect, clock=clock)
+    if not speakers[0].codec.several:
         return None
     traits = _traits(member, row)
     native = find_codec(row.dialect)
     if traits.choices and native is not None and native.several:
         return None
     return SeveralTranslation(*speakers, traits, _naming(clock))
+
+
+def _several_images(
+    member: Member,
+    row: OperationRow,
+    caller: str,
+    dialect: Dialect,
+    *,
+    clock: Callable[[], float],
+) -> SeveralImages | None:
+    """Do the same for pictures of a model that makes one at a time."""
+    if caller in ("", row.dialect):
+        return None
+    client, upstream = find_plain_codec(caller), find_plain_codec(row.dialect)
+    if not isinstance(client, ImageCodec) or not isinstance(upstream, ImageCodec):
+        return None
+    if upstream.most > 1:
+        return None
+    speakers = (find_dialect(caller), client), (dialect, upstream)
+    return SeveralImages(*speakers, member.upstream_model, clock=clock)
 
 
 def _speakers(
@@ -272,6 +305,9 @@ def _plain_translation(
     clock: Callable[[], float],
 ) -> "Led":
     client, upstream = find_plain_codec(caller), find_plain_codec(row.dialect)
+    if isinstance(client, ImageCodec) and isinstance(upstream, ImageCodec):
+        pictures = (find_dialect(caller), client), (dialect, upstream)
+        return ImageTranslation(*pictures, member.upstream_model, clock=clock)
     if client is None or upstream is None or client.kind != upstream.kind:
         return _stand_in(member, row, caller, dialect, clock=clock)
     return PlainTranslation(

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from typing_extensions import override
 
 from posthouse.dialects.base import StreamTap
+from posthouse.dialects.neutral.images import SeveralImages
 from posthouse.dialects.neutral.several import Lanes, SeveralTranslation
 from posthouse.errors import UpstreamFault
 from posthouse.model.exchange import ExchangeFailure
@@ -57,6 +58,7 @@ async def whole_replies(
         reply.service_tier,
         reply.output_text,
         body=reply.body,
+        content_type=reply.content_type,
         each=tuple(each),
     )
 
@@ -75,6 +77,8 @@ async def begin_streams(
         return await send(part, sender, target, prepared, seconds=seconds)
 
     translation = _of(prepared)
+    if not isinstance(translation, SeveralTranslation):
+        raise TypeError("what comes in one piece has no streams")
     responses = await _side_by_side(
         call, prepared, ask, discard=lambda response: response.abort()
     )
@@ -82,7 +86,7 @@ async def begin_streams(
     return SeveralResponses(responses, lanes), lanes, tap
 
 
-def _of(prepared: Prepared) -> SeveralTranslation:
+def _of(prepared: Prepared) -> SeveralTranslation | SeveralImages:
     if prepared.several is None:
         raise ValueError("the target gives several answers itself")
     return prepared.several

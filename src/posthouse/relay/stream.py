@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import structs
 
 from posthouse.dialects.base import Dialect, Frames, StreamTap
+from posthouse.dialects.neutral.images import SeveralImages
 from posthouse.errors import (
     InsufficientQuota,
     PosthouseError,
@@ -28,7 +29,7 @@ from posthouse.relay.faults import AttemptFailed, exchange_failed, told_failed
 from posthouse.relay.prepare import Prepared
 from posthouse.relay.sending import REPLY_LIMIT, forget_refused, send
 from posthouse.relay.served import Completion, Served, served_stream
-from posthouse.relay.several import begin_streams
+from posthouse.relay.several import begin_streams, whole_replies
 from posthouse.relay.stream_writer import StreamWriter
 from posthouse.relay.unary import whole_reply
 from posthouse.relay.watch import ClientGone
@@ -133,6 +134,13 @@ class StreamExchange:
         prepared = call.prepared(target)
         response: UpstreamResponse
         in_one_piece = False
+        if isinstance(prepared.several, SeveralImages):
+            return await self._given(
+                target,
+                await whole_replies(
+                    call, self._sender, target, prepared, seconds=seconds
+                ),
+            )
         if prepared.several is not None:
             response, self._decoder, tap = await begin_streams(
                 call, self._sender, target, prepared, seconds=seconds
@@ -196,6 +204,11 @@ class StreamExchange:
         served = whole_reply(
             call, target, prepared, headers=response.headers, body=body
         )
+        return await self._given(target, served)
+
+    async def _given(self, target: Target, served: Served) -> Served:
+        """Have a whole reply end the stream."""
+        call = self._call
         await self.writer.start(call.headers(target))
         self._answering(call, target)
         self.content_ms = max(1, call.elapsed_ms())

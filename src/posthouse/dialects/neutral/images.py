@@ -8,7 +8,7 @@ pictures (`SeveralImages`).
 
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import structs
@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from posthouse.dialects.base import (
     Answer,
+    Dialect,
     ParsedReply,
     ParsedRequest,
     Reading,
@@ -71,6 +72,33 @@ class ImageTranslation(PlainTranslation[ImageRequest, ImageReply]):
     """See `Dialect` for what each method promises."""
 
     _upstream_codec: ImageCodec
+
+    def __init__(
+        self,
+        client: tuple[Dialect, ImageCodec],
+        upstream: tuple[Dialect, ImageCodec],
+        model: str,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        """Lead clients of one dialect to a provider of another.
+
+        Args:
+            client: what is spoken before us.
+            upstream: what is spoken behind us.
+            model: the provider's name for the model.
+            clock: seconds since 1970, for replies that do not tell when.
+        """
+        super().__init__(client, upstream, model)
+        self._clock = clock
+
+    @override
+    def _write_reply(
+        self, answered: ImageReply, request: ParsedRequest, model: str
+    ) -> Payload:
+        if answered.created is None:
+            answered = structs.replace(answered, created=int(self._clock()))
+        return super()._write_reply(answered, request, model)
 
     @override
     def wanted_media(self, request: ParsedRequest) -> tuple[str, ...]:
@@ -142,7 +170,7 @@ class SeveralImages(ImageTranslation):
             pictures=tuple(one for reply in replies for one in reply.pictures),
         )
         model = public_model or self._model
-        written = self._client_codec.write_reply(whole, request, model)
+        written = self._write_reply(whole, request, model)
         usage = summed_usage([one.usage for one in judged])
         reply = structs.replace(
             judged[0], body=written.data, content_type=written.content_type, usage=usage

@@ -130,10 +130,16 @@ class PlainTranslation(MediaDialect, Generic[Asked, Answered]):
         judged = read_answer(self._upstream, sent, answer, None)
         answered = self._upstream_codec.read_reply(judged, self._read(request))
         model = public_model or self._model
-        written = self._client_codec.write_reply(answered, request, model)
+        written = self._write_reply(answered, request, model)
         return structs.replace(
             judged, body=written.data, content_type=written.content_type
         )
+
+    def _write_reply(
+        self, answered: Answered, request: ParsedRequest, model: str
+    ) -> Payload:
+        """Write a reply for the client who asked; raises UpstreamFault."""
+        return self._client_codec.write_reply(answered, request, model)
 
     @override
     def tap_answer(
