@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from posthouse.api.calls import Calls
 from posthouse.api.downloads import send_file
-from posthouse.api.forms import receive_form
+from posthouse.api.forms import FORM_BYTES, receive_form
 from posthouse.api.paging import anthropic_listed, asked, read_anthropic_page
 from posthouse.dialects.anthropic_messages import DIALECT
 from posthouse.errors import InvalidRequest, NotFound
@@ -51,9 +51,14 @@ class AnthropicFiles:
         """POST /v1/files: a form with the file."""
         account_id = (await self._calls.principal(request)).account_id
         declared = request.client.head.content_length
-        await self._files.check_room(account_id, max(0, (declared or 0) - 4096))
+        limit = await self._files.check_room(
+            account_id, max(0, (declared or 0) - FORM_BYTES)
+        )
         form = await receive_form(
-            request, "file", self._files.receive, self._files.limits.largest
+            request,
+            "file",
+            lambda: self._files.receive(limit, account_id),
+            limit.largest,
         )
         try:
             details = FileDetails(

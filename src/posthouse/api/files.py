@@ -11,7 +11,7 @@ from typing import Any
 from posthouse.api.anthropic_files import AnthropicFiles, is_anthropic
 from posthouse.api.calls import Calls
 from posthouse.api.downloads import send_file
-from posthouse.api.forms import receive_form
+from posthouse.api.forms import FORM_BYTES, receive_form
 from posthouse.api.paging import asked, listed, read_page
 from posthouse.errors import InvalidRequest, NotFound
 from posthouse.files.records import FileDetails, StoredFile, clean_name
@@ -56,9 +56,14 @@ class FileRoutes:
         principal = await self._calls.principal(request)
         account_id = principal.account_id
         declared = request.client.head.content_length
-        await self._files.check_room(account_id, max(0, (declared or 0) - 4096))
+        limit = await self._files.check_room(
+            account_id, max(0, (declared or 0) - FORM_BYTES)
+        )
         form = await receive_form(
-            request, "file", self._files.receive, self._files.limits.largest
+            request,
+            "file",
+            lambda: self._files.receive(limit, account_id),
+            limit.largest,
         )
         try:
             details = FileDetails(

@@ -68,14 +68,14 @@ class FileRows(Protocol):
         """Delete one of an account's; False if there is none; raises FileInUse."""
 
     async def used(self, account_id: str) -> int:
-        """Give the bytes of all of an account's."""
+        """Give the bytes of all of an account's, open uploads' too."""
 
 
 class UploadRows(Protocol):
     """Uploads in the database; raises StorageUnavailable likewise."""
 
-    async def add(self, upload: Upload) -> None:
-        """Write down an upload that begins."""
+    async def add(self, upload: Upload, quota: int) -> None:
+        """Write down an upload that begins; raises QuotaExceeded."""
 
     async def find(self, upload_id: str, account_id: str) -> Upload | None:
         """Give one of an account's."""

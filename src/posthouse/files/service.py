@@ -7,7 +7,7 @@ nobody sends for nothing, and in the transaction that makes it one, which counts
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
 from msgspec import Struct
@@ -21,7 +21,6 @@ from posthouse.errors import (
 from posthouse.files.ports import (
     BlobStore,
     BlobUnavailable,
-    BlobWriter,
     FileInUse,
     FileRows,
     QuotaExceeded,
@@ -60,27 +59,40 @@ def new_file_id() -> str:
     return f"file-{secrets.token_hex(12)}"
 
 
+class Room:
+    """What may still come to one place, however many bring it at a time."""
+
+    def __init__(self) -> None:
+        self.arriving = 0
+        """Bytes that have come and are not yet counted where they are kept."""
+        self.users = 0
+
+
 class Incoming:
     """A blob that arrives; `keep` or `abort` ends it."""
 
-    def __init__(
-        self,
-        blob: str,
-        writer: BlobWriter,
-        largest: int,
-        forget: Callable[[str], Awaitable[None]],
-    ) -> None:
+    def __init__(self, files: "Files", blob: str, limit: "Limit", place: str) -> None:
+        """Begin; made by `Files.receive`."""
         self.blob = blob
-        self._forget = forget
         self.size = 0
-        self._writer = writer
-        self._largest = largest
+        self._files = files
+        self._writer = files.blobs.writer(blob)
+        self._limit = limit
+        self._place = place
+        self._room = files.enter(place)
+        self._left = False
 
     async def write(self, data: bytes) -> None:
-        """Take the next bytes; raises PayloadTooLarge and StorageUnavailable."""
+        """Take the next bytes.
+
+        Raises PayloadTooLarge, InvalidRequest for no room, StorageUnavailable.
+        """
         self.size += len(data)
-        if self.size > self._largest:
-            raise PayloadTooLarge(f"The file is larger than {self._largest} bytes.")
+        self._room.arriving += len(data)
+        if self.size > self._limit.largest:
+            raise too_large(self._limit.largest)
+        if self._limit.room is not None and self._room.arriving > self._limit.room:
+            raise self._files.full()
         try:
             await self._writer.write(data)
         except BlobUnavailable as error:
@@ -94,9 +106,26 @@ class Incoming:
             raise _unavailable(error) from None
 
     async def abort(self) -> None:
-        """Leave nothing behind: what could fill the store counts for no quota."""
+        """Leave nothing behind: what fills the store would count for no quota."""
+        self.leave()
         await self._writer.abort()
-        await self._forget(self.blob)
+        await self._files.give_up(self.blob)
+
+    def leave(self) -> None:
+        """It is counted where it is kept, or not kept."""
+        if not self._left:
+            self._left = True
+            self._room.arriving -= self.size
+            self._files.leave(self._place)
+
+
+class Limit(Struct, frozen=True):
+    """How much may arrive."""
+
+    largest: int
+    """Bytes of the blob."""
+    room: int | None = None
+    """Bytes of all that arrive at the same place; None: any."""
 
 
 class Files:
@@ -117,20 +146,37 @@ class Files:
         self.blobs = blobs
         self.limits = limits
         self._clock = clock
+        self._rooms: dict[str, Room] = {}
+        """Where something arrives now."""
         self._sweeper: asyncio.Task[None] | None = None
 
     def now_ms(self) -> int:
         """Give Unix time in milliseconds."""
         return int(self._clock() * 1000)
 
-    async def receive(self, largest: int | None = None) -> Incoming:
-        """Begin to write content; raises StorageUnavailable."""
+    async def receive(self, limit: Limit, place: str = "") -> Incoming:
+        """Begin to write content; raises StorageUnavailable.
+
+        `place` is what `limit.room` is the room of.
+        """
         blob = new_blob()
         await self._removals.begin(blob, self.now_ms() + WRITING_MS)
-        limit = self.limits.largest if largest is None else largest
-        return Incoming(blob, self.blobs.writer(blob), limit, self._forget)
+        return Incoming(self, blob, limit, place)
 
-    async def _forget(self, blob: str) -> None:
+    def enter(self, place: str) -> Room:
+        """Count one more that brings something to a place."""
+        room = self._rooms.setdefault(place, Room())
+        room.users += 1
+        return room
+
+    def leave(self, place: str) -> None:
+        """Count one less."""
+        room = self._rooms[place]
+        room.users -= 1
+        if not room.users:
+            del self._rooms[place]
+
+    async def give_up(self, blob: str) -> None:
         """Have the sweep remove what nobody wants, soon rather than in a day.
 
         One that has become a file after all has no row to change any more.
@@ -138,14 +184,17 @@ class Files:
         with suppress(StorageUnavailable):
             await self._removals.hasten(blob, self.now_ms())
 
-    async def check_room(self, account_id: str, size: int) -> None:
-        """Refuse what has no room before it arrives; raises what `add` does."""
+    async def check_room(self, account_id: str, size: int) -> Limit:
+        """Say how much an account may bring, of a file of about this size.
+
+        Raises PayloadTooLarge, and InvalidRequest for no room.
+        """
         if size > self.limits.largest:
-            raise PayloadTooLarge(
-                f"The file is larger than {self.limits.largest} bytes."
-            )
-        if await self._rows.used(account_id) + size > self.limits.quota:
+            raise too_large(self.limits.largest)
+        room = self.limits.quota - await self._rows.used(account_id)
+        if size > room:
             raise self.full()
+        return Limit(self.limits.largest, room)
 
     def full(self) -> InvalidRequest:
         """Give the error for an account without room."""
@@ -182,6 +231,7 @@ class Files:
             await self._rows.add(file, self.limits.quota)
         except QuotaExceeded:
             raise self.full() from None
+        got.leave()
         return file
 
     async def find(self, file_id: str, account_id: str) -> StoredFile:
@@ -253,6 +303,11 @@ class Files:
             await self._removals.removed(blobs)
             count += len(blobs)
         return count
+
+
+def too_large(limit: int) -> PayloadTooLarge:
+    """Give the error for a file of more than `limit` bytes."""
+    return PayloadTooLarge(f"The file is larger than {limit} bytes.")
 
 
 def _unavailable(error: BlobUnavailable) -> StorageUnavailable:

@@ -13,7 +13,7 @@ from posthouse.files.records import (
     UploadPart,
     UploadState,
 )
-from posthouse.files.service import Files, Incoming
+from posthouse.files.service import Files, Incoming, Limit, too_large
 
 OPEN_MS = 3_600_000
 """For which an upload takes parts."""
@@ -31,7 +31,8 @@ class Uploads:
 
     async def begin(self, account_id: str, details: FileDetails, size: int) -> Upload:
         """Open an upload; raises PayloadTooLarge and InvalidRequest."""
-        await self._files.check_room(account_id, size)
+        if size > self._files.limits.largest:
+            raise too_large(self._files.limits.largest)
         created = self._files.now_ms()
         upload = Upload(
             f"upload_{secrets.token_hex(12)}",
@@ -42,7 +43,10 @@ class Uploads:
             created,
             created + OPEN_MS,
         )
-        await self._rows.add(upload)
+        try:
+            await self._rows.add(upload, self._files.limits.quota)
+        except QuotaExceeded:
+            raise self._files.full() from None
         return upload
 
     async def find(self, upload_id: str, account_id: str) -> Upload:
@@ -58,7 +62,8 @@ class Uploads:
 
     async def receive(self, upload: Upload) -> Incoming:
         """Begin to take a part."""
-        return await self._files.receive(min(PART_LIMIT, upload.size))
+        limit = Limit(min(PART_LIMIT, upload.size), upload.size)
+        return await self._files.receive(limit, upload.id)
 
     async def add_part(self, upload: Upload, got: Incoming) -> UploadPart:
         """Take a part that has arrived; raises InvalidRequest."""
@@ -74,6 +79,7 @@ class Uploads:
             raise PayloadTooLarge(
                 f"The upload is over, or has more than its {upload.size} bytes."
             )
+        got.leave()
         return part
 
     async def complete(
@@ -94,7 +100,7 @@ class Uploads:
                 param="part_ids",
                 code="bytes_mismatch",
             )
-        got = await self._files.receive(upload.size)
+        got = await self._files.receive(Limit(upload.size))
         try:
             _compare(await self._join(parts, got), checksum)
             await got.finish()
@@ -106,6 +112,8 @@ class Uploads:
             done = await self._rows.complete(upload, file, self._files.limits.quota)
         except QuotaExceeded:
             raise self._files.full() from None
+        finally:
+            got.leave()
         if not done:
             raise _over(UploadState.COMPLETED)
         return file

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from posthouse.errors import StorageUnavailable
 from posthouse.files.ports import FileInUse, FileRows, QuotaExceeded, Removals
-from posthouse.files.records import Page, StoredFile
+from posthouse.files.records import Page, StoredFile, UploadState
 from posthouse.storage.database import Database
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.schema import (
@@ -52,10 +52,8 @@ async def keep_file(
     connection: AsyncConnection, file: StoredFile, quota: int | None
 ) -> None:
     """Write a file down whose blob is whole; raises QuotaExceeded."""
-    if quota is not None and await _used(connection, file.account_id) > (
-        quota - file.size
-    ):
-        raise QuotaExceeded
+    if quota is not None:
+        await require_room(connection, file.account_id, file.size, quota)
     await connection.execute(insert(files), [structs.asdict(file)])
     await connection.execute(
         delete(blob_removals).where(blob_removals.c.blob == file.blob)
@@ -74,10 +72,25 @@ async def give_up(
         await connection.execute(insert(blob_removals), rows)
 
 
+async def require_room(
+    connection: AsyncConnection, account_id: str, size: int, quota: int
+) -> None:
+    """Raise QuotaExceeded where an account has no room for so many bytes more."""
+    if await _used(connection, account_id) + size > quota:
+        raise QuotaExceeded
+
+
 async def _used(connection: AsyncConnection, account_id: str) -> int:
-    total = select(func.coalesce(func.sum(files.c.size), 0)).where(
+    """Give the bytes of an account's files, and those that its uploads may bring."""
+    kept = select(func.coalesce(func.sum(files.c.size), 0)).where(
         files.c.account_id == account_id
     )
+    coming = select(func.coalesce(func.sum(uploads.c.size), 0)).where(
+        uploads.c.account_id == account_id,
+        uploads.c.state == UploadState.PENDING.value,
+        uploads.c.expires_ms > now_ms(),
+    )
+    total = select(kept.scalar_subquery() + coming.scalar_subquery())
     return int((await connection.execute(total)).scalar_one())
 
 

@@ -16,7 +16,13 @@ from posthouse.files.records import (
     UploadState,
 )
 from posthouse.storage.database import Database
-from posthouse.storage.files import give_up, keep_file, reading, writing
+from posthouse.storage.files import (
+    give_up,
+    keep_file,
+    reading,
+    require_room,
+    writing,
+)
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.schema import blob_removals, upload_parts, uploads
 
@@ -29,7 +35,7 @@ class StoredUploads(UploadRows):
         self._database = database
 
     @override
-    async def add(self, upload: Upload) -> None:
+    async def add(self, upload: Upload, quota: int) -> None:
         details = upload.details
         row = {
             "id": upload.id,
@@ -45,6 +51,7 @@ class StoredUploads(UploadRows):
             "expires_ms": upload.expires_ms,
         }
         async with writing(self._database) as connection:
+            await require_room(connection, upload.account_id, upload.size, quota)
             await connection.execute(insert(uploads), [row])
 
     @override
