@@ -39,6 +39,8 @@ _WORDS = re.compile(rb"[ -~]{0,512}")
 """What they may hold: names and versions."""
 _LARGE_BODY = 256 * 1024
 """Bytes from which a body is judged in a thread, so that nobody waits for it."""
+Deployment = Callable[[Request, str], Awaitable[None]]
+"""Answers a request whose path names the model."""
 
 Parse = Callable[[bytes], ParsedRequest]
 Complete = Callable[[Incoming], Awaitable[Incoming]]
@@ -60,6 +62,8 @@ class Calls:
         """Serve calls through `relay`.
 
         Without `tracing` nothing is traced, without `bring` no URL is fetched.
+        self.deployments: dict[str, Deployment] = {}
+        """By what follows a deployment's name on Azure: handlers of others."""
         """
         self._bring = bring
         self.relay = relay

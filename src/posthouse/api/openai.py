@@ -52,6 +52,9 @@ class OpenAIRoutes:
     async def deployment(self, request: Request) -> None:
         """POST /openai/deployments/{model}/{operation}: Azure's way to ask."""
         model, _, operation = request.tail.partition("/")
+        if model and operation in self._calls.deployments:
+            await self._calls.deployments[operation](request, model)
+            return
         name = _OPERATIONS.get(f"/v1/{operation}")
         if name is None or not model:
             raise NotFound

@@ -3,8 +3,10 @@
 from posthouse.api.calls import Calls
 from posthouse.api.files import FileRoutes
 from posthouse.api.uploads import UploadRoutes
+from posthouse.app.pictures import Pictures
 from posthouse.files.service import FileLimits, Files
 from posthouse.files.uploads import Uploads
+from posthouse.relay.media import FetchURL
 from posthouse.server.routes import Route
 from posthouse.settings.environment import Settings
 from posthouse.storage.blobs import ObjectBlobs
@@ -16,8 +18,9 @@ from posthouse.storage.uploads import StoredUploads
 class Keeping:
     """One process's part in it."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
-        """Wire what needs no waiting."""
+    def __init__(self, settings: Settings, database: Database, fetch: FetchURL) -> None:
+        """Wire what needs no waiting; `fetch` follows URLs that others give."""
+        self.pictures = Pictures(settings, fetch)
         limits = FileLimits(settings.files_quota_bytes, settings.file_max_bytes)
         self.files = Files(
             StoredFiles(database),
@@ -30,14 +33,17 @@ class Keeping:
     def start(self) -> None:
         """Begin to sweep, in the running loop."""
         self.files.start()
+        self.pictures.start()
 
     async def close(self) -> None:
         """Stop."""
+        await self.pictures.close()
         await self.files.close()
 
     def routes(self, calls: Calls) -> list[Route]:
         """The routes of all that is kept."""
         return [
+            *self.pictures.routes(calls).routes(),
             *FileRoutes(calls, self.files).routes(),
             *UploadRoutes(calls, self._uploads).routes(),
         ]

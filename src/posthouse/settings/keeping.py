@@ -3,7 +3,7 @@
 They stand in the same table as all others; see `environment`.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from posthouse.settings.file import Guarded
@@ -71,6 +71,32 @@ class KeepingSettings(Guarded, frozen=True, kw_only=True):
     file_input_bytes: Annotated[
         int, count("All files together that one call may name.")
     ] = 32 * 1024 * 1024
+    public_url: Annotated[
+        str | None,
+        Rule(
+            "Where callers reach this server, for URLs of what was made for them, such "
+            "as `https://ai.example.com`; default is the address it listens at.",
+            item=check_endpoint,
+        ),
+    ] = None
+    media_rehost: Annotated[
+        Literal["off", "on"],
+        Rule(
+            "Whether pictures that providers give short-lived URLs for are kept here, "
+            "and callers get a URL of this server."
+        ),
+    ] = "off"
+    media_seconds: Annotated[
+        float,
+        Rule(
+            "For which a URL of what was made for a caller is good.",
+            least=60,
+            most=2_592_000,
+        ),
+    ] = 86_400
+    media_quota_bytes: Annotated[
+        int, count("All that is kept under such URLs together.")
+    ] = 1024**3
     batch_concurrency: Annotated[
         int,
         Rule(

@@ -42,9 +42,9 @@ class ObjectBlobs(BlobStore):
         self._folder = settings.data / FOLDER if settings.files is None else None
 
     def _store(self) -> "ObjectStore":
-        """Open the store, within `_failing`."""
+        """Open the store, within `failing`."""
         if self._opened is None:
-            self._opened = _open(self._settings, self._folder)
+            self._opened = open_store(self._settings, self._folder)
         return self._opened
 
     @override
@@ -52,7 +52,7 @@ class ObjectBlobs(BlobStore):
         return _Writer(self, blob)
 
     def put(self, blob: str, pieces: AsyncIterator[bytes]) -> "Awaitable[object]":
-        """Begin to write what comes, within `_failing`."""
+        """Begin to write what comes, within `failing`."""
         import obstore  # noqa: PLC0415 - see above
 
         return obstore.put_async(
@@ -67,11 +67,11 @@ class ObjectBlobs(BlobStore):
     async def read(self, blob: str) -> AsyncIterator[bytes]:
         import obstore  # noqa: PLC0415 - see above
 
-        with _failing():
+        with failing():
             found = await obstore.get_async(self._store(), blob)
             pieces = found.stream(min_chunk_size=PIECE_BYTES)
         while True:
-            with _failing():
+            with failing():
                 try:
                     piece = bytes(await anext(pieces))
                 except StopAsyncIteration:
@@ -82,7 +82,7 @@ class ObjectBlobs(BlobStore):
     async def read_part(self, blob: str, start: int, size: int) -> bytes:
         import obstore  # noqa: PLC0415 - see above
 
-        with _failing():
+        with failing():
             part = obstore.get_range_async(
                 self._store(), blob, start=start, length=size
             )
@@ -92,7 +92,7 @@ class ObjectBlobs(BlobStore):
     async def remove(self, blob: str) -> None:
         import obstore  # noqa: PLC0415 - see above
 
-        with _failing(), suppress(FileNotFoundError):
+        with failing(), suppress(FileNotFoundError):
             await obstore.delete_async(self._store(), blob)
         if self._folder is not None:
             await asyncio.to_thread(_remove_unfinished, self._folder / blob)
@@ -140,7 +140,7 @@ class _Writer(BlobWriter):
 
     async def _write(self) -> None:
         try:
-            with _failing():
+            with failing():
                 await self._store.put(self._blob, self._take())
         finally:
             # Nobody shall wait to hand in more.
@@ -155,7 +155,7 @@ class _Writer(BlobWriter):
 
 
 @contextmanager
-def _failing() -> Iterator[None]:
+def failing() -> Iterator[None]:
     """Raise BlobUnavailable for whatever the store does not do.
 
     It says what kind of trouble it is: what obstore says may hold URLs and more.
@@ -168,7 +168,8 @@ def _failing() -> Iterator[None]:
         raise BlobUnavailable(type(error).__name__) from None
 
 
-def _open(settings: Settings, folder: Path | None) -> "ObjectStore":
+def open_store(settings: Settings, folder: Path | None) -> "ObjectStore":
+    """Open the folder, or without one what the settings name; within `failing`."""
     from obstore.store import LocalStore, from_url  # noqa: PLC0415 - see above
 
     if folder is not None:
