@@ -37,12 +37,10 @@ _ACTED_ON = FORWARDED | {METADATA, WAIT}
 _DECIMAL = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 _WORDS = re.compile(rb"[ -~]{0,512}")
 """What they may hold: names and versions."""
-_LARGE_BODY = 256 * 1024
-"""Bytes from which a body is judged in a thread, so that nobody waits for it."""
-Deployment = Callable[[Request, str], Awaitable[None]]
-"""Answers a request whose path names the model."""
 
 Parse = Callable[[bytes], ParsedRequest]
+Deployment = Callable[[Request, str], Awaitable[None]]
+"""Answers a request whose path names the model."""
 Complete = Callable[[Incoming], Awaitable[Incoming]]
 
 
@@ -62,10 +60,10 @@ class Calls:
         """Serve calls through `relay`.
 
         Without `tracing` nothing is traced, without `bring` no URL is fetched.
-        self.deployments: dict[str, Deployment] = {}
-        """By what follows a deployment's name on Azure: handlers of others."""
         """
         self._bring = bring
+        self.deployments: dict[str, Deployment] = {}
+        """By what follows a deployment's name on Azure: handlers of others."""
         self.relay = relay
         self._authenticator = authenticator
         self._limits = limits
@@ -136,9 +134,12 @@ class Calls:
         try:
             await self.relay.serve(incoming, client or request.client)
         except RateLimited:
-            principal = incoming.principal
-            request.client.extra += self._limits.header_lines(principal)
+            self.tell_limits(request, incoming.principal)
             raise
+
+    def tell_limits(self, request: Request, principal: Principal) -> None:
+        """Tell a caller whom its limits refuse what they are."""
+        request.client.extra += self._limits.header_lines(principal)
 
     async def _incoming(
         self, request: Request, dialect: Dialect, parse: Parse
@@ -155,7 +156,7 @@ class Calls:
             dialect=dialect,
             request=(
                 parse(body)
-                if len(body) < _LARGE_BODY
+                if len(body) < dialect.judged_aside
                 else await self._aside(partial(parse, body))
             ),
             session=fields.get(b"x-session-id"),
@@ -164,6 +165,10 @@ class Calls:
         if self._bring is not None and incoming.request.prompt.has_media:
             incoming = structs.replace(incoming, bring=self._bring)
         return _complete(incoming, fields)
+
+    async def body(self, request: Request) -> bytes:
+        """Read the whole body, under the limit of all; authenticate before."""
+        return await request.body(self._max_body_bytes)
 
     async def parsed(self, request: Request, parse: Parse) -> ParsedRequest:
         """Read the body and judge it; authenticate before."""
@@ -182,7 +187,7 @@ def _complete(incoming: Incoming, fields: dict[bytes, bytes]) -> Incoming:
         return incoming
     return structs.replace(
         incoming,
-        forwarded=_forwarded(fields),
+        forwarded=forwarded_headers(fields),
         metadata=fields.get(METADATA),
         wait=_seconds(fields[WAIT]) if WAIT in fields else 0.0,
     )
@@ -198,7 +203,7 @@ def _seconds(value: bytes) -> float:
     return float(value)
 
 
-def _forwarded(fields: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
+def forwarded_headers(fields: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
     """Pick the headers that go to the provider; raises InvalidRequest."""
     found = tuple((name, fields[name]) for name in sorted(FORWARDED) if name in fields)
     for name, value in found:

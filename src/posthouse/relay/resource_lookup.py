@@ -91,7 +91,7 @@ class Lookup:
             return Place(home)
         channel = _common(candidates, named, owned)
         there = tuple(one for one in owned if one.channel == channel.name)
-        return Place((channel,), self._credential(channel, there), there)
+        return Place((channel,), self.credential(channel, there), there)
 
     async def owned(
         self, candidates: Iterable[Channel], principal: Principal, named: Named
@@ -114,8 +114,8 @@ class Lookup:
             raise not_there(text)
         return own
 
-    def _credential(self, channel: Channel, owned: tuple[Owned, ...]) -> int | None:
-        """Which of the channel's credentials reaches what is named."""
+    def credential(self, channel: Channel, owned: tuple[Owned, ...]) -> int | None:
+        """Which of the channel's credentials reaches some things; None: any."""
         wanted = {one.credential for one in owned if one.credential}
         for index, secret in enumerate(channel.credentials):
             if wanted and self.digest(secret) in wanted:

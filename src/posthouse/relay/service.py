@@ -34,6 +34,7 @@ from posthouse.relay.charging import (
     told_usage,
 )
 from posthouse.relay.choosing import likely_tokens
+from posthouse.relay.counting import CountWords, OwnCount, ask_to_count
 from posthouse.relay.hedging import Claim, Lane, Race
 from posthouse.relay.keepalive import KeepAlive
 from posthouse.relay.ports import Client
@@ -46,6 +47,7 @@ from posthouse.relay.waiting import FairQueue
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.health import HealthTable
 from posthouse.routing.plan import Plan, Target
+from posthouse.routing.table import ModelRoutes
 from posthouse.upstream.ports import Sender
 from posthouse.wire.multipart import JSON
 
@@ -78,6 +80,11 @@ class Relay:
         self._ports = ports
         self.snapshot = snapshot
 
+    @property
+    def ports(self) -> Ports:
+        """What it works with."""
+        return self._ports
+
     async def serve(self, incoming: Incoming, client: Client) -> None:
         """Serve one call; raises PosthouseError while no reply has begun."""
         call = Call(incoming, client, self.snapshot)
@@ -99,15 +106,38 @@ class Relay:
             if self._ports.queue.waiting:
                 self._ports.queue.room()
 
+    async def count(
+        self, incoming: Incoming, client: Client, words: CountWords, own: OwnCount
+    ) -> bytes:
+        """Have a prompt's tokens counted, for nothing; raises PosthouseError.
+
+        Args:
+            incoming: asks for it.
+            client: who is told of limits.
+            words: how providers of the dialect are asked.
+            own: counts where none of them can say.
+        """
+        call = Call(incoming, client, self.snapshot)
+        permit = await self._ports.admission.admit_free(call)
+        try:
+            client.extra += permit.header_lines()
+            plan = self._plan(call, call.menu.routes)
+            answer = await ask_to_count(call, plan, self._ports.sender, words)
+            return answer or await own(call.menu)
+        finally:
+            permit.release(0)
+            if self._ports.queue.waiting:
+                self._ports.queue.room()
+
     def judge(self, incoming: Incoming, client: Client) -> None:
         """Refuse a call for what it names; raises PosthouseError, and holds nothing."""
         self._ports.admission.judge(Call(incoming, client, self.snapshot))
 
-    def _plan(self, call: Call, admitted: Admitted) -> Plan:
+    def _plan(self, call: Call, routes: tuple[ModelRoutes, ...]) -> Plan:
         incoming = call.incoming
         affinity = incoming.session or incoming.request.affinity
         return Plan(
-            admitted.routes,
+            routes,
             (affinity, incoming.principal.account_id.encode()),
             self._ports.health,
             stream=incoming.request.stream,
@@ -121,7 +151,7 @@ class Relay:
         """
 
         async def choose() -> tuple[Plan, Chosen]:
-            plan = self._plan(call, admitted)
+            plan = self._plan(call, admitted.routes)
             return plan, await self._ports.attempts.choose(plan, None)
 
         queue = self._ports.queue
@@ -138,7 +168,7 @@ class Relay:
         try:
             if ARMED:
                 reach("before_dispatch")
-            plan, first = self._plan(call, admitted), None
+            plan, first = self._plan(call, admitted.routes), None
             if call.incoming.wait:
                 plan, first = await self._wait(call, admitted)
             if call.menu.hedge is None:
@@ -235,7 +265,7 @@ class Relay:
         failure: PosthouseError | None = None
         try:
             reach("before_dispatch")
-            plan, first = self._plan(call, admitted), None
+            plan, first = self._plan(call, admitted.routes), None
             if call.incoming.wait:
                 plan, first = await self._wait(call, admitted)
             if call.menu.hedge is None:

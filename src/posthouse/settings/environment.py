@@ -267,6 +267,13 @@ class Settings(KeepingSettings, frozen=True, kw_only=True):
     responses_days: Annotated[
         int, Rule("Days a response may be asked for; 0: never.", least=0, most=3650)
     ] = 30
+    unpriced_routes: Annotated[
+        Literal["refuse", "allow"],
+        Rule(
+            "What becomes of requests whose cost nobody can tell beforehand: "
+            "fine-tuning, containers, assistants' runs and the like."
+        ),
+    ] = "refuse"
     changes_seconds: Annotated[
         float, seconds("Between two looks for changes by other processes.")
     ] = 0.25

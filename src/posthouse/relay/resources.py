@@ -1,0 +1,291 @@
+"""Requests about what providers keep for callers, relayed as they stand.
+
+The steps: what the request names must be the caller's own, which decides on the
+channel; the route must have a price, or be allowed without; then limits and a hold as
+for every call, one exchange, the settlement, and the end of the answer. What the
+answer tells of is the caller's from then on.
+"""
+
+from msgspec import structs
+
+from posthouse.billing.holds import Hold
+from posthouse.dialects.base import ParsedRequest, PromptSize
+from posthouse.dialects.resources.routes import LISTS, Cost, cost_of
+from posthouse.errors import (
+    InternalFault,
+    NotFound,
+    PosthouseError,
+    RouteNotPriced,
+    UpstreamCredential,
+)
+from posthouse.model.call import CallRecord, Operation, Outcome
+from posthouse.relay.call import Call, Incoming
+from posthouse.relay.charging import (
+    CLIENT_CLOSED,
+    NOTHING_CHARGED,
+    Charged,
+    Ending,
+    record_call,
+)
+from posthouse.relay.ports import Client
+from posthouse.relay.prepare import find_dialect
+from posthouse.relay.resource_exchange import (
+    AnotherAccount,
+    Answer,
+    Headers,
+    ResourceExchange,
+    Sent,
+)
+from posthouse.relay.resource_learning import Learner
+from posthouse.relay.resource_lists import Lists
+from posthouse.relay.resource_lookup import Lookup, Place
+from posthouse.relay.resource_models import body_for
+from posthouse.relay.resource_money import (
+    OPERATION,
+    Money,
+    charge_told,
+    money_of,
+    opening_of,
+)
+from posthouse.relay.resource_ports import Asked, ResourcePorts, plan_for
+from posthouse.relay.snapshot import Snapshot
+from posthouse.relay.watch import ClientGone
+from posthouse.routing.plan import Target
+
+BYTES_PER_TOKEN = 2
+JSON_HEADERS = ((b"content-type", b"application/json"),)
+DIALECTS = {"openai": "openai_chat", "anthropic": "anthropic_messages"}
+"""By family, the dialect that its errors are in."""
+
+
+class ResourceRelay:
+    """Relays requests."""
+
+    def __init__(self, ports: ResourcePorts) -> None:
+        """Work with `ports`."""
+        self._ports = ports
+
+    @property
+    def lookup(self) -> Lookup:
+        """Finds whose things are, and where."""
+        return self._ports.lookup
+
+    async def serve(self, asked: Asked, client: Client, snapshot: Snapshot) -> None:
+        """Relay one request; raises PosthouseError while no answer has begun."""
+        path, caller = asked.path, asked.caller
+        if path.is_administration:
+            raise NotFound
+        place = await self.lookup.find(snapshot.table, caller, asked.named)
+        if not place.shared:
+            _check_owned(asked)
+        cost = cost_of(asked.method, path)
+        if cost is Cost.UNPRICED and not self._is_allowed(place):
+            raise RouteNotPriced
+        call = Call(_incoming(asked), client, snapshot)
+        call.prompt_tokens = len(asked.body) // BYTES_PER_TOKEN
+        money = money_of(call, cost)
+        permit = await self._ports.limits.admit(
+            caller.principal, call.prompt_tokens if money.offer else 0
+        )
+        tokens = 0
+        try:
+            client.extra += permit.header_lines()
+            opening = opening_of(
+                call, money, caller.family, hold_max=self._ports.hold_max
+            )
+            hold = await self._ports.holds.open(opening)
+            work = _Work(self._ports, call, asked, place)
+            record = await work.do(money, hold)
+            tokens = sum(record.usage.values())
+        finally:
+            permit.release(tokens)
+
+    def _is_allowed(self, place: Place) -> bool:
+        """Whether nobody minds what is asked there: it costs nothing, or he said so."""
+        channel = place.channels[0]
+        return self._ports.unpriced or channel.sandbox or channel.provider.free
+
+
+def _check_owned(asked: Asked) -> None:
+    """Refuse what concerns more than the caller's own; raises NotFound."""
+    path = asked.path
+    if path.is_whole_account:
+        raise NotFound
+    if asked.method != "POST" and not path.ids and path.template not in LISTS:
+        raise NotFound
+
+
+def _incoming(asked: Asked) -> Incoming:
+    models, caller = asked.named.models, asked.caller
+    return Incoming(
+        id=asked.id,
+        principal=caller.principal,
+        dialect=find_dialect(DIALECTS[caller.family]),
+        request=ParsedRequest(
+            operation=Operation.CHAT,
+            envelope={},
+            model=models[0] if models else "",
+            stream=False,
+            prompt=PromptSize(text_bytes=len(asked.body)),
+            affinity=b"",
+        ),
+        session=None,
+    )
+
+
+class _Work:
+    """One admitted call."""
+
+    def __init__(
+        self, ports: ResourcePorts, call: Call, asked: Asked, place: Place
+    ) -> None:
+        self._ports = ports
+        self._call = call
+        self._caller = asked.caller
+        self._asked = asked
+        self._place = place
+        self._client = call.watch.client
+
+    async def do(self, money: Money, hold: Hold) -> CallRecord:
+        """Do what is asked, and settle."""
+        asked, place = self._asked, self._place
+        is_list = (
+            asked.method == "GET" and asked.path.template in LISTS and not place.shared
+        )
+        call = self._call
+        # Who leaves shall not have for nothing what is paid by its result.
+        call.watch.drain = money.paid and money.offer is not None
+        exchange = self._exchange(asked)
+        try:
+            if is_list:
+                return await self._list(hold)
+            answer = await self._ports.attempts.run(
+                plan_for(
+                    self._ports,
+                    place.channels,
+                    place.credential,
+                    self._caller.principal.account_id,
+                ),
+                call.attempts,
+                exchange.attempt,
+            )
+        except ClientGone as gone:
+            return await self._end(hold, _gone_ending(), gone=gone)
+        except PosthouseError as error:
+            return await self._failed(hold, exchange.answer, error)
+        except BaseException:
+            await self._end(hold, Ending(500, Outcome.FAILED, InternalFault.code))
+            raise
+        charged = charge_told(call, money, answer.target, answer.told)
+        ending = Ending(answer.status, Outcome.SERVED)
+        record = self._record(answer.target, charged, ending)
+        await hold.settle(record)
+        self._ports.call_ended(call, record, charged.suspicious)
+        await self._forget()
+        await self._respond(answer)
+        return record
+
+    def _exchange(self, asked: Asked) -> ResourceExchange:
+        learner = Learner(
+            self._ports.lookup, self._call, self._caller, (asked.method, asked.path)
+        )
+        sent = Sent(
+            method=asked.method,
+            path=asked.path,
+            query=asked.query,
+            family=self._caller.family,
+            dialect=self._call.incoming.dialect,
+            headers=self._headers(),
+            body=lambda channel: body_for(
+                channel, asked.content_type, asked.body, asked.named.models
+            ),
+            content_type=asked.content_type,
+        )
+        return ResourceExchange(self._call, self._ports.sender, sent, learner.heed)
+
+    def _headers(self) -> Headers:
+        """What goes up; the sandbox is told the call's id, to make its own of it."""
+        headers = self._asked.headers
+        if self._place.channels[0].sandbox:
+            return (*headers, (b"x-request-id", self._call.incoming.id.encode()))
+        return headers
+
+    async def _respond(self, answer: Answer) -> None:
+        """Give the caller the end of the answer, or all of it."""
+        client = self._client
+        if client.gone:
+            return
+        if answer.started:
+            await client.finish(answer.body)
+            return
+        headers = answer.headers + self._call.headers(answer.target)
+        await client.respond(answer.status, headers, answer.body)
+
+    async def _forget(self) -> None:
+        """Forget what has been deleted."""
+        asked = self._asked
+        path = asked.path
+        if asked.method != "DELETE" or len(path.ids) != 1 or path.last != "{}":
+            return
+        for thing in self._place.owned:
+            if thing.id == path.ids[0]:
+                await self._ports.lookup.store.forget(thing)
+
+    # --- lists ------------------------------------------------------------------
+
+    async def _list(self, hold: Hold) -> CallRecord:
+        """Give the caller's own of a list."""
+        lists = Lists(self._ports, self._call, self._caller)
+        body = await lists.page(self._asked)
+        record = self._record(None, NOTHING_CHARGED, Ending(200, Outcome.SERVED))
+        await hold.settle(record)
+        self._ports.call_ended(self._call, record, ())
+        await self._client.respond(200, JSON_HEADERS, body)
+        return record
+
+    # --- endings ------------------------------------------------------------------
+
+    async def _failed(
+        self, hold: Hold, answer: Answer | None, error: PosthouseError
+    ) -> CallRecord:
+        """Tell what went wrong: in the provider's own words, where it has any."""
+        ours = isinstance(error, AnotherAccount)
+        told = answer is not None and answer.status >= 400 and not ours
+        status = answer.status if told and answer is not None else error.status
+        if ours:
+            error = UpstreamCredential()
+            status = error.status
+        outcome = Outcome.REJECTED if told and status < 500 else Outcome.FAILED
+        record = await self._end(hold, Ending(status, outcome, error.code))
+        if answer is not None and answer.started:
+            self._client.abort()
+        elif told and answer is not None:
+            await self._respond(answer)
+        else:
+            raise error
+        return record
+
+    async def _end(
+        self, hold: Hold, ending: Ending, *, gone: ClientGone | None = None
+    ) -> CallRecord:
+        """Charge nothing, and keep a record all the same."""
+        target = self._call.attempts.target
+        record = self._record(target, NOTHING_CHARGED, ending)
+        reason = str(ending.outcome)
+        if gone is not None:
+            reason = (
+                "abandoned_unanswered" if gone.sent else "abandoned_before_dispatch"
+            )
+        await hold.void(record, reason)
+        self._ports.call_ended(self._call, record, ())
+        return record
+
+    def _record(
+        self, target: Target | None, charged: Charged, ending: Ending
+    ) -> CallRecord:
+        record = record_call(self._call, target, charged, ending)
+        return structs.replace(record, operation=OPERATION, dialect=self._caller.family)
+
+
+def _gone_ending() -> Ending:
+    return Ending(CLIENT_CLOSED, Outcome.ABANDONED, "client_closed")
