@@ -89,6 +89,7 @@ class Snapshot:
         self._offers: dict[tuple[str, str, str], Offer | None] = {}
         self._menus: dict[tuple[str, Operation, bool], Menu] = {}
         self._ruled: dict[tuple[str, str, Operation], Menu] = {}
+        self._made_for: dict[tuple[Operation, bool], tuple[str, ...]] = {}
         self._prepared: dict[tuple[str, int, str, str, str], Prepared] = {}
 
     def menu(self, model: str, operation: Operation, *, sandbox: bool) -> Menu | None:
@@ -226,6 +227,26 @@ class Snapshot:
         provider = routes.first.channel.provider
         row = provider.models.get(routes.first.upstream_model)
         return frozenset(provider.operations if row is None else row.operations)
+
+    def made_for(self, operation: Operation, *, sandbox: bool) -> tuple[str, ...]:
+        """The models, by name, that are listed and known to be made for this."""
+        key = (operation, sandbox)
+        found = self._made_for.get(key)
+        if found is None:
+            found = self._made_for[key] = tuple(
+                name
+                for name, _ in self.table.listed(sandbox=sandbox)
+                if self._does(name, operation, sandbox=sandbox)
+            )
+        return found
+
+    def _does(self, model: str, operation: Operation, *, sandbox: bool) -> bool:
+        routes = self.table.resolve(model, operation, sandbox=sandbox)
+        if routes is None:
+            return False
+        first = routes.first
+        row = first.channel.provider.models.get(first.upstream_model)
+        return row is not None and operation in row.operations
 
     def facts(self, model: str) -> ModelRow | None:
         """What the catalogue knows of a model that is named outright."""

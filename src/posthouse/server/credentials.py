@@ -8,7 +8,7 @@ may have read the other. What is found is never logged.
 import re
 from urllib.parse import parse_qsl
 
-_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([\x21-\x7e]{1,1024})")
+_BEARER = re.compile(rb"(?i:bearer|deepl-auth-key) +([\x21-\x7e]{1,1024})")
 _PLAIN = re.compile(rb"([\x21-\x7e]{1,1024})")
 _KEY_HEADERS = (b"x-api-key", b"api-key", b"x-goog-api-key")
 
@@ -16,8 +16,8 @@ _KEY_HEADERS = (b"x-api-key", b"api-key", b"x-goog-api-key")
 def presented_key(fields: dict[bytes, bytes], query: bytes) -> str | None:
     """Give the key that a request presents; None for none or a malformed one.
 
-    Looks at `Authorization: Bearer`, `x-api-key`, `api-key`, `x-goog-api-key`
-    and `?key=`, in this order.
+    Looks at `Authorization` (`Bearer` or DeepL's `DeepL-Auth-Key`), `x-api-key`,
+    `api-key`, `x-goog-api-key` and `?key=`, in this order.
 
     Args:
         fields: header values by name in lower case.
@@ -36,6 +36,14 @@ def presented_key(fields: dict[bytes, bytes], query: bytes) -> str | None:
             if parameter == "key":
                 return _plain(text.encode())
     return None
+
+
+def carries_key(fields: dict[bytes, bytes], query: bytes) -> bool:
+    """Whether one of those places is present, whatever it holds."""
+    named = (b"authorization", *_KEY_HEADERS)
+    if any(name in fields for name in named):
+        return True
+    return any(name == b"key" for name, _ in parse_qsl(query, keep_blank_values=True))
 
 
 def _plain(value: bytes) -> str | None:

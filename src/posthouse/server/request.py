@@ -5,7 +5,7 @@ from msgspec import Struct
 from posthouse.dialects.base import Manners
 from posthouse.server.address import TrustedProxies
 from posthouse.server.bodies import read_body, too_large
-from posthouse.server.credentials import presented_key
+from posthouse.server.credentials import carries_key, presented_key
 from posthouse.server.exchange import Exchange
 
 
@@ -23,6 +23,8 @@ class Request(Struct):
     """The matched route's path; empty while none has matched."""
     tail: str = ""
     """What follows a prefix route, unescaped; may hold slashes."""
+    named_key: str | None = None
+    """The key, where an API has it in a place of its own."""
     held: int = 0
     """Bytes of memory that are counted for it."""
 
@@ -54,7 +56,14 @@ class Request(Struct):
 
     def presented_key(self) -> str | None:
         """Give the key that the request carries; None for none or a malformed one."""
+        if self.named_key is not None:
+            return self.named_key
         return presented_key(self.client.head.fields, self.client.head.query)
+
+    @property
+    def carries_key(self) -> bool:
+        """Whether there is a key in one of the usual places, good or not."""
+        return carries_key(self.client.head.fields, self.client.head.query)
 
     def arrived_body(self, limit: int) -> bytes | None:
         """Give the body if it came at once and plain, as small ones do.

@@ -17,51 +17,6 @@ from posthouse.wire.json import Envelope
 CONTEXT_LIMIT = 128 * 1024
 """Characters of what surrounds a text."""
 
-LANGUAGES = {
-    "ar": "Arabic",
-    "bg": "Bulgarian",
-    "cs": "Czech",
-    "da": "Danish",
-    "de": "German",
-    "el": "Greek",
-    "en": "English",
-    "en-gb": "English (British)",
-    "en-us": "English (American)",
-    "es": "Spanish",
-    "es-419": "Spanish (Latin American)",
-    "et": "Estonian",
-    "fi": "Finnish",
-    "fr": "French",
-    "he": "Hebrew",
-    "hu": "Hungarian",
-    "id": "Indonesian",
-    "it": "Italian",
-    "ja": "Japanese",
-    "ko": "Korean",
-    "lt": "Lithuanian",
-    "lv": "Latvian",
-    "nb": "Norwegian (bokmål)",
-    "nl": "Dutch",
-    "pl": "Polish",
-    "pt": "Portuguese",
-    "pt-br": "Portuguese (Brazilian)",
-    "pt-pt": "Portuguese (European)",
-    "ro": "Romanian",
-    "ru": "Russian",
-    "sk": "Slovak",
-    "sl": "Slovenian",
-    "sv": "Swedish",
-    "th": "Thai",
-    "tr": "Turkish",
-    "uk": "Ukrainian",
-    "vi": "Vietnamese",
-    "yue": "Cantonese",
-    "zh": "Chinese (simplified)",
-    "zh-hans": "Chinese (simplified)",
-    "zh-hant": "Chinese (traditional)",
-}
-"""English names, for whoever reads them; other tags are taken as well."""
-
 _TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}")
 
 
@@ -72,11 +27,6 @@ def language(tag: str, place: str) -> str:
             f"Value for '{place}' not supported.", param=place, code="invalid_value"
         )
     return tag.lower()
-
-
-def language_name(tag: str) -> str:
-    """What a language is called in English, or its tag."""
-    return LANGUAGES.get(tag) or LANGUAGES.get(tag.partition("-")[0]) or tag
 
 
 def translation_request(
