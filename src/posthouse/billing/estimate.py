@@ -27,6 +27,8 @@ TOKENS_PER_CALL = 8
 TOKENS_PER_IMAGE = 5_000
 TOKENS_PER_AUDIO = 12_000
 """Twenty minutes of speech at ten tokens a second."""
+TOKENS_PER_SECOND = 10
+"""Of sound whose length is known."""
 TOKENS_PER_FILE = 50_000
 
 THOUGHTS = 8_192
@@ -58,7 +60,10 @@ def estimate_prompt(request: ParsedRequest, model: ModelRow | None) -> int:
         + (text + BYTES_PER_TOKEN - 1) // BYTES_PER_TOKEN
         + TOKENS_PER_MESSAGE * size.messages
         + TOKENS_PER_IMAGE * size.images
-        + TOKENS_PER_AUDIO * size.audio_parts
+        + (
+            TOKENS_PER_SECOND * size.audio_seconds
+            or TOKENS_PER_AUDIO * size.audio_parts
+        )
         + TOKENS_PER_FILE * size.files
     )
     if model is None or not model.context or request.operation not in _ANSWERING:

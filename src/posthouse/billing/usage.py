@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from msgspec import Struct
 
-from posthouse.model.usage import ReportedUsage, Usage, UsageSource
+from posthouse.model.usage import ReportedUsage, Unit, Usage, UsageSource
 
 ABSURD_CONTEXTS = 4
 """A total above this many context windows, and this many times what we count
@@ -22,6 +22,10 @@ UNKNOWN_CONTEXT = 2_000_000
 
 ABSURD_COUNTS = 100
 """Times what was asked for, from which a count of pictures or seconds is none."""
+
+SECONDS_APART = 5
+"""Seconds, and a tenth of what was measured: a reply that tells of more or less sound
+than that cannot be true."""
 
 MOST_SEARCHES = 1_000
 """Searches of one call; more is no count of searches."""
@@ -52,8 +56,11 @@ _INPUT = _side(
     "cached_input",
 )
 _OUTPUT = _side("output", "audio_output", "image_output", "reasoning")
-_beside_totals = attrgetter(*_INPUT.parts, *_OUTPUT.parts, "searches", "odd")
+_beside_totals = attrgetter(
+    *_INPUT.parts, *_OUTPUT.parts, "searches", "estimated", "odd"
+)
 _NO_REPORT = ReportedUsage()
+_SECOND = Unit.SECOND.value
 
 
 class TokenEstimate(Struct, frozen=True):
@@ -101,7 +108,7 @@ def normalise(
         return NormalisedUsage(Usage(totals, UsageSource.PROVIDER))
     quantities: dict[str, int] = {}
     suspicious = ["total_not_whole"] if report.odd else []
-    estimated = False
+    estimated = report.estimated
     for side, value, own in (
         (_INPUT, report.input, max(estimate.input, 0)),
         (_OUTPUT, report.output, max(estimate.output, 0)),
@@ -130,7 +137,11 @@ def normalise(
 
 
 def with_counted(
-    found: NormalisedUsage, told: Mapping[str, int], asked: Mapping[str, int]
+    found: NormalisedUsage,
+    told: Mapping[str, int],
+    asked: Mapping[str, int],
+    *,
+    roughly: bool = False,
 ) -> NormalisedUsage:
     """Add what is no token: as the provider told it, else as it was asked for.
 
@@ -138,20 +149,30 @@ def with_counted(
         found: the tokens.
         told: by unit, what the provider's reply says.
         asked: by unit, what the request comes to.
+        roughly: that is an estimate.
     """
     quantities = dict(found.usage.quantities)
     suspicious = list(found.suspicious)
     for unit in {**asked, **told}:
         own, count = asked.get(unit, 0), told.get(unit)
-        if count is not None and not 0 <= count <= max(own, 1) * ABSURD_COUNTS:
+        if count is not None and not _is_possible(unit, count, own, roughly=roughly):
             suspicious.append(f"{unit}_impossible")
             count = None
         quantities[unit] = own if count is None else count
     source = found.usage.source
     if source is UsageSource.NONE:
         source = UsageSource.PROVIDER if told else UsageSource.MEASURED
+    if roughly and not told:
+        source = UsageSource.ESTIMATED
     usage = Usage({unit: n for unit, n in quantities.items() if n}, source)
     return NormalisedUsage(usage, tuple(suspicious))
+
+
+def _is_possible(unit: str, count: int, own: int, *, roughly: bool) -> bool:
+    """Whether a reply's count of something may be true."""
+    if unit == _SECOND and own and not roughly:
+        return abs(count - own) <= SECONDS_APART + own // 10
+    return 0 <= count <= max(own, 1) * ABSURD_COUNTS
 
 
 def _total_fault(value: int | None, own: int, window: int) -> str:

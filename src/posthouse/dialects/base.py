@@ -34,6 +34,8 @@ class PromptSize(Struct, frozen=True, gc=False):
     images: int = 0
     audio_parts: int = 0
     files: int = 0
+    audio_seconds: int = 0
+    """Of all its sound together, where that is known; 0 is not."""
 
     @property
     def has_media(self) -> bool:
@@ -89,6 +91,8 @@ class ParsedRequest(Struct, frozen=True):
     """By unit, what it will be billed for beside tokens: pictures asked for,
     characters of the text, seconds of the sound …; unless the reply says
     otherwise (`ReportedUsage.counted`)."""
+    counts_roughly: bool = False
+    """`counted` is estimated: a reply that tells another number is believed."""
     form: Form | None = None
     """The body, where it came as a form; the envelope then has its texts."""
     target: str = ""
@@ -241,6 +245,8 @@ class Dialect(Protocol):
     manners: Manners
     frames: Callable[[], Frames] = SSEDecoder
     """Begins to cut a provider's stream."""
+    judged_aside: int = 256 * 1024
+    """Bytes from which a body is judged in a thread, so that nobody waits for it."""
 
     def parse_request(self, body: bytes) -> ParsedRequest:
         """Read a client's request; raises InvalidRequest."""

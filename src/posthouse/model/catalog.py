@@ -105,6 +105,9 @@ class Replies(Struct, frozen=True, forbid_unknown_fields=True):
     """A single tool call may come without the list around it."""
     whole_last_chunk: bool = False
     """A stream's last chunk repeats the whole message, which is left out."""
+    formats: tuple[str, ...] = ()
+    """Of transcripts: the forms of reply that it knows; the others are written here.
+    Empty: all."""
     reasoning_beside: bool = False
     """`completion_tokens` lack the reasoning, which only `total_tokens` tell."""
 

@@ -78,5 +78,7 @@ class ReportedUsage(Struct, frozen=True):
     counted: dict[str, int] = {}
     """By unit, what is no token: pictures, seconds, characters, searches of a
     rerank …; a unit that stands here is charged as it says."""
+    estimated: bool = False
+    """Its tokens are worked out of what was sent and made; nobody has told them."""
     odd: bool = False
     """A total was something else than a whole number, and counts as absent."""

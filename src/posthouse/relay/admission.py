@@ -162,7 +162,8 @@ class Admission:
     def _dearest(self, call: Call) -> tuple[int, int]:
         """The highest hold and prompt charge of all models that may serve."""
         request = call.incoming.request
-        prompt = Usage({Unit.INPUT: call.prompt_tokens}, UsageSource.ESTIMATED)
+        sent = {Unit.INPUT.value: call.prompt_tokens, **request.counted}
+        prompt = Usage(sent, UsageSource.ESTIMATED)
         offered = [
             (price, offer.model)
             for offer in call.menu.offers.values()

@@ -53,6 +53,10 @@ _WITHOUT_OUTPUT = frozenset(
 """Operations whose answers are not counted in tokens."""
 _OF_TEXTS = frozenset({Operation.RERANK, Operation.TRANSLATION})
 """Operations that some providers bill by the piece and others by tokens."""
+_OF_SOUND = frozenset(
+    {Operation.SPEECH, Operation.TRANSCRIPTION, Operation.AUDIO_TRANSLATION}
+)
+"""Likewise, whose dialects work out tokens that nobody tells."""
 
 
 class Ending(Struct, frozen=True, gc=False):
@@ -104,10 +108,27 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
 
 def _is_billed_by_unread_tokens(call: Call, served: Served) -> bool:
     """Whether tokens are charged that nobody has counted, though other units were."""
-    if call.incoming.request.operation not in _OF_TEXTS:
+    operation = call.incoming.request.operation
+    if operation in _OF_SOUND:
+        return _lacks_tokens(call, served)
+    if operation not in _OF_TEXTS:
         return False
     told = served.usage is not None and served.usage.input is not None
     return not told and Unit.INPUT.value in call.offer(served.target).price.rates
+
+
+def _lacks_tokens(call: Call, served: Served) -> bool:
+    """Whether a price of the call's is by tokens alone, and nobody has told them."""
+    told = served.usage
+    if told is not None and not told.estimated:
+        return False
+    counted = {*call.incoming.request.counted, *(told.counted if told else ())}
+    offer = call.offer(served.target)
+    prices = (offer.price, offer.listed, call.prepared(served.target).cost)
+    return any(
+        price is not None and price.rates and not price.rates.keys() & counted
+        for price in prices
+    )
 
 
 def _counted_apiece(call: Call, served: Served) -> NormalisedUsage:
@@ -118,13 +139,16 @@ def _counted_apiece(call: Call, served: Served) -> NormalisedUsage:
     """
     request, told = call.incoming.request, served.usage
     counted = {} if told is None else told.counted
+    if told is not None and told.estimated:
+        # No price asks for them.
+        told = None
     estimate = TokenEstimate(0, 0)
     rates = call.offer(served.target).price.rates.keys()
     if not rates & {*request.counted, *counted}:
         most = (request.output_limit or 0) * max(request.choices, 1)
         estimate = TokenEstimate(call.prompt_tokens, most)
     found = normalise(told, estimate=estimate, context=0, choices=request.choices)
-    return with_counted(found, counted, request.counted)
+    return with_counted(found, counted, request.counted, roughly=request.counts_roughly)
 
 
 async def counted_usage(call: Call, served: Served) -> NormalisedUsage:
@@ -142,7 +166,8 @@ async def counted_usage(call: Call, served: Served) -> NormalisedUsage:
     )
     if not request.counted:
         return found
-    return with_counted(found, {} if told is None else told.counted, request.counted)
+    counted = {} if told is None else told.counted
+    return with_counted(found, counted, request.counted, roughly=request.counts_roughly)
 
 
 def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
