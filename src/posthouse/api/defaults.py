@@ -14,6 +14,7 @@ from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
 from posthouse.relay.call import Incoming
 from posthouse.relay.service import Relay
+from posthouse.wire import json
 
 Complete = Callable[[Incoming], Awaitable[Incoming]]
 
@@ -29,10 +30,12 @@ def completing(relay: Relay, operation: Operation, usual: str) -> Complete:
 
     async def complete(incoming: Incoming) -> Incoming:
         request = incoming.request
-        if request.model:
+        if "model" in request.envelope:
             return incoming
         model = default_model(relay, incoming.principal, operation, usual)
-        return structs.replace(incoming, request=structs.replace(request, model=model))
+        envelope = {**request.envelope, "model": json.raw(model)}
+        named = structs.replace(request, model=model, envelope=envelope)
+        return structs.replace(incoming, request=named)
 
     return complete
 

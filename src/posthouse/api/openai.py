@@ -6,9 +6,12 @@ Azure's deployments lead to the same operations: there the path names the model.
 from collections.abc import Callable
 
 from posthouse.api.calls import Calls
+from posthouse.api.defaults import completing
 from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.dialects.openai.errors import render_error
+from posthouse.dialects.openai_moderations.request import DEFAULT_MODEL
 from posthouse.errors import NotFound, PosthouseError
+from posthouse.model.call import Operation
 from posthouse.relay.prepare import find_dialect
 from posthouse.server.context import Reply
 from posthouse.server.request import Request
@@ -22,6 +25,7 @@ _OPERATIONS = {
     "/v1/embeddings": "openai_embeddings",
     "/v1/moderations": "openai_moderations",
 }
+_MODERATIONS = "/v1/moderations"
 _AZURE = "/openai/deployments/"
 
 
@@ -38,6 +42,7 @@ class OpenAIRoutes:
     def __init__(self, calls: Calls) -> None:
         """Serve calls."""
         self._calls = calls
+        self._moderator = completing(calls.relay, Operation.MODERATION, DEFAULT_MODEL)
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -45,9 +50,18 @@ class OpenAIRoutes:
             *(
                 Route(("POST",), path, self._calls.operation(dialect))
                 for path, dialect in _OPERATIONS.items()
+                if path != _MODERATIONS
             ),
+            Route(("POST",), _MODERATIONS, self.moderations),
             Route(("POST",), _AZURE, self.deployment, prefix=True),
         ]
+
+    async def moderations(self, request: Request) -> None:
+        """POST /v1/moderations, which need not name a model."""
+        dialect = find_dialect(_OPERATIONS[_MODERATIONS])
+        await self._calls.serve(
+            request, dialect, dialect.parse_request, complete=self._moderator
+        )
 
     async def deployment(self, request: Request) -> None:
         """POST /openai/deployments/{model}/{operation}: Azure's way to ask."""

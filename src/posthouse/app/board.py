@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from posthouse.observe.logs import logger
+from posthouse.observe.siblings import PUBLISH_SECONDS, Siblings
 from posthouse.routing.status import ChannelStatus
 from posthouse.server.run_files import RunFile
 from posthouse.wire import json
@@ -60,3 +61,13 @@ class Board:
                 await asyncio.sleep(min(max(pause, LEAST_SECONDS), MOST_SECONDS))
         finally:
             file.close()
+
+
+async def publish(siblings: Siblings) -> None:
+    """Leave the figures of this worker for the others, until cancelled."""
+    try:
+        while True:
+            siblings.publish()
+            await asyncio.sleep(PUBLISH_SECONDS)
+    finally:
+        siblings.publish()

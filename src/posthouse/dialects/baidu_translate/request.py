@@ -53,8 +53,7 @@ def parse_request(body: bytes) -> ParsedRequest:
         for name, value in members.items()
         if name not in _SIGNATURE
     }
-    model = members.get("model")
-    named = "" if not model else checked_model_name(model)
+    named = checked_model_name(members["model"]) if "model" in members else ""
     return translation_request(envelope, named, [members["q"]])
 
 

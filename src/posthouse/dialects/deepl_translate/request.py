@@ -101,6 +101,8 @@ def _parse(envelope: Envelope) -> ParsedRequest:
     # One text alone is taken as well; to providers it is a list.
     envelope["text"] = json.raw(texts)
     model = optional_text(envelope, "model")
+    if model is None:
+        envelope.pop("model", None)
     named = "" if model is None else checked_model_name(model)
     return translation_request(envelope, named, texts, context)
 
