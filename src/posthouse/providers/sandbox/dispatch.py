@@ -17,6 +17,8 @@ from posthouse.providers.sandbox import (
     faults,
     images,
     moderations,
+    reranking,
+    translations,
     usages,
 )
 from posthouse.providers.sandbox.checks import Body
@@ -45,6 +47,8 @@ MODELS = (
     "sandbox-reasoning",
     "sandbox-embedding",
     "sandbox-moderation",
+    "sandbox-rerank",
+    "sandbox-translation",
     "sandbox-image",
     "sandbox-image-tokens",
 )
@@ -116,7 +120,8 @@ def prompt_of(body: Body) -> str:
     """Give the last user message's text, or a prompt's or input's first."""
     messages = body.get("messages")
     if not isinstance(messages, list):
-        return first_text(body.get("prompt") or body.get("input"))
+        asked = (body.get(name) for name in ("prompt", "input", "query", "text"))
+        return first_text(next(filter(None, asked), None))
     for message in reversed(messages):
         if isinstance(message, dict) and message.get("role") == "user":
             return first_text(message.get("content"))
@@ -164,11 +169,23 @@ def reply_to_moderation(body: Body, _: Directives, identity: Identity) -> Reply:
     return json_reply(moderations.answer(body, identity))
 
 
+def reply_to_rerank(body: Body, directives: Directives, _: Identity) -> Reply:
+    """Answer a rerank request."""
+    return json_reply(usages.distorted(reranking.answer(body), directives))
+
+
+def reply_to_translation(body: Body, _: Directives, __: Identity) -> Reply:
+    """Answer a translation request."""
+    return json_reply(translations.answer(body))
+
+
 OPERATIONS: dict[str, Callable[[Body, Directives, Identity], Reply]] = {
     "chat/completions": reply_to_chat,
     "completions": reply_to_completion,
     "embeddings": reply_to_embedding,
     "moderations": reply_to_moderation,
+    "rerank": reply_to_rerank,
+    "translate": reply_to_translation,
     "images/generations": images.generate,
     "images/edits": images.edit,
     "images/variations": images.vary,
