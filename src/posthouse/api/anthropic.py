@@ -1,16 +1,20 @@
 """Anthropic's routes: messages, and the counting of their tokens."""
 
 from posthouse.api.calls import Calls
-from posthouse.api.counting import count_prompt
+from posthouse.api.counting import Counting, answer_count
 from posthouse.dialects.anthropic_messages import DIALECT
 from posthouse.dialects.anthropic_messages.request import (
+    is_count,
     parse_count_request,
     render_count,
+    render_request,
 )
+from posthouse.relay.counting import CountWords
 from posthouse.server.request import Request
 from posthouse.server.routes import Route
 
 _JSON = (b"content-type", b"application/json")
+_COUNTING = Counting(DIALECT, CountWords(render_request, is_count), render_count)
 
 
 class AnthropicRoutes:
@@ -36,8 +40,8 @@ class AnthropicRoutes:
     async def count(self, request: Request) -> None:
         """POST /v1/messages/count_tokens: how long a prompt is, at no cost."""
         _name(request)
-        tokens = await count_prompt(self._calls, request, DIALECT, parse_count_request)
-        await request.client.respond(200, [_JSON], render_count(tokens))
+        body = await answer_count(self._calls, request, _COUNTING, parse_count_request)
+        await request.client.respond(200, [_JSON], body)
 
 
 def _name(request: Request) -> None:

@@ -15,8 +15,9 @@ from msgspec import structs
 from posthouse.access.authenticator import Authenticator
 from posthouse.access.ports import Limiter
 from posthouse.access.principal import Principal
+from posthouse.api.errands import Errands
 from posthouse.dialects.base import Dialect, MediaDialect, ParsedRequest
-from posthouse.errors import InvalidRequest, RateLimited
+from posthouse.errors import InvalidRequest, ModelNotFound, RateLimited
 from posthouse.observe.trace_context import Tracing
 from posthouse.relay.call import Incoming
 from posthouse.relay.media import BringMedia
@@ -62,6 +63,8 @@ class Calls:
         Without `tracing` nothing is traced, without `bring` no URL is fetched.
         """
         self._bring = bring
+        self.errands: Errands | None = None
+        """Runs chats that name a model which does not chat; None: they are refused."""
         self.deployments: dict[str, Deployment] = {}
         """By what follows a deployment's name on Azure: handlers of others."""
         self.relay = relay
@@ -132,10 +135,21 @@ class Calls:
         if complete is not None:
             incoming = await complete(incoming)
         try:
-            await self.relay.serve(incoming, client or request.client)
+            await self._serve(incoming, client or request.client)
         except RateLimited:
             self.tell_limits(request, incoming.principal)
             raise
+
+    async def _serve(self, incoming: Incoming, client: Client) -> None:
+        try:
+            await self.relay.serve(incoming, client)
+        except (ModelNotFound, InvalidRequest) as error:
+            errands = self.errands
+            if errands is None or not errands.is_one(self.relay, incoming, error):
+                raise
+        else:
+            return
+        await errands.run(self.relay, incoming, client)
 
     def tell_limits(self, request: Request, principal: Principal) -> None:
         """Tell a caller whom its limits refuse what they are."""

@@ -5,7 +5,7 @@ from functools import partial
 from urllib.parse import parse_qsl
 
 from posthouse.api.calls import Calls
-from posthouse.api.counting import count_prompt
+from posthouse.api.counting import Counting, answer_count
 from posthouse.api.gemini_array import ArrayClient
 from posthouse.dialects import gemini_embed
 from posthouse.dialects.base import ParsedRequest
@@ -16,13 +16,20 @@ from posthouse.dialects.gemini_embed.request import (
     parse_request_for as parse_embedding_for,
 )
 from posthouse.dialects.gemini_generate import DIALECT
-from posthouse.dialects.gemini_generate.count import parse_count_for, render_count
+from posthouse.dialects.gemini_generate.count import (
+    is_count,
+    parse_count_for,
+    render_count,
+    render_count_request,
+)
 from posthouse.dialects.gemini_generate.request import parse_request_for
 from posthouse.errors import InvalidRequest, NotFound
+from posthouse.relay.counting import CountWords
 from posthouse.server.request import Request
 from posthouse.server.routes import Route
 
 _JSON = (b"content-type", b"application/json; charset=UTF-8")
+_COUNTING = Counting(DIALECT, CountWords(render_count_request, is_count), render_count)
 _PREFIXES = ("/v1beta/models/", "/v1/models/")
 
 Method = Callable[[Request, str], Awaitable[None]]
@@ -80,10 +87,9 @@ class GeminiRoutes:
         await self._calls.serve(request, gemini_embed.DIALECT, parse)
 
     async def _count(self, request: Request, model: str) -> None:
-        tokens = await count_prompt(
-            self._calls, request, DIALECT, partial(parse_count_for, model=model)
-        )
-        await request.client.respond(200, [_JSON], render_count(tokens))
+        parse = partial(parse_count_for, model=model)
+        body = await answer_count(self._calls, request, _COUNTING, parse)
+        await request.client.respond(200, [_JSON], body)
 
 
 def _embedding_reader(model: str, *, batch: bool) -> Callable[[bytes], ParsedRequest]:

@@ -40,6 +40,7 @@ class OtherDialect(Struct, frozen=True, forbid_unknown_fields=True):
     stream_path: str = ""
     stream_query: dict[str, str] = {}
     stream_headers: dict[str, str] = {}
+    count_path: str = ""
     quirks: _Quirks = _Quirks()
     replies: Replies = Replies()
     traits: dict[str, Any] = {}
@@ -62,7 +63,7 @@ def operation_row(operation: Operation, table: OperationTable) -> OperationRow:
 def _row(
     what: str, dialect: str, table: OtherDialect, also: dict[str, OtherDialect]
 ) -> OperationRow:
-    for path in filter(None, (table.path, table.stream_path)):
+    for path in filter(None, (table.path, table.stream_path, table.count_path)):
         check(_ROUTE, path, f"{what}: the path")
     for query in (table.query, table.stream_query):
         for text in (*query, *query.values()):
@@ -84,6 +85,7 @@ def _row(
         stream_path=table.stream_path,
         stream_query=table.stream_query,
         stream_headers=table.stream_headers,
+        count_path=table.count_path,
         traits=traits_table(table.traits),
         also={
             name: _row(f"{what}.also.{name}", name, o, {}) for name, o in also.items()

@@ -132,6 +132,8 @@ class OperationRow(Struct, frozen=True, forbid_unknown_fields=True):
     """What follows the path then, in place of `query`, if there is a `stream_path`."""
     stream_headers: dict[str, str] = {}
     """Of requests for streams alone."""
+    count_path: str = ""
+    """Where the tokens of a prompt are counted, for nothing; empty: nowhere."""
     traits: dict[str, Any] = {}
     """What translation must know of its models, by the names of `Traits`."""
     also: "dict[str, OperationRow]" = {}

@@ -81,6 +81,11 @@ class Admission:
         """Refuse a call for the models that it names; raises PosthouseError."""
         call.menu = self._menu(call)
 
+    async def admit_free(self, call: Call) -> Permit:
+        """Admit a call that costs nothing; raises PosthouseError."""
+        self.judge(call)
+        return await self._limits.admit(call.incoming.principal, 0)
+
     def _permit(self, call: Call) -> Coroutine[Any, Any, Permit]:
         """Ask the limits of the call's key; raises RateLimited."""
         incoming = call.incoming

@@ -109,6 +109,8 @@ class Prepared(Struct, frozen=True):
     edits: Edits
     cost: Price | None
     """The supplier's price; None is not known."""
+    count_target: str = ""
+    """Where the provider counts the tokens of what is asked in its own dialect."""
     authorizer: Authorizer | None = None
     """Signs and sends; None: the headers are all there is."""
     for_several: "Prepared | None" = None
@@ -178,6 +180,7 @@ def prepare(
             channel.spec.body.drop,
         ),
         cost=cost,
+        count_target="" if translation else _count_target(channel, row, model),
         authorizer=find_authorizer(channel, member.credential),
         media=_media(translation or dialect),
         base_path=channel.base_path,
@@ -376,6 +379,12 @@ def _encoded(headers: dict[str, str]) -> Headers:
     return tuple(
         (name.lower().encode(), value.encode()) for name, value in headers.items()
     )
+
+
+def _count_target(channel: Channel, row: OperationRow, model: str) -> str:
+    if not row.count_path:
+        return ""
+    return channel.base_path + _path_of(row.count_path, {}, model)
 
 
 def _path_of(path: str, query: dict[str, str], model: str) -> str:

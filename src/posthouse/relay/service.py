@@ -85,6 +85,16 @@ class Relay:
         """What it works with."""
         return self._ports
 
+    @property
+    def keep_alive(self) -> KeepAlive:
+        """The streams that are kept alive."""
+        return self._ports.keep_alive
+
+    @property
+    def stream_times(self) -> StreamTimes:
+        """How long streams may be silent."""
+        return self._ports.stream_times
+
     async def serve(self, incoming: Incoming, client: Client) -> None:
         """Serve one call; raises PosthouseError while no reply has begun."""
         call = Call(incoming, client, self.snapshot)

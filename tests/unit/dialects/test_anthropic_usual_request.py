@@ -139,7 +139,9 @@ def test_arguments_stay_to_the_letter() -> None:
 values = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text()
 )
-odd: Any = values | st.lists(values, max_size=2) | st.just({}) | st.just({"type": "text"})
+odd: Any = (
+    values | st.lists(values, max_size=2) | st.just({}) | st.just({"type": "text"})
+)
 marks = st.sampled_from([MARK, {"type": "ephemeral"}, {"type": "x"}, {}, None])
 
 

@@ -32,7 +32,7 @@ from posthouse.dialects.openai.texts import prompt_of
 from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
 from posthouse.wire import json
-from posthouse.wire.json import Envelope
+from posthouse.wire.json import Envelope, MalformedJSON
 
 MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
@@ -171,6 +171,22 @@ _OF_THE_ANSWER = frozenset(
 def render_count(tokens: int) -> bytes:
     """Write the answer to a request to count (`MessageTokensCount`)."""
     return json.encode({"input_tokens": tokens})
+
+
+class _Count(Struct, gc=False):
+    input_tokens: int
+
+
+_count = json.decoder(_Count)
+
+
+def is_count(body: bytes) -> bool:
+    """Whether this is such an answer."""
+    try:
+        json.decode_with(_count, body)
+    except MalformedJSON:
+        return False
+    return True
 
 
 def _read_messages(envelope: Envelope) -> list[_Message]:

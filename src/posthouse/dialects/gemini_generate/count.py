@@ -3,11 +3,17 @@
 Source: https://ai.google.dev/api/tokens (2026-11).
 """
 
-from posthouse.dialects.base import ParsedRequest
-from posthouse.dialects.gemini_generate.request import parse_request_for
+from msgspec import Struct
+
+from posthouse.dialects.base import Edits, ParsedRequest
+from posthouse.dialects.gemini_generate.request import (
+    parse_request_for,
+    render_request,
+)
 from posthouse.dialects.google.envelope import parse_envelope
 from posthouse.errors import InvalidRequest
 from posthouse.wire import json
+from posthouse.wire.json import MalformedJSON
 
 _WHOLE = "generateContentRequest"
 
@@ -33,3 +39,26 @@ def parse_count_for(body: bytes, model: str) -> ParsedRequest:
 def render_count(tokens: int) -> bytes:
     """Write how many tokens a prompt has."""
     return json.encode({"totalTokens": tokens})
+
+
+def render_count_request(request: ParsedRequest, edits: Edits) -> bytes:
+    """Ask for the tokens of a whole request, which names its model."""
+    whole = json.decode_envelope(render_request(request, edits))
+    name = edits.model if "/" in edits.model else f"models/{edits.model}"
+    return json.encode({_WHOLE: {"model": name, **whole}})
+
+
+class _Count(Struct, gc=False, rename="camel"):
+    total_tokens: int
+
+
+_count = json.decoder(_Count)
+
+
+def is_count(body: bytes) -> bool:
+    """Whether a reply tells how many tokens a prompt has."""
+    try:
+        json.decode_with(_count, body)
+    except MalformedJSON:
+        return False
+    return True
