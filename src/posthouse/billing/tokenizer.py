@@ -124,10 +124,23 @@ def _encoding(name: str) -> "Encoding":
 
 
 def _load(name: str) -> "Encoding":
-    """Read a rank file; `tools/rank_files.py` says how one is made."""
     # Imported here, for most processes never count a token themselves.
     from tiktoken import Encoding  # noqa: PLC0415
 
+    pattern, tokens = read_ranks(name)
+    return Encoding(
+        f"posthouse_{name}",
+        pat_str=pattern,
+        mergeable_ranks={token: rank for rank, token in enumerate(tokens)},
+        special_tokens={},
+    )
+
+
+def read_ranks(name: str) -> tuple[str, list[bytes]]:
+    """Read a rank file: how texts are split, and every token's bytes, by number.
+
+    `tools/rank_files.py` says how one is made.
+    """
     packed = resources.files(__package__).joinpath("ranks", f"{name}.xz").read_bytes()
     data = memoryview(lzma.decompress(packed))
     pattern_end = 4 + int.from_bytes(data[:4], "big")
@@ -135,10 +148,8 @@ def _load(name: str) -> "Encoding":
     lengths_at = pattern_end + 4
     count = int.from_bytes(data[pattern_end:lengths_at], "big")
     at = lengths_at + count
-    ranks: dict[bytes, int] = {}
-    for rank, length in enumerate(data[lengths_at:at]):
-        ranks[bytes(data[at : at + length])] = rank
+    tokens = []
+    for length in data[lengths_at:at]:
+        tokens.append(bytes(data[at : at + length]))
         at += length
-    return Encoding(
-        f"posthouse_{name}", pat_str=pattern, mergeable_ranks=ranks, special_tokens={}
-    )
+    return pattern, tokens

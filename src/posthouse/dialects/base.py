@@ -54,6 +54,8 @@ class Reading(Struct):
     """By dialect, what providers who speak it are not told (`Losses.told`)."""
     asked: Any = None
     """What is no chat in its kind's neutral form, once it has been read."""
+    texts: tuple[str, ...] = ()
+    """What tokens to embed stand for, where a provider takes only texts."""
     sent: dict[str, "ParsedRequest"] = {}
     """By dialect, what that has become in it."""
 
@@ -97,6 +99,8 @@ class ParsedRequest(Struct, frozen=True):
     """The body, where it came as a form; the envelope then has its texts."""
     target: str = ""
     """Path and query behind the channel's base path, in place of the row's."""
+    token_input: bool = False
+    """Embeddings: what is to be embedded are tokens, not texts."""
     worded_limit: int = 0
     """Tokens of the answer, if a model that chats has to give it in words."""
 

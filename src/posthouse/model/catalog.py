@@ -26,6 +26,8 @@ class AuthScheme(StrEnum):
     BEARER = "bearer"
     API_KEY = "api-key"
     """Header `api-key` (Azure)."""
+    DEEPL_AUTH_KEY = "deepl-auth-key"
+    """In `Authorization`, by that word."""
     X_API_KEY = "x-api-key"
     """Header of that name (Anthropic)."""
     X_GOOG_API_KEY = "x-goog-api-key"

@@ -93,5 +93,9 @@ class Traits(Struct, frozen=True, forbid_unknown_fields=True):
     """Takes a system prompt (Gemini; models that only draw and Gemma take none)."""
     schema_subset: bool = False
     """Takes schemas only in OpenAPI's subset (Gemini, before it had JSON schema)."""
+    token_input: bool = True
+    """Embeds tokens as well as texts."""
+    dimensions: bool = True
+    """The length of its embeddings can be chosen."""
     translates: bool = False
     """Takes `translation_options` in place of a prompt (Qwen-MT)."""

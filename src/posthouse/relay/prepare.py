@@ -37,7 +37,9 @@ from posthouse.dialects.neutral.several import SeveralTranslation
 from posthouse.dialects.neutral.translation import Naming, Speaker, Translation
 from posthouse.dialects.openai.corrected import CorrectedDialect
 from posthouse.dialects.openai.reshaped import ReshapedCodec, Shape
+from posthouse.dialects.openai_embeddings.limited import LimitedEmbeddings
 from posthouse.errors import InvalidRequest
+from posthouse.model.call import Operation
 from posthouse.model.catalog import AuthScheme, OperationRow, Price, ProviderRow
 from posthouse.model.exchange import Timeouts
 from posthouse.model.rerank import KIND as RERANK
@@ -85,7 +87,13 @@ def find_plain_codec(name: str) -> PlainCodec[Any, Any] | None:
     return found
 
 
-Led = Translation | PlainTranslation[Any, Any] | ByChat[Any, Any] | ByEmbedding
+Led = (
+    Translation
+    | PlainTranslation[Any, Any]
+    | ByChat[Any, Any]
+    | ByEmbedding
+    | LimitedEmbeddings
+)
 """What stands in a dialect's place where caller and provider speak others."""
 
 
@@ -119,6 +127,8 @@ class Prepared(Struct, frozen=True):
     """The same as `dialect`, where bodies may be something else than JSON."""
     base_path: str = ""
     """Of the channel; the path of its base URL."""
+    reads_text: bool = False
+    """Tokens to embed must be turned into text before."""
     several: SeveralTranslation | SeveralImages | None = None
     """The same as `translation`, where every answer takes a request of its own."""
 
@@ -151,9 +161,11 @@ def prepare(
     row = channel.provider.operations[operation]
     row = row.also.get((known and known.dialect) or caller, row)
     dialect = _dialect_of(channel.provider, row, model=model, clock=clock)
-    translation = None
+    translation: Led | None
     if caller and caller != row.dialect:
         translation = _translation(member, row, caller, dialect, clock=clock)
+    else:
+        translation = _limited(member, row, dialect)
     target = channel.base_path + _path_of(row.path, row.query, model)
     stream_target = target
     if row.stream_path:
@@ -184,9 +196,24 @@ def prepare(
         authorizer=find_authorizer(channel, member.credential),
         media=_media(translation or dialect),
         base_path=channel.base_path,
+        reads_text=(
+            operation == Operation.EMBEDDING and not _traits(member, row).token_input
+        ),
     )
     several = _several(member, row, caller, dialect, clock=clock)
     return prepared if several is None else _for_several(prepared, several)
+
+
+def _limited(
+    member: Member, row: OperationRow, dialect: Dialect
+) -> LimitedEmbeddings | None:
+    """The row's own dialect, where the provider does not take all of it."""
+    module = import_module(f"posthouse.dialects.{row.dialect}")
+    limited = getattr(module, "limited", None)
+    if limited is None:
+        return None
+    found: LimitedEmbeddings | None = limited(dialect, _traits(member, row))
+    return found
 
 
 def _media(dialect: Dialect) -> MediaDialect | None:
@@ -400,4 +427,5 @@ def _credential_headers(channel: Channel, credential: int) -> Headers:
         return ()
     if scheme in _AUTH_HEADERS:
         return ((_AUTH_HEADERS[scheme], secret),)
-    return ((b"authorization", b"Bearer " + secret),)
+    word = b"DeepL-Auth-Key " if scheme is AuthScheme.DEEPL_AUTH_KEY else b"Bearer "
+    return ((b"authorization", word + secret),)

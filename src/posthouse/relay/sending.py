@@ -1,8 +1,12 @@
 """Sending a call's request to a target, and judging what is no answer."""
 
+import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from posthouse.billing.detokenizer import texts_of_tokens
+from posthouse.dialects.base import ParsedRequest
+from posthouse.dialects.openai_embeddings.request import token_inputs
 from posthouse.errors import UpstreamCredential, UpstreamFault
 from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
 from posthouse.relay.call import Call
@@ -49,9 +53,20 @@ async def make_request(
     watch = call.watch
     if call.incoming.bring is not None:
         await bring(call, prepared)
+    if prepared.reads_text and call.incoming.request.token_input:
+        await _read_tokens(call.incoming.request)
     if watch.client.gone and not watch.drain:
         raise ClientGone(sent=False)
     return call.render(prepared, seconds)
+
+
+async def _read_tokens(request: ParsedRequest) -> None:
+    """Find the texts that tokens stand for; raises InvalidRequest."""
+    reading = request.reading
+    if not reading.texts:
+        inputs = token_inputs(request)
+        reading.texts = await asyncio.to_thread(texts_of_tokens, inputs)
+        reading.asked = None
 
 
 async def bring(call: Call, prepared: Prepared) -> None:

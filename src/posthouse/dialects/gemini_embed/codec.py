@@ -101,9 +101,7 @@ class GeminiEmbeddingCodec(PlainCodec[EmbeddingRequest, EmbeddingReply]):
         return Written({BATCH: entries})
 
     @override
-    def read_reply(
-        self, reply: ParsedReply, asked: EmbeddingRequest
-    ) -> EmbeddingReply:
+    def read_reply(self, reply: ParsedReply, asked: EmbeddingRequest) -> EmbeddingReply:
         try:
             found: _Reply = json.decode_with(_reply, reply.body)
         except MalformedJSON:
@@ -157,6 +155,8 @@ def _entry(
 ) -> dict[str, Any]:
     if one.text is None:
         losses.refuse("input", "This model embeds texts, not tokens.")
+    if one.tokens is not None:
+        losses.change("input")
     entry: dict[str, Any] = {"content": {"parts": [{"text": one.text}]}}
     if one.task is not None:
         entry["taskType"] = one.task

@@ -17,8 +17,10 @@ from posthouse.dialects.base import (
 from posthouse.dialects.openai import errors, splice
 from posthouse.dialects.openai.corrected import CorrectedDialect
 from posthouse.dialects.openai_embeddings.codec import OpenAIEmbeddingCodec
+from posthouse.dialects.openai_embeddings.limited import LimitedEmbeddings
 from posthouse.dialects.openai_embeddings.reply import parse_reply
 from posthouse.dialects.openai_embeddings.request import parse_request, prompt_text
+from posthouse.model.traits import Traits
 
 
 class OpenAIEmbeddings(Dialect):
@@ -47,3 +49,10 @@ class OpenAIEmbeddings(Dialect):
 DIALECT = OpenAIEmbeddings()
 PLAIN_CODEC = OpenAIEmbeddingCodec()
 corrected = partial(CorrectedDialect, DIALECT)
+
+
+def limited(plain: Dialect, traits: Traits) -> LimitedEmbeddings | None:
+    """The dialect at a provider who does not take all of it; None: it does."""
+    if traits.token_input and traits.dimensions:
+        return None
+    return LimitedEmbeddings(plain, traits)

@@ -56,7 +56,7 @@ class OpenAIEmbeddingCodec(PlainCodec[EmbeddingRequest, EmbeddingReply]):
         envelope = request.envelope
         return EmbeddingRequest(
             dialect=NAME,
-            inputs=_inputs(read_entries(envelope, "input")),
+            inputs=_inputs(read_entries(envelope, "input"), request.reading.texts),
             dimensions=count(envelope, "dimensions"),
             user=optional_text(envelope, "user"),
             extras=tuple(
@@ -89,9 +89,7 @@ class OpenAIEmbeddingCodec(PlainCodec[EmbeddingRequest, EmbeddingReply]):
         return Written(written)
 
     @override
-    def read_reply(
-        self, reply: ParsedReply, asked: EmbeddingRequest
-    ) -> EmbeddingReply:
+    def read_reply(self, reply: ParsedReply, asked: EmbeddingRequest) -> EmbeddingReply:
         try:
             found: _Reply = json.decode_with(_reply, reply.body)
         except MalformedJSON:
@@ -132,18 +130,21 @@ def _packed(vector: Raw) -> Raw:
 
 
 def _inputs(
-    entries: str | list[str | int | list[int]],
+    entries: str | list[str | int | list[int]], texts: tuple[str, ...]
 ) -> tuple[EmbeddingInput, ...]:
-    """Read one text or several, or tokens in their place."""
+    """Read one text or several, or tokens in their place.
+
+    `texts` are what the tokens stand for, if that has been found out.
+    """
     if isinstance(entries, str):
         return (EmbeddingInput(entries),)
-    tokens = tuple(entry for entry in entries if isinstance(entry, int))
-    if tokens:
-        return (EmbeddingInput(tokens=tokens),)
-    return tuple(
-        EmbeddingInput(entry)
-        if isinstance(entry, str)
-        else EmbeddingInput(tokens=tuple(entry))
-        for entry in entries
-        if not isinstance(entry, int)
-    )
+    if isinstance(entries[0], int):
+        entries = [[entry for entry in entries if isinstance(entry, int)]]
+    inputs = []
+    for index, entry in enumerate(entries):
+        if isinstance(entry, str):
+            inputs.append(EmbeddingInput(entry))
+        elif isinstance(entry, list):
+            text = texts[index] if texts else None
+            inputs.append(EmbeddingInput(text, tuple(entry)))
+    return tuple(inputs)

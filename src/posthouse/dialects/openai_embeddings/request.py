@@ -1,5 +1,7 @@
 """An embeddings request's envelope."""
 
+from typing import Any
+
 from posthouse.dialects.base import ParsedRequest, PromptSize
 from posthouse.dialects.openai.envelope import (
     beginning,
@@ -42,7 +44,14 @@ def parse_request(body: bytes) -> ParsedRequest:
         output_limit=0,
         other_models=named_models(envelope),
         wants_base64=_wants_base64(envelope),
+        token_input=not isinstance(entries, str) and not isinstance(entries[0], str),
     )
+
+
+def token_inputs(request: ParsedRequest) -> list[list[int]]:
+    """Give every input's tokens, where they are no texts."""
+    entries: Any = read_entries(request.envelope, "input")
+    return [entries] if isinstance(entries[0], int) else entries
 
 
 def _wants_base64(envelope: Envelope) -> bool:
