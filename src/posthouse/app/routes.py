@@ -1,6 +1,7 @@
 """The routes of the data plane, wired."""
 
 from posthouse.api.anthropic import AnthropicRoutes
+from posthouse.api.audio import AudioRoutes
 from posthouse.api.calls import Calls
 from posthouse.api.gemini import GeminiRoutes
 from posthouse.api.models import ModelRoutes
@@ -27,5 +28,6 @@ def data_plane(
         *ResponsesRoutes(calls, kept, passed_on, days=responses_days).routes(),
         *AnthropicRoutes(calls).routes(),
         *GeminiRoutes(calls).routes(),
+        *AudioRoutes(calls).routes(),
         *ModelRoutes(calls).routes(),
     ]

@@ -235,6 +235,9 @@ def as_stream(
                 if isinstance(one, dict)
             )
         done |= {name: told[name] for name in ("logprobs", "usage") if told.get(name)}
+        if not isinstance(done.get("usage"), dict) or "seconds" in done["usage"]:
+            # Its clients know of tokens alone there.
+            done.pop("usage", None)
     if text and not events:
         events.append({"type": "transcript.text.delta", "delta": text})
     return b"".join(event(one) for one in (*events, done))

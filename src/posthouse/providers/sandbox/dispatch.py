@@ -18,6 +18,8 @@ from posthouse.providers.sandbox import (
     images,
     moderations,
     reranking,
+    speech,
+    transcription,
     translations,
     usages,
 )
@@ -51,6 +53,10 @@ MODELS = (
     "sandbox-translation",
     "sandbox-image",
     "sandbox-image-tokens",
+    "sandbox-speech",
+    "sandbox-speech-tokens",
+    "sandbox-transcription",
+    "sandbox-transcription-tokens",
 )
 
 
@@ -189,4 +195,7 @@ OPERATIONS: dict[str, Callable[[Body, Directives, Identity], Reply]] = {
     "images/generations": images.generate,
     "images/edits": images.edit,
     "images/variations": images.vary,
+    "audio/speech": speech.speak,
+    "audio/transcriptions": transcription.transcribe,
+    "audio/translations": transcription.translate,
 }

@@ -89,7 +89,7 @@ def wrong_type(_: Reply, pace: Pace) -> Script:
 
 def empty(reply: Reply, pace: Pace) -> Script:
     """Answer 200 with no body."""
-    return sized_script(200, (EVENT_STREAM if reply.streamed else JSON,), b"", pace)
+    return sized_script(200, reply.headers if reply.streamed else (JSON,), b"", pace)
 
 
 def redirect(_: Reply, pace: Pace) -> Script:
@@ -238,6 +238,11 @@ def endless(reply: Reply, pace: Pace) -> Script:
     return chunked_script(reply, first, pace, (again,) * 100_000)
 
 
+def has_events(reply: Reply) -> bool:
+    """Whether a reply is a stream of events, and not one of sound."""
+    return reply.streamed and EVENT_STREAM in reply.headers
+
+
 def error_event(name: bytes = b"") -> bytes:
     """Write an error as an event of a stream."""
     value = error_object("The sandbox was asked to fail.", "server_error")
@@ -245,8 +250,13 @@ def error_event(name: bytes = b"") -> bytes:
 
 
 def failed(reply: Reply, pace: Pace, parts: tuple[bytes, ...]) -> Script:
-    """Send other events; a reply that is not a stream becomes an error object."""
-    if reply.streamed:
+    """Send other events; a reply that is not a stream becomes an error object.
+
+    Sound that has begun has no place for one: it breaks off.
+    """
+    if reply.streamed and not has_events(reply) and len(parts) > 1:
+        return broken(reply, pace, ScriptEnd.CLOSE)
+    if has_events(reply):
         return render(Reply(200, reply.headers, parts, streamed=True), pace)
     value = error_object("The sandbox was asked to fail.", "server_error")
     return render(json_reply(value), pace)
@@ -271,7 +281,7 @@ def rewritten(rewrite: Callable[[bytes], Iterator[bytes]]) -> Fault:
     """Make a fault that writes every event otherwise, meaning the same."""
 
     def fault(reply: Reply, pace: Pace) -> Script:
-        if not reply.streamed:
+        if not has_events(reply):
             return render(reply, pace)
         parts = tuple(new for part in reply.parts for new in rewrite(part))
         return render(Reply(reply.status, reply.headers, parts, streamed=True), pace)
@@ -303,7 +313,7 @@ def byte_by_byte(part: bytes) -> Iterator[bytes]:
 
 def with_bom(reply: Reply, pace: Pace) -> Script:
     """Begin a stream with a byte order mark."""
-    if not reply.streamed:
+    if not has_events(reply):
         return render(reply, pace)
     parts = (b"\xef\xbb\xbf" + reply.parts[0], *reply.parts[1:])
     return render(Reply(reply.status, reply.headers, parts, streamed=True), pace)

@@ -5,6 +5,7 @@ import math
 import struct
 
 from posthouse.providers.sandbox import tokens
+from posthouse.providers.sandbox.sound_frames import MP3_FRAME, MP3_SECONDS
 
 RATE = 24_000
 """Samples per second of pcm16 and wav."""
@@ -12,8 +13,6 @@ TONE = 440
 SECONDS_PER_TOKEN = 0.02
 MAX_SECONDS = 2.0
 
-MP3_FRAME = b"\xff\xfb\x90\x64" + bytes(413)
-"""26 ms of silence: MPEG-1 layer III, 128 kbit/s, 44.1 kHz."""
 FORMATS = ("wav", "pcm16", "mp3")
 
 
@@ -23,14 +22,19 @@ def seconds(text: str) -> float:
 
 
 def pcm(text: str) -> bytes:
-    """Give a tone as 16-bit little-endian samples, one channel."""
+    """Give a tone as long as a text sounds; see `tone`."""
+    return tone(seconds(text))
+
+
+def tone(lasts: float) -> bytes:
+    """Give so many seconds of a tone as 16-bit little-endian samples, one channel."""
     period = [
         int(8000 * math.sin(2 * math.pi * TONE * place / RATE))
         for place in range(RATE // TONE)
     ]
-    size = int(RATE * seconds(text))
-    samples = (period * (size // len(period) + 1))[:size]
-    return struct.pack(f"<{size}h", *samples)
+    once = struct.pack(f"<{len(period)}h", *period)
+    size = 2 * int(RATE * lasts)
+    return (once * (size // len(once) + 1))[:size]
 
 
 def wav(samples: bytes) -> bytes:
@@ -50,7 +54,7 @@ def wav(samples: bytes) -> bytes:
 def speech(text: str, form: str) -> str:
     """Give a text's sound in base64; `form` is one of FORMATS."""
     if form == "mp3":
-        data = MP3_FRAME * max(int(seconds(text) / 0.026), 1)
+        data = MP3_FRAME * max(int(seconds(text) / MP3_SECONDS), 1)
     else:
         data = wav(pcm(text)) if form == "wav" else pcm(text)
     return base64.b64encode(data).decode()

@@ -165,7 +165,7 @@ def test_what_is_no_json_object_is_refused(data: bytes) -> None:
 
 
 def test_an_unknown_address_is_refused() -> None:
-    assert ask("/audio/speech").status == 404
+    assert ask("/audio/voices").status == 404
     assert take_apart(play(request("/chat/completions", b"", "GET"))).status == 405
 
 
