@@ -29,12 +29,16 @@ _OPENAI = {
 _SAME = {
     "/api/v3/images/generations": "ark_images",
     "/api/paas/v4/images/generations": "cogview",
+    "/api/v1/services/aigc/multimodal-generation/generation": "qwen_image",
 }
 """Paths of providers whose bodies name the model as OpenAI's do."""
 _VENDORS = {
     "/ideogram/": ("ideogram", "/"),
     "/recraft/": ("recraft", "/"),
     "/recraftAI/": ("recraft", "/"),
+    "/stability/": ("stability", "/"),
+    "/v2beta/stable-image/": ("stability", "/v2beta/stable-image/"),
+    "/v1/generation/": ("stability", "/v1/generation/"),
 }
 """By prefix: whose routes these are, and what their paths begin with there."""
 _SAFE_HEADERS = (

@@ -55,6 +55,7 @@ _AUTH_HEADERS = {
     AuthScheme.X_API_KEY: b"x-api-key",
     AuthScheme.X_GOOG_API_KEY: b"x-goog-api-key",
 }
+_ANY = ((b"accept", b"*/*"),)
 _WITHOUT_HEADER = (AuthScheme.NONE, AuthScheme.SIGNED)
 
 
@@ -392,9 +393,10 @@ def _traits(member: Member, row: OperationRow) -> Traits:
 
 def channel_headers(channel: Channel, credential: int) -> Headers:
     """What every request to a channel has, whatever it asks for."""
-    own = {**channel.provider.headers, **channel.spec.headers}
+    own = _encoded({**channel.provider.headers, **channel.spec.headers})
+    accept = () if any(name == b"accept" for name, _ in own) else _ANY
     return (
-        (b"accept", b"*/*"),
+        *accept,
         (b"accept-encoding", b"identity"),
         (b"user-agent", USER_AGENT),
         *_credential_headers(channel, credential),
