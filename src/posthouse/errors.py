@@ -25,7 +25,8 @@ PosthouseError
 │   ├── UpstreamRateLimited  429 rate_limit_exceeded
 │   ├── UpstreamUnavailable  502 upstream_unavailable
 │   ├── UpstreamBadResponse  502 upstream_bad_response
-│   │   └── UpstreamRedirected  a redirect is never followed, nor tried elsewhere
+│   │   ├── UpstreamRedirected  a redirect is never followed, nor tried elsewhere
+│   │   └── UpstreamUnlikeSchema 502 schema_mismatch
 │   ├── UpstreamInterrupted  502 upstream_interrupted
 │   ├── UpstreamOverloaded   503 upstream_overloaded
 │   ├── UpstreamCredential   503 upstream_unavailable (our key: never shown as 401)
@@ -58,6 +59,8 @@ class Retry(Enum):
     """Another credential or channel; only this credential is at fault."""
     CHANNEL = "channel"
     """Another channel; this one is at fault."""
+    AGAIN = "again"
+    """Any channel: nobody is at fault, and a model's next answer is another one."""
 
 
 class PosthouseError(Exception):
@@ -114,6 +117,14 @@ class InvalidRequest(CallerError):
         """Keep the message, the field and a more exact code, if there is one."""
         super().__init__(message, param=param)
         self.exact_code = code
+
+
+class UnsupportedOperation(InvalidRequest):
+    """This model cannot be asked in this way."""
+
+    def __init__(self, message: str | None = None) -> None:
+        """Name the model as what is at fault."""
+        super().__init__(message, param="model", code="unsupported_operation")
 
 
 class AuthenticationFailed(CallerError):
@@ -298,6 +309,13 @@ class UpstreamRedirected(UpstreamBadResponse):
     """The provider answered with a redirect, which is not followed."""
 
     retry = Retry.NEVER
+
+
+class UpstreamUnlikeSchema(UpstreamBadResponse):
+    """The model's answer does not match the JSON schema that was asked for."""
+
+    code = "schema_mismatch"
+    retry = Retry.AGAIN
 
 
 class UpstreamInterrupted(UpstreamFault):

@@ -17,7 +17,12 @@ from posthouse.access.ports import Limiter
 from posthouse.access.principal import Principal
 from posthouse.api.errands import Errands
 from posthouse.dialects.base import Dialect, MediaDialect, ParsedRequest
-from posthouse.errors import InvalidRequest, ModelNotFound, RateLimited
+from posthouse.errors import (
+    InvalidRequest,
+    ModelNotFound,
+    RateLimited,
+    UnsupportedOperation,
+)
 from posthouse.observe.trace_context import Tracing
 from posthouse.relay.call import Incoming
 from posthouse.relay.media import BringMedia
@@ -143,9 +148,9 @@ class Calls:
     async def _serve(self, incoming: Incoming, client: Client) -> None:
         try:
             await self.relay.serve(incoming, client)
-        except (ModelNotFound, InvalidRequest) as error:
+        except (ModelNotFound, UnsupportedOperation):
             errands = self.errands
-            if errands is None or not errands.is_one(self.relay, incoming, error):
+            if errands is None or not errands.is_one(self.relay, incoming):
                 raise
         else:
             return

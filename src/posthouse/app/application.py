@@ -18,8 +18,6 @@ and swaps the snapshot; calls under way keep the one they began with.
 """
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -29,8 +27,9 @@ from posthouse.access.limits import Limits
 from posthouse.access.ports import Limiter
 from posthouse.access.windows import Refusal
 from posthouse.api.calls import Calls
+from posthouse.api.errands import Errands
 from posthouse.api.openai import render
-from posthouse.app.board import Board
+from posthouse.app.board import Board, begin_anew, publish
 from posthouse.app.keeping import Keeping
 from posthouse.app.options import (
     build_snapshot,
@@ -39,7 +38,9 @@ from posthouse.app.options import (
     make_egress,
     telemetry_options,
 )
+from posthouse.app.realtime import Sessions
 from posthouse.app.refusals import Refusals
+from posthouse.app.resources import Resources
 from posthouse.app.routes import data_plane
 from posthouse.app.sharing import shared_limits, shared_places
 from posthouse.app.turns import make_gate
@@ -53,7 +54,6 @@ from posthouse.observe import logs
 from posthouse.observe.logs import logger
 from posthouse.observe.loop_lag import LoopLag
 from posthouse.observe.metrics import Metrics
-from posthouse.observe.siblings import PUBLISH_SECONDS, Siblings
 from posthouse.observe.telemetry import Telemetry
 from posthouse.providers import registry
 from posthouse.relay.admission import Admission
@@ -88,6 +88,7 @@ from posthouse.storage.ledgers import open_ledger
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.postgres import DatabaseUnreachable
 from posthouse.storage.prices import keep_versions
+from posthouse.storage.remaining import StoredAccounts
 from posthouse.storage.responses import StoredResponses
 from posthouse.storage.secrets import SecretBox
 from posthouse.upstream.pace import Pace
@@ -142,6 +143,7 @@ class Application:
             play=registry.play,
             pace=Pace(settings.reply_seconds, settings.reply_min_bytes),
         )
+        self._sessions = Sessions(self._upstream)
         self.egress = make_egress(settings)
         """What URLs that callers give are fetched with."""
         self._keys = StoredKeys(database)
@@ -174,7 +176,7 @@ class Application:
             settings.data / "journal",
             lambda: open_ledger(settings.database_url, settings.data, durable=durable),
             durability=settings.durability,
-            disowned=_begin_anew,
+            disowned=begin_anew,
             segment_size=settings.journal_segment_bytes,
         )
         if self._shared is not None:
@@ -211,7 +213,7 @@ class Application:
         self._export_gauges()
         if settings.workers > 1:
             siblings = self.metrics.share(settings.data / RUN, self._worker)
-            self._publisher = asyncio.create_task(_publish(siblings))
+            self._publisher = asyncio.create_task(publish(siblings))
 
     async def close(self) -> None:
         """Drain the journal, return the leases, close connections."""
@@ -226,6 +228,7 @@ class Application:
                 with suppress(asyncio.CancelledError):
                     await task
         await self._refusals.close()
+        await self._sessions.close()
         await self._upstream.close()
         await self.egress.close()
         await self.holds.close()
@@ -454,44 +457,41 @@ class Application:
     def dispatcher(self) -> Dispatcher:
         """The application behind every connection."""
         settings = self.settings
+        bring = media_bringer(self.egress.fetch)
         calls = Calls(
             self._authenticator,
             self._limiter,
             self.relay,
             max_body_bytes=settings.max_body_bytes,
             tracing=self._telemetry.tracing,
-            bring=media_bringer(self.egress.fetch),
+            bring=bring,
         )
+        calls.errands = Errands(bring=bring)
+        resources = self._resources.handlers(calls, self._limiter, self.holds)
         return Dispatcher(
-            [
-                *data_plane(
-                    calls,
-                    self._kept,
-                    PassedOn(self._upstream),
-                    responses_days=settings.responses_days,
-                ),
-                *self._keeping.routes(calls),
-                *operational_routes(lambda: self.is_ready, self.metrics.exposition),
-            ],
+            resources.first(
+                [
+                    *self._sessions.routes(
+                        calls,
+                        self._authenticator,
+                        self.holds,
+                        hold_max=settings.hold_max,
+                    ),
+                    *data_plane(
+                        calls,
+                        self._kept,
+                        PassedOn(self._upstream),
+                        resources,
+                        responses_days=settings.responses_days,
+                        remaining=StoredAccounts(self._database).remaining,
+                    ),
+                    *self._keeping.routes(calls),
+                    *operational_routes(lambda: self.is_ready, self.metrics.exposition),
+                ]
+            ),
             self._render_error,
             cors=CORS(settings.cors_origins),
             proxies=TrustedProxies(settings.trusted_proxies),
             node=f"{settings.node or host_mark()}-{self._worker}",
             gate=self._gate,
         )
-
-
-def _begin_anew() -> None:
-    """Stop, so that whoever looks after this process starts it again."""
-    log.critical("other machines took this one for dead: it was away for too long")
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-async def _publish(siblings: Siblings) -> None:
-    """Leave the figures of this worker for the others, until cancelled."""
-    try:
-        while True:
-            siblings.publish()
-            await asyncio.sleep(PUBLISH_SECONDS)
-    finally:
-        siblings.publish()

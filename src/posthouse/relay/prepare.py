@@ -38,7 +38,7 @@ from posthouse.dialects.neutral.translation import Naming, Speaker, Translation
 from posthouse.dialects.openai.corrected import CorrectedDialect
 from posthouse.dialects.openai.reshaped import ReshapedCodec, Shape
 from posthouse.dialects.openai_embeddings.limited import LimitedEmbeddings
-from posthouse.errors import InvalidRequest
+from posthouse.errors import UnsupportedOperation
 from posthouse.model.call import Operation
 from posthouse.model.catalog import AuthScheme, OperationRow, Price, ProviderRow
 from posthouse.model.exchange import Timeouts
@@ -372,11 +372,7 @@ def _stand_in(
         return ByEmbedding(
             (find_dialect(caller), asked), (dialect, embedding), member.upstream_model
         )
-    raise InvalidRequest(
-        "This model cannot be asked in this way",
-        param="model",
-        code="unsupported_operation",
-    )
+    raise UnsupportedOperation
 
 
 def _traits(member: Member, row: OperationRow) -> Traits:
@@ -400,7 +396,7 @@ def channel_headers(channel: Channel, credential: int) -> Headers:
         (b"accept-encoding", b"identity"),
         (b"user-agent", USER_AGENT),
         *_credential_headers(channel, credential),
-        *_encoded(own),
+        *own,
     )
 
 

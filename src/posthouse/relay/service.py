@@ -77,23 +77,13 @@ class Relay:
 
     def __init__(self, ports: Ports, snapshot: Snapshot) -> None:
         """Begin with a configuration; `snapshot` may be replaced at any time."""
-        self._ports = ports
+        self._ports = self.ports = ports
         self.snapshot = snapshot
 
     @property
     def ports(self) -> Ports:
         """What it works with."""
         return self._ports
-
-    @property
-    def keep_alive(self) -> KeepAlive:
-        """The streams that are kept alive."""
-        return self._ports.keep_alive
-
-    @property
-    def stream_times(self) -> StreamTimes:
-        """How long streams may be silent."""
-        return self._ports.stream_times
 
     async def serve(self, incoming: Incoming, client: Client) -> None:
         """Serve one call; raises PosthouseError while no reply has begun."""

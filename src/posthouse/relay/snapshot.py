@@ -14,7 +14,7 @@ from posthouse import __version__
 from posthouse.billing.estimate import PlainRates, plain_rates
 from posthouse.billing.prices import PriceBook
 from posthouse.catalog.price import FREE
-from posthouse.errors import InvalidRequest, NoChannel, PriceMissing
+from posthouse.errors import NoChannel, PriceMissing, UnsupportedOperation
 from posthouse.model.call import Operation
 from posthouse.model.catalog import (
     ModelRow,
@@ -95,7 +95,7 @@ class Snapshot:
     def menu(self, model: str, operation: Operation, *, sandbox: bool) -> Menu | None:
         """What may serve a model; None if nothing does.
 
-        Raises PriceMissing, and InvalidRequest for an operation that the
+        Raises PriceMissing, and UnsupportedOperation for an operation that the
         catalogue knows the model not to have.
         """
         key = (model, operation, sandbox)
@@ -293,8 +293,6 @@ def _keep(found: dict[K, V], key: K, value: V) -> None:
 def _check_operation(offer: Offer, operation: Operation) -> None:
     """Refuse what the catalogue knows that a model does not do."""
     if offer.model is not None and operation not in offer.model.operations:
-        raise InvalidRequest(
-            f"The model does not take {operation.value} requests",
-            param="model",
-            code="unsupported_operation",
+        raise UnsupportedOperation(
+            f"The model does not take {operation.value} requests"
         )
