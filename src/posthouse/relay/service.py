@@ -80,11 +80,6 @@ class Relay:
         self._ports = self.ports = ports
         self.snapshot = snapshot
 
-    @property
-    def ports(self) -> Ports:
-        """What it works with."""
-        return self._ports
-
     async def serve(self, incoming: Incoming, client: Client) -> None:
         """Serve one call; raises PosthouseError while no reply has begun."""
         call = Call(incoming, client, self.snapshot)
