@@ -6,8 +6,11 @@ headers that say something of it down. Which API it is tells `anthropic-version`
 
 import asyncio
 import re
+from collections.abc import Iterable
 from hashlib import blake2b
 from urllib.parse import unquote
+
+from msgspec import structs
 
 from posthouse.access.principal import Principal
 from posthouse.api.calls import Calls
@@ -20,13 +23,22 @@ from posthouse.relay.resource_lookup import SHARED, Caller
 from posthouse.relay.resource_ports import Asked
 from posthouse.relay.resources import ResourceRelay
 from posthouse.server.request import Request
-from posthouse.server.routes import Route
+from posthouse.server.routes import Handler, Route
 
 CHANNEL = b"x-posthouse-channel"
 """Names the channel that is asked, where nothing that the request names decides."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 PATH = "/v1/"
 
+_KEPT_HERE = (
+    "/v1/batches",
+    "/v1/files",
+    "/v1/messages/batches",
+    "/v1/realtime/",
+    "/v1/uploads",
+)
+"""With these begin the paths of what Posthouse keeps itself, or refuses, unless all
+that a channel has is shared."""
 _VERSION = b"anthropic-version"
 _IDEMPOTENCY = b"idempotency-key"
 _PASSED = (
@@ -59,6 +71,21 @@ class ResourceRoutes:
             Route(("DELETE",), "/v1/models/", self.handle, prefix=True),
             Route(METHODS, PATH, self.handle, prefix=True, rest=FIRST),
         ]
+
+    def first(self, routes: Iterable[Route]) -> list[Route]:
+        """Put the relaying before what keeps things here, where a channel is shared."""
+        return [
+            structs.replace(route, handler=self._before(route.handler))
+            if route.path.startswith(_KEPT_HERE)
+            else route
+            for route in routes
+        ]
+
+    def _before(self, handler: Handler) -> Handler:
+        async def handle(request: Request) -> None:
+            await (self.handle if self.is_shared(request) else handler)(request)
+
+        return handle
 
     async def handle(self, request: Request) -> None:
         """Relay a request as it stands; raises PosthouseError."""

@@ -15,6 +15,7 @@ from msgspec import Raw, structs
 from typing_extensions import override
 
 from posthouse.api.calls import Calls
+from posthouse.api.resources import ResourceRoutes
 from posthouse.dialects.base import ParsedRequest
 from posthouse.dialects.openai_responses import DIALECT, history
 from posthouse.dialects.openai_responses.history import StoredResponse
@@ -45,7 +46,13 @@ class ResponsesRoutes:
     """The handlers, over what they need."""
 
     def __init__(
-        self, calls: Calls, store: ResponseStore, passed_on: PassedOn, *, days: int
+        self,
+        calls: Calls,
+        store: ResponseStore,
+        passed_on: PassedOn,
+        rest: ResourceRoutes,
+        *,
+        days: int,
     ) -> None:
         """Serve calls.
 
@@ -53,11 +60,13 @@ class ResponsesRoutes:
             calls: takes them to the relay.
             store: keeps responses.
             passed_on: asks channels about those that they keep.
+            rest: relays what is not treated here.
             days: how long a response can be asked for; 0: not at all.
         """
         self._calls = calls
         self._store = store
         self._passed_on = passed_on
+        self._rest = rest
         self._days = days
 
     def routes(self) -> list[Route]:
@@ -128,9 +137,10 @@ class ResponsesRoutes:
     async def read(self, request: Request) -> None:
         """GET /v1/responses/{id} and /v1/responses/{id}/input_items."""
         response_id, _, what = request.tail.partition("/")
-        if what not in ("", "input_items"):
-            raise NotFound
         kept = await self._find(request, response_id)
+        if kept is None or what not in ("", "input_items"):
+            await self._rest.handle(request)
+            return
         if kept.data is None:
             body = await self._ask(kept, request, "GET", what)
         else:
@@ -146,6 +156,9 @@ class ResponsesRoutes:
     async def delete(self, request: Request) -> None:
         """DELETE /v1/responses/{id}."""
         kept = await self._find(request, request.tail)
+        if kept is None:
+            await self._rest.handle(request)
+            return
         body = history.render_deleted(kept.id)
         if kept.data is None:
             body = await self._ask(kept, request, "DELETE", "")
@@ -155,9 +168,13 @@ class ResponsesRoutes:
     async def cancel(self, request: Request) -> None:
         """POST /v1/responses/{id}/cancel: only what runs in the background."""
         response_id, _, what = request.tail.partition("/")
-        if what != "cancel":
-            raise NotFound
-        kept = await self._find(request, response_id)
+        kept = None
+        if what == "cancel":
+            kept = await self._find(request, response_id)
+        if kept is None:
+            # Beside it there are `/compact` and `/input_tokens`, of no response.
+            await self._rest.handle(request)
+            return
         if kept.data is not None:
             raise InvalidRequest(
                 "Only responses created with background=true can be cancelled.",
@@ -166,11 +183,14 @@ class ResponsesRoutes:
         body = await self._ask(kept, request, "POST", what)
         await request.client.respond(200, [_JSON], body)
 
-    async def _find(self, request: Request, response_id: str) -> Kept:
-        """One of the caller's own; raises NotFound."""
+    async def _find(self, request: Request, response_id: str) -> Kept | None:
+        """One of the caller's own; None: it may be a shared channel's.
+
+        Raises NotFound.
+        """
         principal = await self._calls.principal(request)
         kept = await self._store.find(response_id, principal.account_id)
-        if kept is None:
+        if kept is None and not self._rest.is_shared(request):
             raise NotFound(f"Response with id '{response_id[:64]}' not found.")
         return kept
 

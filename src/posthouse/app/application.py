@@ -21,6 +21,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 
 from posthouse.access.authenticator import Authenticator
 from posthouse.access.limits import Limits
@@ -149,7 +150,7 @@ class Application:
         self._keys = StoredKeys(database)
         bounds = key_bounds(settings)
         self._kept = StoredResponses(database, box)
-        self._keeping = Keeping(settings, database, self.egress.fetch)
+        self._keeping = Keeping(settings, database, self.egress.fetch, box)
         self._resources = Resources(settings, database, pepper)
         self._authenticator = Authenticator(self._keys, pepper, bounds=bounds)
         self._tokens = TokenProcess()
@@ -468,6 +469,14 @@ class Application:
         )
         calls.errands = Errands(bring=bring)
         resources = self._resources.handlers(calls, self._limiter, self.holds)
+        plane = partial(
+            data_plane,
+            kept=self._kept,
+            passed_on=PassedOn(self._upstream),
+            resources=resources,
+            responses_days=settings.responses_days,
+            remaining=StoredAccounts(self._database).remaining,
+        )
         return Dispatcher(
             resources.first(
                 [
@@ -477,15 +486,8 @@ class Application:
                         self.holds,
                         hold_max=settings.hold_max,
                     ),
-                    *data_plane(
-                        calls,
-                        self._kept,
-                        PassedOn(self._upstream),
-                        resources,
-                        responses_days=settings.responses_days,
-                        remaining=StoredAccounts(self._database).remaining,
-                    ),
-                    *self._keeping.routes(calls),
+                    *plane(calls),
+                    *self._keeping.routes(calls, plane, self.holds),
                     *operational_routes(lambda: self.is_ready, self.metrics.exposition),
                 ]
             ),
