@@ -34,6 +34,12 @@ OTHER_MEANINGS = {
     "google": "the member in which callers of OpenAI's dialect tell Google its own",
 }
 
+WITHOUT_WINDOW = {
+    *("image", "image_edit", "image_variation"),
+    *("speech", "transcription", "audio_translation", "rerank", "translation"),
+}
+"""Operations whose models tell no window of tokens, and may be paid apiece."""
+
 ONE_FILE = """
 title = "Newcomer"
 base_url = "https://api.newcomer.example/v1"
@@ -174,21 +180,25 @@ def test_software_of_the_operators_own_is_free():
 @pytest.mark.parametrize(("row", "model"), MODELS)
 def test_a_listed_model_can_be_held_for_and_charged(row, model: ModelRow):
     """Facts are whole: window, answer's length, a rate for every token."""
-    assert model.context > 0
     assert set(model.operations) <= row.operations.keys()
+    if not set(model.operations) <= WITHOUT_WINDOW:
+        assert model.context > 0
     answers = {Operation.CHAT.value, Operation.COMPLETION.value} & set(model.operations)
     if answers:
         assert 0 < model.usual_output <= model.max_output <= model.context
     price = model.price
     if price is None or price.free:
         return
+    for tier in price.service_tiers.values():
+        assert tier.rates.keys() == price.rates.keys()
+    if set(model.operations) <= WITHOUT_WINDOW and "input" not in price.rates:
+        assert any(price.rates.values())
+        return
     assert price.rates["input"] > 0
     assert "output" in price.rates or not answers
     assert price.rates["cached_input"] <= price.rates["input"]
     for _, rates in price.long_context:
         assert all(rates[unit] >= price.rates[unit] for unit in price.rates)
-    for tier in price.service_tiers.values():
-        assert tier.rates.keys() == price.rates.keys()
 
 
 def test_loading_is_fast():

@@ -33,12 +33,12 @@ _SAME = {
 }
 """Paths of providers whose bodies name the model as OpenAI's do."""
 _VENDORS = {
-    "/ideogram/": ("ideogram", "/"),
-    "/recraft/": ("recraft", "/"),
-    "/recraftAI/": ("recraft", "/"),
-    "/stability/": ("stability", "/"),
-    "/v2beta/stable-image/": ("stability", "/v2beta/stable-image/"),
-    "/v1/generation/": ("stability", "/v1/generation/"),
+    "/ideogram/": ("ideogram_images", "/"),
+    "/recraft/": ("recraft_images", "/"),
+    "/recraftAI/": ("recraft_images", "/"),
+    "/stability/": ("stability_images", "/"),
+    "/v2beta/stable-image/": ("stability_images", "/v2beta/stable-image/"),
+    "/v1/generation/": ("stability_images", "/v1/generation/"),
 }
 """By prefix: whose routes these are, and what their paths begin with there."""
 _SAFE_HEADERS = (

@@ -22,8 +22,8 @@ from posthouse.dialects.neutral.images import (
     text_part,
 )
 from posthouse.dialects.neutral.plain import Written
-from posthouse.dialects.stability.reply import FILTERED, read
-from posthouse.dialects.stability.request import PATHS, PREFIX, SD3
+from posthouse.dialects.stability_images.reply import FILTERED, read
+from posthouse.dialects.stability_images.request import PATHS, PREFIX, SD3
 from posthouse.errors import UpstreamRejected
 from posthouse.model.image import ImageReply, ImageRequest, MadePicture
 from posthouse.wire.multipart import Form, Part

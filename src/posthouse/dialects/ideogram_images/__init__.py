@@ -8,9 +8,13 @@ from functools import partial
 from typing_extensions import override
 
 from posthouse.dialects.base import Answer, Edits, ParsedReply, ParsedRequest
-from posthouse.dialects.ideogram.codec import IdeogramCodec
-from posthouse.dialects.ideogram.reply import parse_reply
-from posthouse.dialects.ideogram.request import parse_native, prompt_text, render_body
+from posthouse.dialects.ideogram_images.codec import IdeogramCodec
+from posthouse.dialects.ideogram_images.reply import parse_reply
+from posthouse.dialects.ideogram_images.request import (
+    parse_native,
+    prompt_text,
+    render_body,
+)
 from posthouse.dialects.openai.images import CorrectedImages
 from posthouse.dialects.openai.vendor_images import VendorImages, manners
 from posthouse.wire.multipart import Payload
@@ -19,7 +23,7 @@ from posthouse.wire.multipart import Payload
 class Ideogram(VendorImages):
     """The dialect's object; see `Dialect` for what each method promises."""
 
-    name = "ideogram"
+    name = "ideogram_images"
     manners = manners(lambda error: {"error": error.message})
     prompt_text = staticmethod(prompt_text)
 

@@ -18,8 +18,8 @@ from posthouse.dialects.neutral.images import (
     text_part,
 )
 from posthouse.dialects.neutral.plain import Written
-from posthouse.dialects.recraft.reply import read
-from posthouse.dialects.recraft.request import GENERATIONS, MOST_PICTURES, PREFIX
+from posthouse.dialects.recraft_images.reply import read
+from posthouse.dialects.recraft_images.request import GENERATIONS, MOST_PICTURES, PREFIX
 from posthouse.model.call import Operation
 from posthouse.model.image import ImageReply, ImageRequest, MadePicture
 from posthouse.wire import json

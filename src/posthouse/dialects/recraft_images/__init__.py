@@ -11,9 +11,9 @@ from posthouse.dialects.base import Answer, ParsedReply, ParsedRequest
 from posthouse.dialects.openai.envelope import optional_text
 from posthouse.dialects.openai.images import CorrectedImages
 from posthouse.dialects.openai.vendor_images import VendorImages, manners
-from posthouse.dialects.recraft.codec import RecraftCodec
-from posthouse.dialects.recraft.reply import parse_reply
-from posthouse.dialects.recraft.request import parse_native
+from posthouse.dialects.recraft_images.codec import RecraftCodec
+from posthouse.dialects.recraft_images.reply import parse_reply
+from posthouse.dialects.recraft_images.request import parse_native
 from posthouse.errors import PosthouseError
 
 
@@ -24,7 +24,7 @@ def _body(error: PosthouseError) -> dict[str, str]:
 class Recraft(VendorImages):
     """The dialect's object; see `Dialect` for what each method promises."""
 
-    name = "recraft"
+    name = "recraft_images"
     manners = manners(_body)
 
     @override

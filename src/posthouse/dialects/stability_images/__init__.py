@@ -13,16 +13,16 @@ from typing_extensions import override
 from posthouse.dialects.base import Answer, ParsedReply, ParsedRequest
 from posthouse.dialects.openai.images import CorrectedImages
 from posthouse.dialects.openai.vendor_images import VendorImages, manners
-from posthouse.dialects.stability.codec import StabilityCodec
-from posthouse.dialects.stability.errors import error_body, parse_error
-from posthouse.dialects.stability.reply import parse_reply
-from posthouse.dialects.stability.request import parse_native, prompt_text
+from posthouse.dialects.stability_images.codec import StabilityCodec
+from posthouse.dialects.stability_images.errors import error_body, parse_error
+from posthouse.dialects.stability_images.reply import parse_reply
+from posthouse.dialects.stability_images.request import parse_native, prompt_text
 
 
 class Stability(VendorImages):
     """The dialect's object; see `Dialect` for what each method promises."""
 
-    name = "stability"
+    name = "stability_images"
     manners = manners(error_body)
     prompt_text = staticmethod(prompt_text)
     parse_error = staticmethod(parse_error)

@@ -11,7 +11,7 @@ from typing import Any
 from typing_extensions import override
 
 from posthouse.dialects.base import ParsedReply
-from posthouse.dialects.ideogram.reply import read
+from posthouse.dialects.ideogram_images.reply import read
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.images import (
     ImageCodec,
