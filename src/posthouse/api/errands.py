@@ -32,7 +32,7 @@ from posthouse.errors import (
 )
 from posthouse.model.call import PAID_BY_RESULT, Operation
 from posthouse.model.chat import ChatRequest, Media
-from posthouse.relay.call import Deliver, Incoming
+from posthouse.relay.call import TRANSLATION, Deliver, Incoming
 from posthouse.relay.media import BringMedia
 from posthouse.relay.media_store import MediaStore
 from posthouse.relay.ports import Client, Headers
@@ -133,7 +133,9 @@ class Errands:
                 reply = as_it_came(errand, result)
             identity = Identity(secrets.token_hex(12), int(time.time()), model)
             body = write_answer(reply, chat, codec, identity)
-            return structs.replace(served, body=body, content_type=JSON, headers=())
+            # With losses, the call itself tells into what it was led.
+            told = () if errand.losses else ((TRANSLATION, errand.dialect.encode()),)
+            return structs.replace(served, body=body, content_type=JSON, headers=told)
 
         return deliver
 
