@@ -265,6 +265,13 @@ class Files:
         except BlobUnavailable as error:
             raise _unavailable(error) from None
 
+    async def part(self, blob: str, start: int, size: int) -> bytes:
+        """Give some of a blob; raises StorageUnavailable."""
+        try:
+            return await self.blobs.read_part(blob, start, size)
+        except BlobUnavailable as error:
+            raise _unavailable(error) from None
+
     async def whole(self, file: StoredFile) -> bytes:
         """Give all of a file's content; raises StorageUnavailable."""
         return b"".join([piece async for piece in self.pieces(file.blob)])

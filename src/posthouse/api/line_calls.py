@@ -1,0 +1,224 @@
+"""The calls of batches: the same handlers as for callers, without a connection.
+
+Whose call it is was decided when the batch was made, so its key is looked up by its
+id. Everything else is as for any call: the key's models, limits and money.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from msgspec import structs
+from typing_extensions import override
+
+from posthouse.access.principal import Principal
+from posthouse.api.calls import Calls, Complete, Parse
+from posthouse.api.openai import render
+from posthouse.billing.estimate import estimate_prompt
+from posthouse.dialects.base import Dialect
+from posthouse.errors import (
+    AuthenticationFailed,
+    InsufficientQuota,
+    InternalFault,
+    InvalidRequest,
+    ModelNotFound,
+    OperatorFault,
+    Overloaded,
+    PosthouseError,
+    PriceMissing,
+    RateLimited,
+    Retry,
+    StorageUnavailable,
+    UnprocessableRequest,
+    UpstreamFault,
+    UpstreamRateLimited,
+)
+from posthouse.observe.logs import logger
+from posthouse.relay.call import Incoming
+from posthouse.relay.ports import Client
+from posthouse.relay.served import Served
+from posthouse.server.address import TrustedProxies
+from posthouse.server.context import ServerContext
+from posthouse.server.inner import InnerExchange, inner_head
+from posthouse.server.limits import ServerLimits
+from posthouse.server.request import Request
+from posthouse.server.routes import Entry, Route, RouteTable
+from posthouse.tasks.ports import BatchLost, KeepAnswer, LineRunner
+from posthouse.tasks.records import BatchAPI, LineCall, LineError, LineReply
+
+_ROOM = (RateLimited, UpstreamRateLimited, Overloaded, StorageUnavailable)
+"""Errors that a call is not at fault for: it waits, however long that takes."""
+_FIELDS = {
+    BatchAPI.OPENAI: {b"content-type": b"application/json"},
+    BatchAPI.ANTHROPIC: {
+        b"content-type": b"application/json",
+        b"anthropic-version": b"2023-06-01",
+    },
+}
+
+FindPrincipal = Callable[[str], Awaitable[Principal | None]]
+
+log = logger("posthouse.batches")
+
+
+class LineExchange(InnerExchange):
+    """The request of one line."""
+
+    principal: Principal
+    keep: KeepAnswer | None
+    """None: the call is only judged."""
+
+
+class LineCalls(Calls):
+    """Takes the requests of lines to the relay."""
+
+    @classmethod
+    def over(cls, calls: Calls) -> "LineCalls":
+        """Make what serves lines with all that serves callers."""
+        lines = cls.__new__(cls)
+        vars(lines).update(vars(calls))
+        return lines
+
+    @override
+    def _recalled(self, request: Request) -> Principal | None:
+        return _line(request).principal
+
+    @override
+    async def serve(
+        self,
+        request: Request,
+        dialect: Dialect,
+        parse: Parse,
+        *,
+        client: Client | None = None,
+        complete: Complete | None = None,
+    ) -> None:
+        exchange = _line(request)
+        incoming = await self._incoming(request, dialect, parse)
+        keep = exchange.keep
+        if keep is None:
+            self.relay.judge(incoming, exchange)
+            await exchange.respond(200, (), b"{}")
+            return
+        _judge(incoming)
+        if complete is not None:
+            incoming = await complete(incoming)
+
+        async def keep_first(served: Served) -> None:
+            await keep(served.body)
+
+        incoming = structs.replace(incoming, keep_first=keep_first, off_peak=True)
+        await self._serve(incoming, client or exchange)
+
+
+def _judge(incoming: Incoming) -> None:
+    """Refuse what no batch can have; raises PosthouseError."""
+    request = incoming.request
+    if request.stream:
+        raise InvalidRequest("A batch's calls are not streamed", param="stream")
+    tpm = incoming.principal.tpm
+    if tpm is not None and estimate_prompt(request, None) > tpm:
+        # No minute will ever have room for it, however long it waits.
+        raise UnprocessableRequest(
+            "This request needs more tokens than the key may use per minute."
+        )
+
+
+def _line(request: Request) -> LineExchange:
+    client = request.client
+    if not isinstance(client, LineExchange):
+        raise TypeError("this is no line of a batch")
+    return client
+
+
+class RoutedLines(LineRunner):
+    """Makes the calls of lines by the routes that callers have."""
+
+    def __init__(
+        self, routes: Sequence[Route], find: FindPrincipal, *, buffered: int
+    ) -> None:
+        """Call handlers.
+
+        Args:
+            routes: whose handlers are over `LineCalls`.
+            find: gives the principal of a key.
+            buffered: bytes of bodies at one time.
+        """
+        self._table = RouteTable(routes)
+        self._find = find
+        self._proxies = TrustedProxies()
+        self._context = ServerContext(
+            lambda error: render(error, None), ServerLimits(buffered_bodies=buffered)
+        )
+
+    @override
+    def takes(self, endpoint: str) -> bool:
+        return self._entry(endpoint) is not None
+
+    def _entry(self, endpoint: str) -> Entry | None:
+        found = self._table.find(endpoint)
+        if found is None or found[0].path != endpoint or endpoint.endswith("/"):
+            return None
+        return found[0] if "POST" in found[0].handlers else None
+
+    @override
+    async def judge(self, call: LineCall) -> LineError | None:
+        try:
+            await self._handle(call, None)
+        except (ModelNotFound, PriceMissing, AuthenticationFailed) as error:
+            return LineError(type(error).code, error.message, param=error.param)
+        except PosthouseError:
+            # What is wrong with one line's body is told where its answer would be.
+            return None
+        return None
+
+    @override
+    async def run(self, call: LineCall, keep: KeepAnswer) -> LineReply:
+        try:
+            exchange = await self._handle(call, keep)
+        except PosthouseError as error:
+            return self._failed(call, error)
+        except BatchLost:
+            raise
+        except Exception as error:
+            log.exception("a batch's call failed", call=call.call_id, exc_info=error)
+            return self._failed(call, InternalFault())
+        return LineReply(exchange.status, exchange.reply)
+
+    async def _handle(self, call: LineCall, keep: KeepAnswer | None) -> LineExchange:
+        """Have a line's request answered; raises PosthouseError."""
+        entry = self._entry(call.endpoint)
+        principal = await self._find(call.key_id)
+        if principal is None or entry is None:
+            raise AuthenticationFailed("The key that made the batch is not valid now.")
+        fields = dict(_FIELDS[call.api])
+        head = inner_head(call.endpoint, fields, len(call.body))
+        exchange = LineExchange(self._context, head, call.body)
+        exchange.principal = principal
+        exchange.keep = keep
+        request = Request(
+            exchange, self._proxies, call.call_id, entry.manners, entry.path
+        )
+        try:
+            await entry.handlers["POST"](request)
+        finally:
+            self._context.budget.held -= request.held
+        return exchange
+
+    def _failed(self, call: LineCall, error: PosthouseError) -> LineReply:
+        """Say what an error is to a line."""
+        entry = self._entry(call.endpoint)
+        head = inner_head(call.endpoint, {}, 0)
+        exchange = LineExchange(self._context, head, b"")
+        manners = entry.manners if entry is not None else None
+        request = Request(exchange, self._proxies, call.call_id, manners)
+        status, _, body = render(error, request)
+        seconds = error.retry_after
+        if isinstance(error, _ROOM):
+            return LineReply(
+                status, body, 1.0 if seconds is None else seconds, waits_for_room=True
+            )
+        passes = (
+            isinstance(error, UpstreamFault) and error.retry is not Retry.NEVER
+        ) or isinstance(error, OperatorFault)
+        if passes and not isinstance(error, InsufficientQuota):
+            return LineReply(status, body, 1.0 if seconds is None else seconds)
+        return LineReply(status, body)

@@ -1,0 +1,75 @@
+"""Batches, wired: what callers ask of them, and who works on them in this process."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from posthouse.api.batches import BatchRoutes
+from posthouse.api.calls import Calls
+from posthouse.api.line_calls import LineCalls, RoutedLines
+from posthouse.api.message_batches import MessageBatchRoutes
+from posthouse.billing.holds import HoldManager
+from posthouse.files.service import Files
+from posthouse.server.routes import Route
+from posthouse.settings.environment import Settings
+from posthouse.storage.batch_lines import StoredLines
+from posthouse.storage.batches import StoredBatches
+from posthouse.storage.database import Database
+from posthouse.storage.key_principals import KeyPrincipals
+from posthouse.storage.secrets import SecretBox
+from posthouse.tasks.batch_run import Tools
+from posthouse.tasks.batches import BatchWorker, Desk
+
+CLOSING_SECONDS = 30.0
+"""For which calls of batches may go on when the process stops."""
+
+Plane = Callable[[Calls], Sequence[Route]]
+"""Gives the routes of everything that can be asked."""
+
+
+class Batching:
+    """One process's part in batches."""
+
+    def __init__(
+        self, settings: Settings, database: Database, *, box: SecretBox, files: Files
+    ) -> None:
+        """Wire what needs no waiting."""
+        self._settings = settings
+        self._files = files
+        self._rows = StoredBatches(database)
+        self._lines = StoredLines(database, box, files)
+        self._principals = KeyPrincipals(database)
+        self._worker: BatchWorker | None = None
+
+    def routes(self, calls: Calls, plane: Plane, holds: HoldManager) -> list[Route]:
+        """Give the routes, and begin to work on batches, in the running loop."""
+        settings = self._settings
+        runner = RoutedLines(
+            plane(LineCalls.over(calls)),
+            self._principals.find,
+            buffered=settings.max_buffered_bytes,
+        )
+        desk = Desk(self._rows, runner)
+        if settings.batch_concurrency:
+            tools = Tools(
+                self._rows,
+                self._lines,
+                self._files,
+                runner,
+                asyncio.Semaphore(settings.batch_concurrency),
+                settings.batch_concurrency,
+            )
+            owner = holds.journal.id
+            self._worker = BatchWorker(tools, owner=owner, settled=holds.drain)
+            self._worker.start()
+            desk.wake = self._worker.wake
+        return [
+            *BatchRoutes(calls, self._files, desk).routes(),
+            *MessageBatchRoutes(
+                calls, self._files, desk, max_body_bytes=settings.max_body_bytes
+            ).routes(),
+        ]
+
+    async def close(self) -> None:
+        """Let the calls of batches end, and leave the batches where they are."""
+        if self._worker is not None:
+            await self._worker.close(min(self._settings.drain_seconds, CLOSING_SECONDS))

@@ -1,0 +1,1 @@
+"""What comes later than it was asked for: batches."""

@@ -1,0 +1,217 @@
+"""Running the lines of one batch, a few at a time.
+
+Every line's call is a call like any other, with a hold of its own. Its answer is
+kept before it is charged, so that what was charged can be given; and its id is kept
+before it is made, so that after a crash the ledger says whether it was charged. A
+line that was is done; one that was not is run again, as a new call.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from posthouse.files.service import Files
+from posthouse.tasks.batch_input import body_of
+from posthouse.tasks.ports import BatchQueue, KeepAnswer, LineRows, LineRunner
+from posthouse.tasks.records import (
+    Answered,
+    Batch,
+    BatchState,
+    Line,
+    LineCall,
+    LineReply,
+)
+from posthouse.wire.json import MalformedJSON
+
+MOST_FAULTS = 3
+"""Tries of a line that may fail for reasons that pass."""
+LOOK_SECONDS = 1.0
+"""Between two looks whether the batch shall go on."""
+WRITE_SECONDS = 0.5
+"""After which lines that are done are written down."""
+LONGEST_PAUSE = 30.0
+_WRITTEN = 64
+_CLAIMED = 4
+"""Lines that are taken at a time, for each that runs."""
+
+
+class Tools(Struct, frozen=True):
+    """What runs are made with."""
+
+    queue: BatchQueue
+    lines: LineRows
+    files: Files
+    runner: LineRunner
+    slots: asyncio.Semaphore
+    """One for each call that this process makes for batches at a time."""
+    concurrency: int
+
+
+class BatchRun:
+    """One batch's lines being run by this process."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        tools: Tools,
+        *,
+        closing: asyncio.Event,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; `closing` has it stop where it is."""
+        self._batch = batch
+        self._tools = tools
+        self._closing = closing
+        self._clock = clock
+        self._ready: deque[Line] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._done: list[Answered] = []
+        self._again: list[int] = []
+        self._faults: dict[int, int] = {}
+        self._resume_at = 0.0
+        """When the next call may be made, after one that had no room."""
+        self._looked = float("-inf")
+        self._written = clock()
+        self._more = True
+        """There may be lines that nobody has taken."""
+
+    async def run(self) -> BatchState | None:
+        """Run all lines; give as what the batch ends, or None to leave it as it is.
+
+        Raises BatchLost and StorageUnavailable, once no call is under way.
+        """
+        try:
+            return await self._run()
+        except asyncio.CancelledError:
+            for task in self._running:
+                task.cancel()
+            raise
+        finally:
+            if self._running:
+                await asyncio.wait(self._running)
+
+    async def _run(self) -> BatchState | None:
+        ending: BatchState | None = None
+        while True:
+            if ending is None:
+                ending = await self._ending()
+            if ending is not None or self._closing.is_set():
+                self._again += [line.number for line in self._ready]
+                self._ready.clear()
+            else:
+                await self._begin_lines()
+            await self._write(whole=not self._running)
+            if self._running:
+                await self._wait()
+            elif self._closing.is_set():
+                return None
+            elif ending is not None:
+                return ending
+            elif not self._ready and not self._more:
+                return BatchState.COMPLETED
+            else:
+                await self._rest()
+
+    async def _ending(self) -> BatchState | None:
+        """Look whether the batch is to end before its lines do."""
+        now = self._clock()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self._batch = await self._tools.queue.look(self._batch)
+        if self._batch.state is BatchState.CANCELLING:
+            return BatchState.CANCELLED
+        if self._batch.expires_ms <= self._tools.files.now_ms():
+            return BatchState.EXPIRED
+        return None
+
+    async def _begin_lines(self) -> None:
+        """Begin as many lines as may run, unless there was no room just now."""
+        if self._clock() < self._resume_at:
+            return
+        concurrency = self._tools.concurrency
+        if not self._ready and self._more and len(self._running) < concurrency:
+            await self._write(whole=True)
+            self._ready.extend(
+                await self._tools.lines.claim(self._batch, concurrency * _CLAIMED)
+            )
+            self._more = bool(self._ready)
+        while self._ready and len(self._running) < concurrency:
+            line = self._ready.popleft()
+            task = asyncio.create_task(self._line(line))
+            self._running.add(task)
+
+    async def _wait(self) -> None:
+        """Wait for a line, but not for so long that a look is missed."""
+        done, self._running = await asyncio.wait(
+            self._running, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in done:
+            # Raises what is no answer of a line's: it is not ours, or not kept.
+            task.result()
+
+    async def _rest(self) -> None:
+        """Wait until there may be room again."""
+        seconds = min(max(self._resume_at - self._clock(), 0.0), LOOK_SECONDS)
+        await asyncio.sleep(seconds)
+
+    # --- one line --------------------------------------------------------------------
+
+    async def _line(self, line: Line) -> None:
+        """Run one line, when it is its turn among those of all batches."""
+        async with self._tools.slots:
+            kept: list[bytes] = []
+
+            async def keep(body: bytes) -> None:
+                await self._tools.lines.keep_answer(self._batch, line, body)
+                kept.append(body)
+
+            reply = await self._call(line, keep)
+        if reply.retry_after is not None and self._may_try_again(line, reply):
+            pause = min(max(reply.retry_after, 0.1), LONGEST_PAUSE)
+            self._resume_at = max(self._resume_at, self._clock() + pause)
+            self._again.append(line.number)
+            self._more = True
+            return
+        body = b"" if kept and kept[-1] == reply.body else reply.body
+        self._done.append(
+            Answered(line.number, line.custom_id, line.call_id, reply.status, body)
+        )
+
+    async def _call(self, line: Line, keep: KeepAnswer) -> LineReply:
+        batch = self._batch
+        text = await self._tools.files.part(batch.input_blob, line.place, line.size)
+        try:
+            body = body_of(text)
+        except MalformedJSON:
+            # What was judged is not what is there now.
+            return LineReply(500, b'{"error":{"message":"The input has changed."}}')
+        call = LineCall(line.call_id, batch.key_id, batch.api, batch.endpoint, body)
+        return await self._tools.runner.run(call, keep)
+
+    def _may_try_again(self, line: Line, reply: LineReply) -> bool:
+        if reply.waits_for_room:
+            return True
+        faults = self._faults.get(line.number, 0) + 1
+        self._faults[line.number] = faults
+        return faults < MOST_FAULTS
+
+    async def _write(self, *, whole: bool) -> None:
+        """Write down what has become of lines, if that is much or long ago."""
+        now = self._clock()
+        count = len(self._done) + len(self._again)
+        if not count:
+            return
+        if not whole and count < _WRITTEN and now - self._written < WRITE_SECONDS:
+            return
+        done, self._done = self._done, []
+        again, self._again = self._again, []
+        try:
+            await self._tools.lines.end(self._batch, done, again)
+        except BaseException:
+            self._done += done
+            self._again += again
+            raise
+        self._written = now
