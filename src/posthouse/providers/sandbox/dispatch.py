@@ -40,9 +40,12 @@ from posthouse.providers.sandbox.reply import (
     render,
     stream_reply,
 )
+from posthouse.providers.sandbox.shelf import Shelf
 from posthouse.wire import json
 from posthouse.wire.multipart import is_form
 
+SHELF = Shelf()
+"""What callers of this process keep here."""
 MODELS = (
     "sandbox",
     "sandbox-slow",
@@ -78,11 +81,7 @@ def answer(request: UpstreamRequest) -> Script:
     if request.method == "GET" and path == "models":
         return render(models(), Pace())
     if path not in OPERATIONS:
-        raise RequestRefused(
-            f"The sandbox has nothing at {request.method} {path[:100]}.",
-            code="unknown_url",
-            status=404,
-        )
+        return render(SHELF.answer(request), Pace())
     if request.method != "POST":
         raise RequestRefused(f"{request.method} is not taken here.", status=405)
     body = read_any_body(request)
