@@ -330,7 +330,8 @@ QUERIES: Final[tuple[tuple[str, str], ...]] = (
         WHERE t.kind = 'settle'
             AND (t.price_version = ''
                 OR c.price_version <> t.price_version
-                OR c.usage_source NOT IN ('provider', 'estimated', 'recovered')
+                OR c.usage_source NOT IN
+                    ('provider', 'measured', 'estimated', 'recovered')
                 OR (c.usage = '{}'
                     AND c.usage_source <> 'recovered'))
         """,
