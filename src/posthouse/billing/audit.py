@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from posthouse.billing.journal_view import JournalView
+from posthouse.model.call import Operation
 
 TITLES: Final = {
     "I1": "every transfer's entries sum to zero",
@@ -26,6 +27,8 @@ TITLES: Final = {
 }
 EXAMPLES: Final = 10
 """How many offending ids a check names."""
+SESSION_LIMIT_MS: Final = 2 * 3_600_000
+"""A realtime session lasts an hour at most."""
 CHAT_LIMIT_MS: Final = 35 * 60 * 1000
 TASK_LIMIT_MS: Final = 72 * 60 * 60 * 1000
 
@@ -83,6 +86,8 @@ def check_ages(view: JournalView, now_ms: int, findings: Findings) -> None:
     for call_id, item in view.holds.items():
         opening = item.hold.opening
         limit = TASK_LIMIT_MS if opening.priced_by_result else CHAT_LIMIT_MS
+        if opening.operation == Operation.REALTIME:
+            limit = max(limit, SESSION_LIMIT_MS)
         age = now_ms - opening.created_ms
         if age > limit:
             old.append(f"{call_id}: open for {age // 60_000} minutes")

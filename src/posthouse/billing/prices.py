@@ -31,6 +31,7 @@ MEMORY_LIMIT = 4096
 """Look-ups that a book remembers; what clients may name is unbounded."""
 
 _REQUEST = Unit.REQUEST.value
+_CACHED, _CACHED_AUDIO = Unit.CACHED_INPUT.value, Unit.CACHED_AUDIO_INPUT.value
 
 
 def price_of_spec(spec: PriceSpec) -> Price:
@@ -270,6 +271,9 @@ def _reconciled(
         counts[_REQUEST] = 1
     dearest = max((rates[unit] for unit in rates if unit in TOKEN_UNITS), default=None)
     whole = dict(rates)
+    if _CACHED in whole:
+        # Not among the fallbacks: what a price is must not depend on the release.
+        whole.setdefault(_CACHED_AUDIO, whole[_CACHED])
     if dearest is not None:
         whole = dict.fromkeys(counts.keys() & TOKEN_UNITS, dearest) | whole
     return {unit: count for unit, count in counts.items() if unit in whole}, whole

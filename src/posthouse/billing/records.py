@@ -36,7 +36,6 @@ VOID_REASONS: Final = frozenset(
         "abandoned_before_dispatch",
         "abandoned_unanswered",
         "internal_error",
-        "session_ended",
     }
 )
 """Why a hold may end without a charge; any other reason is a fault (I7)."""

@@ -22,7 +22,7 @@ from websockets.server import ServerProtocol
 
 from posthouse.errors import InvalidRequest
 from posthouse.server.context import ServerContext
-from posthouse.server.heads import RequestHead
+from posthouse.server.heads import Headers, RequestHead
 from posthouse.upstream.duplex import Duplex
 from posthouse.wire.websocket_end import SILENT, Closing, SocketEnd
 
@@ -112,21 +112,29 @@ class Upgrade:
         self._wire = wire
         self._budget = context.budget
         self._early = b""
+        self._accept = b""
         self._socket: Duplex | None = None
         self._over = False
         self._counted = 0
 
-    def accept(self, exchange: "Exchange", subprotocol: str | None) -> Duplex:
-        """Answer the handshake and give the socket; raises InvalidRequest.
+    def judge(self, head: RequestHead) -> None:
+        """Judge the handshake; raises InvalidRequest."""
+        self._accept = _accept_value(head)
+
+    def accept(
+        self, exchange: "Exchange", subprotocol: str | None, headers: Headers = ()
+    ) -> Duplex:
+        """Answer the handshake that was judged, and give the socket.
 
         Args:
             exchange: the client's request.
             subprotocol: which of those offered is chosen; None chooses none.
+            headers: what else the answer has.
         """
-        headers = [(b"sec-websocket-accept", _accept_value(exchange.head))]
+        told = [(b"sec-websocket-accept", self._accept), *headers]
         if subprotocol is not None:
-            headers.append((_PROTOCOL, subprotocol.encode()))
-        exchange.switch(headers)
+            told.append((_PROTOCOL, subprotocol.encode()))
+        exchange.switch(told)
         socket = self._socket = _ClientSocket(self._wire)
         early, self._early = self._early, b""
         self._wire.flow.resume_reading()

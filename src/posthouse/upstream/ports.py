@@ -91,19 +91,6 @@ class MessageSocket(Protocol):
         """Hold the other side to its times; called every few seconds."""
 
 
-class HandshakeRefused(Exception):
-    """A provider answered a wish for a WebSocket with something else."""
-
-    def __init__(
-        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> None:
-        """Keep the reply; names of `headers` are in lower case."""
-        self.status = status
-        self.headers = headers
-        self.body = body
-        super().__init__(f"status {status}")
-
-
 class Opener(Protocol):
     """Opens WebSockets to providers."""
 

@@ -51,7 +51,9 @@ class Upstream:
         """
         self._sweep = Sweep(clock, keep_alive, pace)
         resolver = resolver or Resolver(clock=clock)
-        self._http1 = HTTP1Sender(Dialer(resolver, tls), self._sweep, clock)
+        self.dialer = Dialer(resolver, tls)
+        """Opens connections; for whoever speaks something else over them."""
+        self._http1 = HTTP1Sender(self.dialer, self._sweep, clock)
         self._sockets = WebSocketSender(resolver, tls)
         self._in_process: Sender | None = (
             InProcessSender(play, self._sweep, clock) if play is not None else None

@@ -22,12 +22,13 @@ from posthouse.model.exchange import (
     FailureKind,
     UpstreamRequest,
 )
+from posthouse.model.sockets import HandshakeRefused
 from posthouse.upstream.dial import Dialer
 from posthouse.upstream.duplex import Duplex
 from posthouse.upstream.http1 import render_head
 from posthouse.upstream.inprocess_socket import InProcessSocket, Talk
 from posthouse.upstream.origin import Origin, parse_origin
-from posthouse.upstream.ports import HandshakeRefused, MessageSocket, Opener
+from posthouse.upstream.ports import MessageSocket, Opener
 from posthouse.upstream.proxied import ProxyDialer, parse_proxy
 from posthouse.wire.websocket import MESSAGE_LIMIT
 from posthouse.wire.websocket_end import SILENT, SocketEnd

@@ -30,6 +30,7 @@ class _Event(Struct):
     session: Raw = Raw()
     delta: Raw = Raw()
     usage: Raw = Raw()
+    error: Raw = Raw()
     audio_start_ms: Raw = Raw()
     audio_end_ms: Raw = Raw()
 

@@ -2,10 +2,11 @@
 
 It answers chat, completions, embeddings, moderations and images as OpenAI's API does,
 and on demand misbehaves in every way a provider can. Rules: a reply depends on
-the request's bytes alone; nothing here reads a clock, a random number or a
-socket; what it counts and charges for is what it says in `tokens`.
+the request's bytes alone, but for what callers keep (`shelf`); nothing here reads a
+clock, a random number or a socket; what it counts and charges for is what it says in `tokens`.
 """
 
 from posthouse.providers.sandbox.dispatch import play
+from posthouse.providers.sandbox.realtime import talk
 
-__all__ = ["play"]
+__all__ = ["play", "talk"]

@@ -1,0 +1,49 @@
+"""Realtime sessions, wired."""
+
+from posthouse.access.authenticator import Authenticator
+from posthouse.api.calls import Calls
+from posthouse.api.realtime import RealtimeRoutes
+from posthouse.billing.holds import HoldManager
+from posthouse.providers import registry
+from posthouse.relay.realtime import Realtime, RealtimePorts
+from posthouse.relay.service import Relay
+from posthouse.server.routes import Route
+from posthouse.upstream.sender import Upstream
+from posthouse.upstream.sockets import SocketOpener
+
+
+class Sessions:
+    """The realtime sessions of one process."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        """Reach providers as `upstream` does."""
+        self._opener = SocketOpener(upstream.dialer, talk=registry.talk)
+
+    def routes(
+        self,
+        calls: Calls,
+        authenticator: Authenticator,
+        holds: HoldManager,
+        *,
+        hold_max: int,
+    ) -> list[Route]:
+        """Give the routes; a session may hold `hold_max` nano-dollars for an answer."""
+        relay: Relay = calls.relay
+        ports = relay.ports
+        realtime = Realtime(
+            RealtimePorts(
+                admission=ports.admission,
+                attempts=ports.attempts,
+                health=ports.health,
+                holds=holds,
+                opener=self._opener,
+                call_ended=ports.call_ended,
+                hold_max=hold_max,
+            ),
+            lambda: relay.snapshot,
+        )
+        return RealtimeRoutes(calls, authenticator, realtime).routes()
+
+    async def close(self) -> None:
+        """Drop the sockets that are open."""
+        await self._opener.close()

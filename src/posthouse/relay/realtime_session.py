@@ -1,0 +1,401 @@
+"""One open realtime session: events pass both ways, read along for money.
+
+A session ends when either side closes, when its key is no longer good, after an
+hour, after half an hour in which the client says nothing, when the account is
+empty, and when the server stops. Whoever ends it, answers under way are called
+off and awaited for a moment, for the provider then says what they took; then
+both sockets are closed, each told what the other side has said. Nothing here is
+logged or kept of what passes.
+"""
+
+import asyncio
+import secrets
+from contextlib import suppress
+from typing import Final
+
+from msgspec import Struct
+
+from posthouse.access.models import allows
+from posthouse.dialects.openai.errors import error_code
+from posthouse.dialects.openai_realtime.client_events import (
+    SESSION_MODELS,
+    ClientEvent,
+    models_of,
+    read_client,
+    with_model,
+)
+from posthouse.dialects.openai_realtime.server_events import (
+    CREATED,
+    DONE,
+    SESSIONS,
+    TRANSCRIBED,
+    ServerEvent,
+    error_event,
+    read_server,
+    with_public_model,
+)
+from posthouse.errors import (
+    AuthenticationFailed,
+    InsufficientQuota,
+    InternalFault,
+    InvalidRequest,
+    ModelNotFound,
+    PermissionDenied,
+    PosthouseError,
+    UpstreamInterrupted,
+)
+from posthouse.model.call import Operation
+from posthouse.observe.logs import logger
+from posthouse.relay.call import Call
+from posthouse.relay.realtime_books import Books
+from posthouse.relay.served import Completion
+from posthouse.relay.session_ports import Door
+from posthouse.routing.plan import Target
+from posthouse.routing.table import offered_as
+from posthouse.upstream.ports import MessageSocket
+from posthouse.wire import json
+from posthouse.wire.websocket import TEXT
+from posthouse.wire.websocket_end import LOST, Closing
+
+LOOK_SECONDS: Final = 20.0
+"""Between two looks at the key and the provider's socket."""
+LONGEST: Final = 3600.0
+"""Seconds that a session may last."""
+IDLE: Final = 1800.0
+"""Seconds for which a client may say nothing."""
+ANSWERS_SECONDS: Final = 5.0
+"""For which answers under way are awaited once the session is over."""
+CUT_SECONDS: Final = 1.0
+"""The same when the server stops."""
+DRAIN_SECONDS: Final = 60.0
+"""The same for a channel whose answers are awaited when their client has left."""
+SPENT: Final = "The balance ended while the answer was given."
+_CANCEL: Final = b'{"type":"response.cancel"}'
+_RESTART = Closing(1001, "the service is restarting")
+
+log = logger("posthouse")
+
+
+class Sides(Struct, frozen=True):
+    """The two sockets."""
+
+    client: MessageSocket
+    upstream: MessageSocket
+
+
+class _Ended(Exception):
+    """The session is over, for a reason of ours."""
+
+    def __init__(self, closing: Closing, error: PosthouseError | None = None) -> None:
+        """Keep how it is closed and what the client is told before."""
+        self.closing = closing
+        self.error = error
+        super().__init__(closing.reason)
+
+
+class Session:
+    """One session, open at both sides."""
+
+    def __init__(
+        self, call: Call, target: Target, sides: Sides, *, books: Books, door: Door
+    ) -> None:
+        """Begin to pass what comes; `books` know the target."""
+        self._call = call
+        self._target = target
+        self._client = sides.client
+        self._upstream = sides.upstream
+        self._books = books
+        self._door = door
+        self._public = call.incoming.request.model
+        self._heard = call.clock()
+        self._cut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._quiet = asyncio.Event()
+        """Set whenever an answer is over."""
+        self._ending = False
+
+    async def run(self) -> bool:
+        """Pass events until the end; whether the provider kept its side of it."""
+        self._door.on_cut(self._on_cut)
+        up = asyncio.create_task(self._pass_up())
+        down = asyncio.create_task(self._pass_down())
+        down.add_done_callback(lambda _: self._quiet.set())
+        ended = _Ended(Closing(1011))
+        kept = True
+        try:
+            ended = await self._watch(up, down)
+        finally:
+            try:
+                kept = await self._finish(ended, up, down)
+            finally:
+                for task in (up, down):
+                    task.cancel()
+                await asyncio.gather(up, down, return_exceptions=True)
+        return kept
+
+    def _on_cut(self) -> None:
+        if not self._cut.done():
+            self._cut.set_result(None)
+
+    # --- until the end --------------------------------------------------------------
+
+    async def _watch(
+        self, up: "asyncio.Task[None]", down: "asyncio.Task[None]"
+    ) -> _Ended:
+        """Wait for the end, and look now and then whether it should come."""
+        begun = self._call.clock()
+        while True:
+            await asyncio.wait(
+                (up, down, self._cut),
+                timeout=LOOK_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if self._cut.done():
+                return _Ended(_RESTART)
+            for task in (up, down):
+                if task.done():
+                    return self._ended_by(task)
+            now = self._call.clock()
+            self._upstream.look()
+            if now - begun > LONGEST:
+                return _over("The session has lasted as long as it may.")
+            if now - self._heard > IDLE:
+                return _over("Nothing has been said for too long.")
+            gone = await self._refused_key()
+            if gone is not None:
+                return gone
+
+    def _ended_by(self, task: "asyncio.Task[None]") -> _Ended:
+        """Why one of the two directions has ended."""
+        error = task.exception()
+        if isinstance(error, _Ended):
+            return error
+        if isinstance(error, PosthouseError):
+            return _Ended(Closing(1011, error.code), error)
+        if error is not None:
+            log.error(
+                "a realtime session failed unexpectedly",
+                call=self._call.incoming.id,
+                exc_info=error,
+            )
+            fault = InternalFault()
+            return _Ended(Closing(1011, fault.code), fault)
+        if self._client.closing is not None:
+            return _Ended(self._client.closing.passable)
+        closing = self._upstream.closing or Closing(LOST)
+        if closing.code == LOST:
+            broken = UpstreamInterrupted()
+            return _Ended(Closing(1011, broken.code), broken)
+        return _Ended(closing.passable)
+
+    async def _refused_key(self) -> _Ended | None:
+        """Ask whether the key is still good for the session."""
+        error: PosthouseError
+        try:
+            principal = await self._door.authorize()
+        except (AuthenticationFailed, PermissionDenied) as refused:
+            error = refused
+        except PosthouseError:
+            # Nobody can tell now; it is asked again soon.
+            return None
+        else:
+            if principal.models is None or allows(principal, self._public):
+                return None
+            error = _not_found(self._public)
+        return _Ended(Closing(1008, error.code), error)
+
+    # --- the end --------------------------------------------------------------------
+
+    async def _finish(
+        self, ended: _Ended, up: "asyncio.Task[None]", down: "asyncio.Task[None]"
+    ) -> bool:
+        """Close the books, then both sockets; whether the provider kept its side."""
+        self._ending = True
+        up.cancel()
+        if self._upstream.closing is None:
+            await self._await_answers(down)
+        down.cancel()
+        told = self._upstream.closing
+        completion = Completion.CUT_OFF
+        if told is not None:
+            completion = Completion.INTERRUPTED
+        elif self._client.closing is not None:
+            completion = Completion.ABANDONED
+        try:
+            await self._books.close(completion)
+        finally:
+            if ended.error is not None:
+                with suppress(Exception):
+                    async with asyncio.timeout(CUT_SECONDS):
+                        await self._tell(ended.error)
+            self._client.close(ended.closing)
+            self._upstream.close(_for_provider(ended, self._client))
+            await asyncio.gather(self._client.farewell(), self._upstream.farewell())
+        return told is None or told.code != LOST
+
+    async def _await_answers(self, down: "asyncio.Task[None]") -> None:
+        """Let the provider tell what the answers under way have taken."""
+        if not self._books.under_way:
+            return
+        drain = self._target.member.channel.spec.on_disconnect == "drain"
+        seconds = DRAIN_SECONDS if drain else ANSWERS_SECONDS
+        if self._cut.done():
+            seconds, drain = CUT_SECONDS, False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                if not drain:
+                    await self._upstream.send(TEXT, _CANCEL)
+                if down.done():
+                    # It has ended for a reason of ours; the last words are read here.
+                    await self._pass_down()
+                    return
+                while self._books.under_way and self._upstream.closing is None:
+                    self._quiet.clear()
+                    await self._quiet.wait()
+
+    async def _tell(self, error: PosthouseError, caused_by: str | None = None) -> None:
+        """Tell the client of an error."""
+        told = {
+            "type": error.type,
+            "code": error_code(error),
+            "message": error.message,
+            "param": error.param,
+        }
+        name = f"event_{secrets.token_hex(10)}"
+        await self._client.send(TEXT, error_event(told, name, caused_by))
+
+    # --- from the client ------------------------------------------------------------
+
+    async def _pass_up(self) -> None:
+        """Pass the client's events until it closes; raises _Ended."""
+        while (message := await self._client.receive()) is not None:
+            self._heard = self._call.clock()
+            kind, payload = message
+            event = None
+            try:
+                if kind != TEXT:
+                    raise InvalidRequest(
+                        "Events are text messages.", code="invalid_message_type"
+                    )
+                event = read_client(payload)
+                event = self._judge(event)
+            except PosthouseError as error:
+                await self._tell(error, event.event_id if event else None)
+                continue
+            message, payload = None, b""
+            if event.type == "response.create":
+                await self._ask(event)
+            self._books.meter.sent(event)
+            await self._upstream.send(TEXT, event.raw)
+
+    async def _ask(self, event: ClientEvent) -> None:
+        """Hold money for an answer that the client wants; raises _Ended."""
+        response = event.members.get("response")
+        try:
+            await self._books.ask(
+                None if response is None else json.decode(response, object),
+                event.event_id,
+            )
+        except InsufficientQuota as error:
+            raise _Ended(Closing(1008, error.code), error) from None
+
+    def _judge(self, event: ClientEvent) -> ClientEvent:
+        """Judge the models that an event names; raises PosthouseError."""
+        for path, name in models_of(event):
+            if path in SESSION_MODELS:
+                if name != self._public:
+                    raise InvalidRequest(
+                        "A session's model cannot be changed.",
+                        param=".".join(path),
+                        code="invalid_value",
+                    )
+                upstream = self._target.member.upstream_model
+            else:
+                upstream = self._transcription(name)
+            if upstream != name:
+                event = with_model(event, path, upstream)
+        return event
+
+    def _transcription(self, name: str) -> str:
+        """Admit a model for transcripts; give its name at the provider."""
+        incoming = self._call.incoming
+        principal = incoming.principal
+        menu = None
+        if principal.models is None or allows(principal, name):
+            menu = self._call.snapshot.menu(
+                name, Operation.TRANSCRIPTION, sandbox=principal.sandbox
+            )
+        upstream = offered_as(self._target.member.channel, name)
+        if menu is None or upstream is None:
+            raise _not_found(name)
+        self._books.transcription = name, menu.first
+        return upstream
+
+    # --- from the provider ----------------------------------------------------------
+
+    async def _pass_down(self) -> None:
+        """Pass the provider's events until it closes; raises _Ended."""
+        books = self._books
+        renamed = self._target.member.upstream_model != self._public
+        while (message := await self._upstream.receive()) is not None:
+            kind, payload = message
+            event = read_server(payload) if kind == TEXT else None
+            if event is not None:
+                if renamed and event.type in SESSIONS:
+                    payload = with_public_model(payload, self._public)
+                await self._account(event)
+            await self._client.send(kind, payload)
+            message, payload = None, b""
+            if self._ending and not books.under_way:
+                return
+            if books.exhausted and not (books.under_way or self._ending):
+                error = InsufficientQuota()
+                raise _Ended(Closing(1008, error.code), error)
+
+    async def _account(self, event: ServerEvent) -> None:
+        """Do what an event means for money, before it is passed."""
+        books = self._books
+        books.meter.seen(event)
+        if event.type == CREATED:
+            response = event.table("response")
+            try:
+                await books.begun(str(response.get("id")))
+            except InsufficientQuota as error:
+                await self._upstream.send(TEXT, _CANCEL)
+                raise _Ended(Closing(1008, error.code), error) from None
+        elif event.type == DONE:
+            response = event.table("response")
+            await books.done(str(response.get("id")), response)
+            self._quiet.set()
+        elif event.type == TRANSCRIBED:
+            await books.transcribed(event.table("usage"))
+        elif event.type == "error":
+            await books.refused(event.table("error").get("event_id"))
+        else:
+            text, sound = event.produced
+            more = not (text or sound) or await books.brought(
+                event.response_id, text, sound
+            )
+            if not more and not self._ending:
+                spent = InsufficientQuota(SPENT)
+                raise _Ended(Closing(1008, spent.code), spent)
+
+
+def _over(message: str) -> _Ended:
+    """The end of a session that has had its time."""
+    error = InvalidRequest(message, code="session_expired")
+    return _Ended(Closing(1001, "session_expired"), error)
+
+
+def _for_provider(ended: _Ended, client: MessageSocket) -> Closing:
+    """What a provider is told: the client's own words, and nothing of ours."""
+    told = client.closing
+    if told is not None and told is not ended.closing and ended.error is None:
+        return told.passable
+    return Closing(1000)
+
+
+def _not_found(model: str) -> ModelNotFound:
+    return ModelNotFound(
+        f"The model '{model}' does not exist or you do not have access to it.",
+        param="model",
+    )

@@ -1,0 +1,26 @@
+"""What a realtime session asks of its client's side and of the process."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from posthouse.access.principal import Principal
+from posthouse.model.call import CallRecord
+from posthouse.relay.call import Call
+from posthouse.relay.ports import Headers
+from posthouse.upstream.ports import MessageSocket
+
+CallEnded = Callable[[Call, CallRecord, tuple[str, ...]], None]
+"""Told every call, its record, and what was suspicious about its usage."""
+
+
+class Door(Protocol):
+    """The client's wish for a session."""
+
+    authorize: Callable[[], Awaitable[Principal]]
+    """Who the client is now; raises what the authenticator does."""
+
+    def accept(self, headers: Headers) -> MessageSocket:
+        """Open the client's socket; `headers` go with the answer."""
+
+    def on_cut(self, callback: Callable[[], None]) -> None:
+        """Call `callback` if the server, shutting down, gives up waiting."""
