@@ -3,13 +3,14 @@
 import secrets
 from typing import Any
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from posthouse.api.calls import Calls
 from posthouse.api.files import JSON, read_expiry
 from posthouse.api.paging import asked, listed, read_page
 from posthouse.api.uploads import read_object
 from posthouse.errors import InvalidRequest, NotFound
+from posthouse.files.records import StoredFile
 from posthouse.files.service import Files
 from posthouse.server.request import Request
 from posthouse.server.routes import Route
@@ -54,49 +55,28 @@ class BatchRoutes:
     async def create(self, request: Request) -> None:
         """POST /v1/batches."""
         principal = await self._calls.principal(request)
-        body = await read_object(request)
-        endpoint = body.get("endpoint")
-        if not isinstance(endpoint, str) or not self._desk.takes(endpoint):
+        wanted = _read_wanted(await read_object(request))
+        if not self._desk.takes(wanted.endpoint):
             raise InvalidRequest(
                 "endpoint: there are no batches of calls to that", param="endpoint"
             )
-        if body.get("completion_window") != WINDOW:
-            raise InvalidRequest(
-                f"completion_window: must be {WINDOW}", param="completion_window"
-            )
-        name = body.get("input_file_id")
-        if not isinstance(name, str) or not name:
-            raise InvalidRequest("input_file_id: is required", param="input_file_id")
-        metadata = read_metadata(body.get("metadata"))
-        keep_seconds = read_expiry(
-            body.get("output_expires_after"), "output_expires_after"
-        )
-        file = await self._files.find(name, principal.account_id)
-        if file.purpose != "batch":
-            raise InvalidRequest(
-                "input_file_id: must be a file of the purpose batch",
-                param="input_file_id",
-            )
-        if file.size > INPUT_BYTES:
-            raise InvalidRequest(
-                f"input_file_id: the file has more than {INPUT_BYTES} bytes",
-                param="input_file_id",
-            )
+        file = await self._files.find(wanted.file_id, principal.account_id)
+        _judge_input(file)
         now = self._files.now_ms()
         batch = Batch(
             id=f"batch_{secrets.token_hex(12)}",
             account_id=principal.account_id,
             key_id=principal.key_id,
             api=BatchAPI.OPENAI,
-            endpoint=endpoint,
+            endpoint=wanted.endpoint,
             state=BatchState.VALIDATING,
             input_file=file.id,
             input_blob=file.blob,
             completion_window=WINDOW,
-            details=BatchDetails(metadata=metadata),
+            details=BatchDetails(metadata=wanted.metadata),
             created_ms=now,
             expires_ms=now + DAY_MS,
-            keep_seconds=keep_seconds,
+            keep_seconds=wanted.keep_seconds,
         )
         await self._desk.add(batch)
         await _answer(request, batch)
@@ -130,6 +110,45 @@ class BatchRoutes:
         return batch
 
 
+class _Wanted(Struct):
+    """What a caller asks for."""
+
+    endpoint: str
+    file_id: str
+    metadata: dict[str, str] | None
+    keep_seconds: int | None
+
+
+def _read_wanted(body: dict[str, Any]) -> _Wanted:
+    """Read a request for a batch; raises InvalidRequest."""
+    for name in ("endpoint", "input_file_id"):
+        if not isinstance(body.get(name), str) or not body[name]:
+            raise InvalidRequest(f"{name}: is required", param=name)
+    if body.get("completion_window") != WINDOW:
+        raise InvalidRequest(
+            f"completion_window: must be {WINDOW}", param="completion_window"
+        )
+    return _Wanted(
+        body["endpoint"],
+        body["input_file_id"],
+        read_metadata(body.get("metadata")),
+        read_expiry(body.get("output_expires_after"), "output_expires_after"),
+    )
+
+
+def _judge_input(file: StoredFile) -> None:
+    """Refuse a file that cannot be a batch's input; raises InvalidRequest."""
+    if file.purpose != "batch":
+        raise InvalidRequest(
+            "input_file_id: must be a file of the purpose batch", param="input_file_id"
+        )
+    if file.size > INPUT_BYTES:
+        raise InvalidRequest(
+            f"input_file_id: the file has more than {INPUT_BYTES} bytes",
+            param="input_file_id",
+        )
+
+
 async def _answer(request: Request, batch: Batch) -> None:
     await request.client.respond(200, [JSON], json.encode(describe(batch)))
 
@@ -137,20 +156,12 @@ async def _answer(request: Request, batch: Batch) -> None:
 def describe(batch: Batch) -> dict[str, Any]:
     """Write a batch as OpenAI's clients read it."""
     details = batch.details
-    errors = None
-    if details.errors:
-        errors = {"object": "list", "data": [_error(one) for one in details.errors]}
-    times = {
-        f"{state.value}_at": _seconds(time_of(batch, state))
-        for state in BatchState
-        if state is not BatchState.VALIDATING
-    }
     return {
         "id": batch.id,
         "object": "batch",
         "endpoint": batch.endpoint,
         "model": details.model or None,
-        "errors": errors,
+        "errors": _errors(details.errors),
         "input_file_id": batch.input_file,
         "completion_window": batch.completion_window,
         "status": batch.state.value,
@@ -158,7 +169,7 @@ def describe(batch: Batch) -> dict[str, Any]:
         "error_file_id": batch.error_file,
         "created_at": batch.created_ms // 1000,
         "expires_at": batch.expires_ms // 1000,
-        **times,
+        **_times(batch),
         "request_counts": {
             "total": batch.total,
             "completed": batch.completed,
@@ -169,12 +180,20 @@ def describe(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _error(error: LineError) -> dict[str, Any]:
-    return structs.asdict(error)
+def _errors(errors: tuple[LineError, ...]) -> dict[str, Any] | None:
+    if not errors:
+        return None
+    return {"object": "list", "data": [structs.asdict(one) for one in errors]}
 
 
-def _seconds(time_ms: int | None) -> int | None:
-    return None if time_ms is None else time_ms // 1000
+def _times(batch: Batch) -> dict[str, int | None]:
+    """When each state began, in Unix seconds."""
+    times = {}
+    for state in BatchState:
+        began = time_of(batch, state)
+        if state is not BatchState.VALIDATING:
+            times[f"{state.value}_at"] = None if began is None else began // 1000
+    return times
 
 
 def _usage(usage: dict[str, int]) -> dict[str, Any]:
