@@ -19,7 +19,7 @@ and swaps the snapshot; calls under way keep the one they began with.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -31,6 +31,7 @@ from posthouse.api.calls import Calls
 from posthouse.api.errands import Errands
 from posthouse.api.openai import render
 from posthouse.app.board import Board, begin_anew, publish
+from posthouse.app.gauges import Watched, export_gauges
 from posthouse.app.keeping import Keeping
 from posthouse.app.options import (
     build_snapshot,
@@ -51,7 +52,6 @@ from posthouse.billing.tokenizer import counting_elsewhere
 from posthouse.catalog.load import load_catalog
 from posthouse.errors import PosthouseError, UpstreamCredential
 from posthouse.model.call import CallRecord, Outcome
-from posthouse.observe import logs
 from posthouse.observe.logs import logger
 from posthouse.observe.loop_lag import LoopLag
 from posthouse.observe.metrics import Metrics
@@ -69,7 +69,7 @@ from posthouse.relay.service import Ports, Relay
 from posthouse.relay.snapshot import Snapshot
 from posthouse.relay.stream_writer import StreamTimes
 from posthouse.relay.waiting import FairQueue
-from posthouse.routing.health import BreakerState, HealthTable
+from posthouse.routing.health import HealthTable
 from posthouse.routing.latency import LatencyTable
 from posthouse.routing.plan import Target
 from posthouse.routing.status import ChannelStatus, describe
@@ -99,12 +99,6 @@ log = logger("posthouse")
 
 RUN = "run"
 """The folder of what lasts only as long as the server runs."""
-_BREAKER_NUMBERS = {
-    BreakerState.CLOSED: 0,
-    BreakerState.HALF_OPEN: 1,
-    BreakerState.OPEN: 2,
-}
-"""How a breaker stands in the metrics."""
 
 
 class Application:
@@ -211,7 +205,17 @@ class Application:
         self._lag.start()
         self._keeping.start()
         self._board.start(settings.data / RUN, self._worker)
-        self._export_gauges()
+        watched = Watched(
+            lag=self._lag,
+            holds=self.holds,
+            queue=self._queue,
+            upstream=self._upstream,
+            health=self._health,
+            refusals=self._refusals,
+            snapshot=lambda: self.relay.snapshot,
+            shares_limits=lambda: self._shared is None or not self._shared.is_alone,
+        )
+        export_gauges(self.metrics, watched)
         if settings.workers > 1:
             siblings = self.metrics.share(settings.data / RUN, self._worker)
             self._publisher = asyncio.create_task(publish(siblings))
@@ -380,74 +384,9 @@ class Application:
                 found=list(suspicious),
             )
 
-    def _export_gauges(self) -> None:
-        worst, high = self._lag.gauges()
-        gauge = self.metrics.gauge
-        gauge("posthouse_loop_lag_max_seconds", "Longest loop lag since.", worst)
-        gauge("posthouse_loop_lag_p999_seconds", "99.9th percentile of it.", high)
-        gauge("posthouse_ready", "Whether calls can be served.", lambda: self.is_ready)
-        gauge("posthouse_holds_open", "Holds not ended.", lambda: self.holds.open_holds)
-        gauge(
-            "posthouse_calls_waiting",
-            "Calls that wait for room because they asked to.",
-            lambda: self._queue.waiting,
-        )
-        self.metrics.counter(
-            "posthouse_log_entries_dropped_total",
-            "Log entries that nobody took in time.",
-            logs.dropped,
-        )
-        gauge(
-            "posthouse_journal_backlog_segments",
-            "Files of the journal by which the ledger is behind.",
-            lambda: self.holds.backlog_segments,
-        )
-        gauge(
-            "posthouse_upstream_connections",
-            "Open connections to providers.",
-            lambda: self._upstream.open_connections,
-        )
-        gauge(
-            "posthouse_limits_shared",
-            "Whether limits hold over all processes; else each keeps to its part.",
-            lambda: self._shared is None or not self._shared.is_alone,
-        )
-        self.metrics.states(
-            "posthouse_breaker_state",
-            "A channel's breaker: 0 closed, 1 half open, 2 open.",
-            "channel",
-            self._breakers,
-        )
-        self.metrics.states(
-            "posthouse_credentials_resting",
-            "Credentials of a channel that are not used for a while.",
-            "channel",
-            self._resting,
-        )
-        self.metrics.states(
-            "posthouse_credentials_refused",
-            "Credentials of a channel that its provider does not accept.",
-            "channel",
-            self._refused,
-        )
-
     def _describe(self) -> dict[str, ChannelStatus]:
         channels = self.relay.snapshot.table.channels.values()
         return describe(channels, self._health, self._latencies, time.monotonic())
-
-    def _breakers(self) -> Iterator[tuple[str, float]]:
-        now = time.monotonic()
-        for name in self.relay.snapshot.table.channels:
-            yield name, _BREAKER_NUMBERS[self._health.breaker(name, now)]
-
-    def _resting(self) -> Iterator[tuple[str, float]]:
-        now = time.monotonic()
-        for name in self.relay.snapshot.table.channels:
-            yield name, self._health.resting(name, now)
-
-    def _refused(self) -> Iterator[tuple[str, float]]:
-        for name, channel in self.relay.snapshot.table.channels.items():
-            yield name, len(self._refusals.of_channel(channel))
 
     # --- HTTP ---------------------------------------------------------------
 
