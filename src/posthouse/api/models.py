@@ -29,6 +29,15 @@ _ENDPOINTS = {
     Operation.COMPLETION: ("completions",),
     Operation.EMBEDDING: ("embeddings",),
     Operation.MODERATION: ("moderations",),
+    Operation.IMAGE: ("image-generation",),
+    Operation.IMAGE_EDIT: ("image-edit",),
+    Operation.IMAGE_VARIATION: ("image-variation",),
+    Operation.SPEECH: ("audio-speech",),
+    Operation.TRANSCRIPTION: ("audio-transcription",),
+    Operation.AUDIO_TRANSLATION: ("audio-translation",),
+    Operation.RERANK: ("jina-rerank",),
+    Operation.TRANSLATION: ("translation",),
+    Operation.REALTIME: ("realtime",),
 }
 """What a model's operations can be asked by, in the words of panels and clients."""
 
