@@ -31,6 +31,11 @@ the row has, a stream with its usage wherever there are streams, and an error.
     client = '''…'''                   # what the client gets where it is neither
                                        # the reply nor the stream less `hidden`
     fault = "UpstreamRejected"         # what the answer is, where it is an error
+    asked = "openai_images"            # what its client speaks
+    form = [["name", "value"],         # what the client sends, if that is a form: a
+      ["name", "file.png", "image/png", "…"]]      # file has a name and a type
+    native = "/path"                   # which of the dialect's own paths it asks
+    sent_form = [["name", "value"]]    # what the provider gets, if that is a form
 
     [[errors]]
     status = 400
@@ -52,8 +57,14 @@ from msgspec import Struct, structs
 
 from posthouse.billing.prices import PriceBook
 from posthouse.catalog.load import load_catalog
-from posthouse.dialects.base import ParsedRequest
+from posthouse.dialects.base import (
+    Dialect,
+    MediaDialect,
+    ParsedRequest,
+    write_body,
+)
 from posthouse.dialects.openai.errors import error_code
+from posthouse.dialects.openai.vendor_images import VendorImages
 from posthouse.errors import UpstreamFault
 from posthouse.model.catalog import StreamUsage
 from posthouse.model.usage import ReportedUsage
@@ -67,6 +78,7 @@ from posthouse.routing.table import (
 )
 from posthouse.settings.file import ChannelSpec
 from posthouse.wire.aws_eventstream import message
+from posthouse.wire.multipart import JSON, Form, Part, read_form, render_form
 
 FOLDER = Path(__file__).parents[2] / "golden" / "providers"
 CATALOG = load_catalog()
@@ -75,18 +87,24 @@ NOW = 1_770_000_000.5
 """What time it is when a reply does not tell when it was made."""
 OF_EVERY_REQUEST = {b"content-type", b"accept", b"accept-encoding", b"user-agent"}
 STREAMING = {"chat", "completion"}
+LIMITS = {"token_input", "dimensions"}
+"""Traits of embeddings that a wrapper around the dialect sees to."""
 
 
 class Call(Struct, frozen=True, forbid_unknown_fields=True):
     operation: str
-    request: str
     url: str
-    sent: str
+    request: str = ""
+    sent: str = ""
+    asked: str = ""
+    form: tuple[tuple[str, ...], ...] = ()
+    native: str = ""
+    sent_form: tuple[tuple[str, ...], ...] = ()
     reply: str | None = None
     stream: str | None = None
     messages: tuple[tuple[str, str], ...] = ()
     text: str | None = None
-    usage: dict[str, int] | None = None
+    usage: dict[str, Any] | None = None
     hidden: tuple[int, ...] = ()
     client: str | None = None
     fault: str | None = None
@@ -158,10 +176,42 @@ def prepared_for(name: str, operation: str, model: str, asked: str = "") -> Prep
 
 
 def parsed(name: str, call: Call) -> tuple[Prepared, ParsedRequest]:
-    asked = GOLDENS[name].asked
+    asked = call.asked or GOLDENS[name].asked
     spoken = asked or CATALOG[name].operations[call.operation].dialect
-    request = find_dialect(spoken).parse_request(call.request.encode())
+    request = asked_in(find_dialect(spoken), call)
     return prepared_for(name, call.operation, request.model, asked), request
+
+
+def asked_in(dialect: Dialect, call: Call) -> ParsedRequest:
+    """What a client sends, judged: JSON or a form, at the dialect's own path or not."""
+    kind, data = JSON, call.request.encode()
+    if call.form:
+        payload = render_form(Form(tuple(part_of(row) for row in call.form)), b"b")
+        kind, data = payload.content_type, payload.data
+    if call.native:
+        assert isinstance(dialect, VendorImages)
+        return dialect.parse_native(call.native, kind, data)
+    if not call.form:
+        return dialect.parse_request(data)
+    assert isinstance(dialect, MediaDialect)
+    return dialect.parse_form(kind, data)
+
+
+def part_of(row: tuple[str, ...]) -> Part:
+    name, *about, value = row
+    if not about:
+        return Part(name, value.encode())
+    filename, kind = about
+    return Part(name, value.encode(), filename, kind.encode())
+
+
+def row_of(part: Part) -> tuple[str, ...]:
+    about = (
+        ()
+        if part.filename is None
+        else (part.filename, str(part.content_type, "ascii"))
+    )
+    return (part.name, *about, part.text)
 
 
 def exact(text: str | bytes) -> Any:
@@ -174,7 +224,7 @@ def exact(text: str | bytes) -> Any:
     )
 
 
-def counts(usage: ReportedUsage | None) -> dict[str, int] | None:
+def counts(usage: ReportedUsage | None) -> dict[str, Any] | None:
     """The counts that say something."""
     if usage is None:
         return None
@@ -210,6 +260,8 @@ def test_where_nothing_is_declared_nothing_is_done(name: str) -> None:
     for operation, declared in row.operations.items():
         prepared = prepared_for(name, operation, "m")
         plain = row.errors is None and declared.replies is None
+        if declared.dialect == "openai_embeddings":
+            plain = plain and not LIMITS & declared.traits.keys()
         assert (prepared.dialect is find_dialect(declared.dialect)) == plain
 
 
@@ -220,7 +272,10 @@ def test_where_nothing_is_declared_nothing_is_done(name: str) -> None:
 def test_a_request_as_the_provider_gets_it(name: str, call: Call) -> None:
     """Its address, its credential and, to the letter, its body."""
     prepared, request = parsed(name, call)
+    body = write_body(prepared.dialect, request, prepared.edits)
     target = prepared.stream_target if request.stream else prepared.target
+    if prepared.media is not None and prepared.media.target_of(request):
+        target = prepared.base_path + prepared.media.target_of(request)
     assert prepared.origin + target == call.url
     headers = {
         key.decode(): value.decode()
@@ -232,8 +287,13 @@ def test_a_request_as_the_provider_gets_it(name: str, call: Call) -> None:
     golden = GOLDENS[name]
     added = golden.stream_headers if request.stream else {}
     assert headers == golden.headers | added
-    sent = prepared.dialect.render_request(request, prepared.edits)
-    assert exact(sent) == exact(call.sent)
+    if call.sent_form:
+        form = read_form(body.content_type, body.data)
+        assert tuple(map(row_of, form.parts)) == call.sent_form
+    elif body.content_type != JSON:
+        assert body.data.decode() == call.sent
+    else:
+        assert exact(body.data) == exact(call.sent)
 
 
 # --- replies ----------------------------------------------------------------------
@@ -245,6 +305,7 @@ def test_a_request_as_the_provider_gets_it(name: str, call: Call) -> None:
 def test_a_reply(name: str, call: Call) -> None:
     """The client gets it as it came, and its usage and text are read."""
     prepared, request = parsed(name, call)
+    write_body(prepared.dialect, request, prepared.edits)
     body = (call.reply or "").encode()
     if call.fault is not None:
         with pytest.raises(UpstreamFault) as caught:

@@ -20,10 +20,13 @@ _REFUSED = ("SAFETY", "PROHIBITED", "RECITATION", "BLOCKLIST", "SPII")
 """In the reasons for which there is no picture, what says that none may be."""
 
 
+_NOTHING = Raw()
+
+
 class Data(Struct, rename="camel"):
     """A picture's bytes in base64."""
 
-    data: Raw | None = None
+    data: Raw = _NOTHING
     mime_type: str | None = None
 
 
@@ -62,9 +65,7 @@ def read(body: bytes) -> tuple[list[Data], _Reply]:
         part.inline_data
         for candidate in reply.candidates or ()
         for part in (candidate.content and candidate.content.parts) or ()
-        if part.inline_data is not None
-        and part.inline_data.data is not None
-        and not part.thought
+        if part.inline_data is not None and part.inline_data.data and not part.thought
     ]
     if not found:
         _refuse(reply, body)

@@ -17,6 +17,7 @@ from typing_extensions import override
 from posthouse.dialects.base import (
     Answer,
     Dialect,
+    Edits,
     ParsedReply,
     ParsedRequest,
     Reading,
@@ -93,6 +94,14 @@ class ImageTranslation(PlainTranslation[ImageRequest, ImageReply]):
         self._clock = clock
 
     @override
+    def render_body(self, request: ParsedRequest, edits: Edits) -> Payload:
+        body = super().render_body(request, edits)
+        # How the picture shall come has been said in the provider's words.
+        kept = request.reading.sent
+        kept[self.name] = structs.replace(kept[self.name], wants_base64=None)
+        return body
+
+    @override
     def _write_reply(
         self, answered: ImageReply, request: ParsedRequest, model: str
     ) -> Payload:
@@ -159,7 +168,9 @@ class SeveralImages(ImageTranslation):
 
         Gives the one for the client, with the usage of all.
         """
-        sent = structs.replace(request, stream=False, choices=1, kept=None)
+        sent = structs.replace(
+            request, stream=False, choices=1, wants_base64=None, kept=None
+        )
         asked = super()._read(request)
         judged = [
             read_answer(self._upstream, sent, Answer((), body), None) for body in bodies

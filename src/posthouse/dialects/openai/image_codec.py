@@ -57,6 +57,7 @@ _NAMES = {
     Operation.IMAGE_EDIT: "openai_image_edits",
     Operation.IMAGE_VARIATION: "openai_image_variations",
 }
+_NOTHING = Raw()
 _any = json.decoder(Any)
 
 
@@ -67,14 +68,14 @@ class _Source(Struct):
 
 class _Made(Struct):
     url: str | None = None
-    b64_json: Raw | None = None
+    b64_json: Raw = _NOTHING
     revised_prompt: str | None = None
 
 
 class _Reply(Struct):
     data: list[_Made]
     created: int | None = None
-    usage: Raw | None = None
+    usage: Raw = _NOTHING
 
 
 _sources = json.decoder(list[_Source] | None)
@@ -149,11 +150,15 @@ class OpenAIImageCodec(ImageCodec):
         except MalformedJSON:
             raise UpstreamBadResponse from None
         pictures = [
-            MadePicture(url=one.url, base64=one.b64_json, prompt=one.revised_prompt)
+            MadePicture(
+                url=one.url, base64=_told(one.b64_json), prompt=one.revised_prompt
+            )
             for one in found.data
-            if one.url or one.b64_json
+            if one.url or _told(one.b64_json)
         ]
-        return reply_of(pictures, created=found.created, usage=found.usage, extras=told)
+        return reply_of(
+            pictures, created=found.created, usage=_told(found.usage), extras=told
+        )
 
     @override
     def write_reply(
@@ -170,6 +175,11 @@ class OpenAIImageCodec(ImageCodec):
         if request.stream:
             return Payload(EVENT_STREAM, as_stream(request, body))
         return Payload(JSON, body)
+
+
+def _told(value: Raw) -> Raw | None:
+    """A member that is there and not null."""
+    return None if not value or value == _NULL else value
 
 
 def _picture(made: MadePicture) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Raw, Struct
 
 from posthouse.dialects.base import ParsedReply, ParsedRequest
-from posthouse.dialects.openai.errors import fault_in
+from posthouse.dialects.openai.errors import fault_in, judge, read_error
 from posthouse.dialects.openai.image_request import tier_of
 from posthouse.dialects.openai.replies import with_model
 from posthouse.errors import UpstreamBadResponse, UpstreamFault
@@ -77,7 +77,8 @@ def parse_head(request: ParsedRequest, body: bytes) -> ImageHead:
     made = sum(picture.made for picture in pictures)
     if not made:
         failed = next((one.error for one in pictures if one.error), None)
-        raise fault_in({"error": failed}) or _fault(body)
+        # What has failed is each picture, not the provider.
+        raise judge(400, read_error({"error": failed})) if failed else _fault(body)
     return ImageHead(
         made=made,
         usage=image_usage(head.usage, made),

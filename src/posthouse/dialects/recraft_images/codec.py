@@ -74,7 +74,9 @@ class RecraftCodec(ImageCodec):
     def read_reply(self, reply: ParsedReply, asked: ImageRequest) -> ImageReply:
         found = read(reply.body)
         pictures = [
-            MadePicture(url=one.url, base64=one.b64_json, prompt=one.revised_prompt)
+            MadePicture(
+                url=one.url, base64=one.b64_json or None, prompt=one.revised_prompt
+            )
             for one in found.pictures
         ]
         return reply_of(pictures, created=found.created)

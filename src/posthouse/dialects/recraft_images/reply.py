@@ -9,12 +9,14 @@ from posthouse.errors import UpstreamBadResponse
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 
+_NOTHING = Raw()
+
 
 class Made(Struct):
     """One picture."""
 
     url: str | None = None
-    b64_json: Raw | None = None
+    b64_json: Raw = _NOTHING
     revised_prompt: str | None = None
 
 

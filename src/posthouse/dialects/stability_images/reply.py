@@ -23,22 +23,25 @@ _FAILED = "ERROR"
 _text = json.decoder(str)
 
 
+_NOTHING = Raw()
+
+
 class Artifact(Struct):
     """One picture, as the first version tells of it."""
 
-    base64: Raw | None = None
+    base64: Raw = _NOTHING
     finish_reason: str | None = None
     seed: int | None = None
 
 
 class _Artifact(Struct, rename={"finish_reason": "finishReason"}):
-    base64: Raw | None = None
+    base64: Raw = _NOTHING
     finish_reason: str | None = None
     seed: int | None = None
 
 
 class _Reply(Struct):
-    image: Raw | None = None
+    image: Raw = _NOTHING
     finish_reason: str | None = None
     seed: int | None = None
     artifacts: list[_Artifact] | None = None
@@ -57,11 +60,11 @@ def read(body: bytes) -> list[Artifact]:
         found = [
             Artifact(one.base64, one.finish_reason, one.seed)
             for one in reply.artifacts
-            if one.base64 is not None and one.finish_reason != _FAILED
+            if one.base64 and one.finish_reason != _FAILED
         ]
     else:
         found = [Artifact(reply.image, reply.finish_reason, reply.seed)]
-    if not found or found[0].base64 is None:
+    if not found or not found[0].base64:
         raise fault_in(json.decode_leniently(body)) or UpstreamBadResponse()
     return found
 
@@ -91,7 +94,7 @@ def parse_reply(request: ParsedRequest, answer: Answer) -> ParsedReply:
 
 def _bytes_of(artifact: Artifact) -> bytes:
     try:
-        text = json.decode_with(_text, artifact.base64 or b"")
+        text = json.decode_with(_text, artifact.base64)
         return b64decode(text, validate=True)
     except (MalformedJSON, binascii.Error, ValueError):
         raise UpstreamBadResponse from None
