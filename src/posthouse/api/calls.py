@@ -16,6 +16,8 @@ from posthouse.access.authenticator import Authenticator
 from posthouse.access.ports import Limiter
 from posthouse.access.principal import Principal
 from posthouse.api.errands import Errands
+from posthouse.api.file_inputs import FileInputs
+from posthouse.api.links import Links
 from posthouse.dialects.base import Dialect, MediaDialect, ParsedRequest
 from posthouse.errors import (
     InvalidRequest,
@@ -23,6 +25,7 @@ from posthouse.errors import (
     RateLimited,
     UnsupportedOperation,
 )
+from posthouse.files.references import MARK
 from posthouse.observe.trace_context import Tracing
 from posthouse.relay.call import Incoming
 from posthouse.relay.media import BringMedia
@@ -68,6 +71,10 @@ class Calls:
         Without `tracing` nothing is traced, without `bring` no URL is fetched.
         """
         self._bring = bring
+        self.links: Links | None = None
+        """Follows links in callers' words, for models that shall read them."""
+        self.inputs: FileInputs | None = None
+        """Brings the files that calls name into them."""
         self.errands: Errands | None = None
         """Runs chats that name a model which does not chat; None: they are refused."""
         self.deployments: dict[str, Deployment] = {}
@@ -139,6 +146,9 @@ class Calls:
         incoming = await self._incoming(request, dialect, parse)
         if complete is not None:
             incoming = await complete(incoming)
+        linked = self.relay.snapshot.table.linked
+        if self.links is not None and incoming.request.model in linked:
+            incoming = await self.links.followed(incoming)
         try:
             await self._serve(incoming, client or request.client)
         except RateLimited:
@@ -181,9 +191,23 @@ class Calls:
             session=fields.get(b"x-session-id"),
             trace=self._begin and self._begin(request.request_id, fields),
         )
-        if self._bring is not None and incoming.request.prompt.has_media:
-            incoming = structs.replace(incoming, bring=self._bring)
+        if incoming.request.prompt.has_media:
+            incoming = await self._with_media(request, incoming, body, parse)
         return _complete(incoming, fields)
+
+    async def _with_media(
+        self, request: Request, incoming: Incoming, body: bytes, parse: Parse
+    ) -> Incoming:
+        """Add what a call needs whose prompt is not text alone."""
+        if self._bring is not None:
+            incoming = structs.replace(incoming, bring=self._bring)
+        if self.inputs is None or MARK not in body:
+            return incoming
+
+        async def parse_again(other: bytes) -> ParsedRequest:
+            return await self._aside(partial(parse, other))
+
+        return await self.inputs.fill(request, incoming, body, parse_again)
 
     async def body(self, request: Request) -> bytes:
         """Read the whole body, under the limit of all; authenticate before."""

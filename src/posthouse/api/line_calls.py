@@ -75,6 +75,8 @@ class LineCalls(Calls):
         """Make what serves lines with all that serves callers."""
         lines = cls.__new__(cls)
         vars(lines).update(vars(calls))
+        # Those of callers stay with callers.
+        lines.deployments = {}
         return lines
 
     @override

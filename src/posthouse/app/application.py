@@ -29,6 +29,7 @@ from posthouse.access.ports import Limiter
 from posthouse.access.windows import Refusal
 from posthouse.api.calls import Calls
 from posthouse.api.errands import Errands
+from posthouse.api.links import Links
 from posthouse.api.openai import render
 from posthouse.app.board import Board, begin_anew, publish
 from posthouse.app.gauges import Watched, export_gauges
@@ -406,7 +407,9 @@ class Application:
             tracing=self._telemetry.tracing,
             bring=bring,
         )
+        calls.links = Links(bring)
         calls.errands = Errands(bring=bring)
+        calls.inputs = self._keeping.inputs(self._resources.lookup, self.relay)
         resources = self._resources.handlers(calls, self._limiter, self.holds)
         plane = partial(
             data_plane,

@@ -1,6 +1,8 @@
 """What is kept for callers, wired: files, uploads in parts, and batches."""
 
+from posthouse.access.principal import Principal
 from posthouse.api.calls import Calls
+from posthouse.api.file_inputs import FileInputs
 from posthouse.api.files import FileRoutes
 from posthouse.api.uploads import UploadRoutes
 from posthouse.app.batching import Batching, Plane
@@ -9,6 +11,8 @@ from posthouse.billing.holds import HoldManager
 from posthouse.files.service import FileLimits, Files
 from posthouse.files.uploads import Uploads
 from posthouse.relay.media import FetchURL
+from posthouse.relay.resource_lookup import SHARED, Lookup
+from posthouse.relay.service import Relay
 from posthouse.server.routes import Route
 from posthouse.settings.environment import Settings
 from posthouse.storage.blobs import ObjectBlobs
@@ -33,6 +37,7 @@ class Keeping:
             box: seals what callers were answered.
         """
         self.pictures = Pictures(settings, fetch)
+        self._settings = settings
         limits = FileLimits(settings.files_quota_bytes, settings.file_max_bytes)
         self.files = Files(
             StoredFiles(database),
@@ -53,6 +58,22 @@ class Keeping:
         await self.pictures.close()
         await self._batching.close()
         await self.files.close()
+
+    def inputs(self, lookup: Lookup, relay: Relay) -> FileInputs:
+        """What brings files into calls; `lookup` knows what providers keep."""
+
+        async def elsewhere(principal: Principal, name: str) -> str | None:
+            rows = await lookup.store.find([name])
+            for row in rows:
+                if row.account_id == principal.account_id:
+                    return row.channel
+            channels = relay.snapshot.table.channels.values()
+            shared = any(channel.spec.resources == SHARED for channel in channels)
+            return "" if shared and not rows else None
+
+        return FileInputs(
+            self.files, elsewhere, most_bytes=self._settings.file_input_bytes
+        )
 
     def routes(self, calls: Calls, plane: Plane, holds: HoldManager) -> list[Route]:
         """The routes of all that is kept; work on batches begins with them."""
