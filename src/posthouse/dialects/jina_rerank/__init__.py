@@ -7,6 +7,8 @@ given back unless the request says otherwise, whatever a provider's own default 
 some give them as plain texts, which become objects.
 """
 
+from functools import partial
+
 from typing_extensions import override
 
 from posthouse.dialects.base import (
@@ -20,8 +22,9 @@ from posthouse.dialects.jina_rerank.codec import JinaRerankCodec
 from posthouse.dialects.neutral import reranking
 from posthouse.dialects.neutral.plain_manners import manners_with
 from posthouse.dialects.openai import errors, splice
+from posthouse.dialects.openai.corrected import CorrectedDialect
 
-__all__ = ["DIALECT", "PLAIN_CODEC"]
+__all__ = ["DIALECT", "PLAIN_CODEC", "corrected"]
 
 
 class JinaRerank(Dialect):
@@ -54,3 +57,4 @@ class JinaRerank(Dialect):
 
 DIALECT = JinaRerank()
 PLAIN_CODEC = JinaRerankCodec()
+corrected = partial(CorrectedDialect, DIALECT)
