@@ -73,7 +73,7 @@ def aimock(directory: Path) -> Iterator[ServerProcess]:
 class WidePosthouse(Posthouse):
     """Posthouse with a provider more than it is shipped with."""
 
-    program = tuple(python_module("tests.clients.catalogue"))
+    program = "tests.clients.catalogue"
 
 
 @pytest.fixture(scope="session")

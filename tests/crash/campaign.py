@@ -134,13 +134,23 @@ def _counted(counts: Counter[str]) -> str:
 class Campaign:
     """Everything that runs; a context manager, whose end stops it all."""
 
-    def __init__(self, folder: Path, *, seed: int, callers: int = CALLERS) -> None:
-        """Prepare; `seed` chooses calls and instants."""
+    def __init__(
+        self, folder: Path, *, seed: int, callers: int = CALLERS, forked: bool = False
+    ) -> None:
+        """Prepare.
+
+        Args:
+            folder: everything of it is in there.
+            seed: chooses calls and instants.
+            callers: how many call at a time.
+            forked: gateways come from a nursery, so that each starts in no time.
+        """
         self.report = Report()
         self._folder = folder
         self._chance = random.Random(seed)
         self._seed = seed
         self._callers = callers
+        self._forked = forked
         self._running = ExitStack()
         self._clients: Companion | None = None
         self._gateway: Gateway
@@ -178,7 +188,9 @@ class Campaign:
                 )
             )
             origin = f"http://127.0.0.1:{provider.line()}"
-            self._gateway = Gateway(self._folder, self._configuration(origin))
+            self._gateway = Gateway(
+                self._folder, self._configuration(origin), forked=self._forked
+            )
             self._books = Books(self._gateway.data)
             stack.callback(self._put_down)
             self._start()

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 from tests.crash.processes import environment
+from tests.support import nursery
 from tests.support.posthouse import COMMAND
 from tests.support.processes import ROOT, free_port
 
@@ -50,6 +52,8 @@ class Gateway:
         configuration: str,
         more: Mapping[str, str] | None = None,
         program: Sequence[str | Path] = (COMMAND,),
+        *,
+        forked: bool = False,
     ) -> None:
         """Prepare; nothing is started.
 
@@ -58,11 +62,13 @@ class Gateway:
             configuration: its file's content.
             more: variables beside the usual ones, or instead of them.
             program: what takes the command line.
+            forked: make processes in a nursery instead, which is much cheaper.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._more = dict(more or {})
         self._program = list(program)
+        self._forked = forked
         self.data = folder / "data"
         self.port = free_port()
         self.log = folder / "gateway.log"
@@ -70,7 +76,7 @@ class Gateway:
         """Where the process names the point at which it dies."""
         self._file = folder / "posthouse.toml"
         self._file.write_text(configuration)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: nursery.Process | None = None
         self._started = 0.0
 
     def add_configuration(self, text: str) -> None:
@@ -102,18 +108,24 @@ class Gateway:
                 **self._more,
             },
         )
-        command = [*self._program, "serve", "--config", self._file, "--data", self.data]
+        command = ["serve", "--config", self._file, "--data", self.data]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         self._started = time.monotonic()
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        with self.log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
+            if self._forked:
+                files = (nothing, output, output)
+                self._process = nursery.start(
+                    "posthouse", *command, files=files, environment=variables
+                )
+            else:
+                self._process = subprocess.Popen(
+                    [*self._program, *command],
+                    cwd=ROOT,
+                    env=variables,
+                    stdin=nothing,
+                    stdout=output,
+                    stderr=output,
+                )
 
     def wait_ready(self) -> Ready | None:
         """Wait until calls are served; None if it died before."""
@@ -174,14 +186,13 @@ class Gateway:
 
     def audit(self) -> tuple[bool, str]:
         """What `posthouse audit` says of the books."""
-        done = subprocess.run(
-            [COMMAND, "audit", "--data", self.data],
-            cwd=ROOT,
-            env=environment(self._folder, **self._more),
-            capture_output=True,
-            text=True,
+        done = nursery.run(
+            "posthouse",
+            "audit",
+            "--data",
+            self.data,
+            environment=environment(self._folder, **self._more),
             timeout=300,
-            check=False,
         )
         return done.returncode == 0, done.stdout + done.stderr
 

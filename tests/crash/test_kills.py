@@ -28,7 +28,8 @@ def _groups() -> dict[str, list[str]]:
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
     """Callers, a provider and a gateway; judged as a whole at the end."""
-    with Campaign(tmp_path_factory.mktemp("crash"), seed=7) as campaign:
+    folder = tmp_path_factory.mktemp("crash")
+    with Campaign(folder, seed=7, forked=True) as campaign:
         yield campaign
         report = campaign.report
         before = len(report.faults)

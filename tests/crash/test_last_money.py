@@ -8,6 +8,7 @@ import asyncio
 import json
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,7 +23,7 @@ from tests.crash.wire import Crowd, ask_each, request_bytes
 from tests.fakes import openai
 from tests.fakes.steps import Behaviour, Request, Send, Step, Wait, json_reply
 from tests.support.fake import ThreadedFake
-from tests.support.posthouse import Posthouse
+from tests.support.posthouse import RECORD_SECONDS, Posthouse
 from tests.support.raw import RawReply
 
 from posthouse.api.openai import _OPERATIONS
@@ -248,7 +249,7 @@ def test_ten_of_a_thousand_are_served(route, gateway, provider, workers):
         assert json.loads(reply.body)["error"]["code"] == "insufficient_quota"
     assert all(reply.complete for reply in served)
     _assert_shared(replies, workers)
-    assert _ends(gateway, route) == [route.price] * PAID
+    assert _ends(gateway, route, PAID) == [route.price] * PAID
     _assert_spent(gateway, route)
 
 
@@ -270,7 +271,7 @@ def test_a_balance_is_spent_to_its_end(route, gateway, provider, workers):
         assert all(reply.body.endswith(b"data: [DONE]\n\n") for reply in replies)
         last = openai.words(route.words)[-1].encode()
         assert all(last in reply.body for reply in replies)
-    assert _ends(gateway, route) == [route.price] * SPENT
+    assert _ends(gateway, route, SPENT) == [route.price] * SPENT
     _assert_spent(gateway, route)
     (late,) = asyncio.run(ask_each(_port(gateway), [route.request], at_once=1))
     assert late.status == 429
@@ -298,13 +299,17 @@ def _port(gateway: Posthouse) -> int:
     return port
 
 
-def _ends(gateway: Posthouse, route: Route) -> list[int]:
-    """What the route's calls were charged; none of them may be void."""
-    calls = [
-        call
-        for call in gateway.ask("calls", "--limit", "100000", "--key", route.name)
-        if call["requested_model"] == route.name
-    ]
+def _ends(gateway: Posthouse, route: Route, least: int) -> list[int]:
+    """What the route's calls were charged, once so many are there; none is void."""
+    end = time.monotonic() + RECORD_SECONDS
+    while True:
+        calls = [
+            call
+            for call in gateway.ask("calls", "--limit", "100000", "--key", route.name)
+            if call["requested_model"] == route.name
+        ]
+        if len(calls) >= least or time.monotonic() > end:
+            break
     assert all(call["outcome"] == "served" for call in calls)
     return [call["price"] for call in calls]
 

@@ -8,6 +8,7 @@ is refused costs nothing and reaches nobody, and no balance ever rises.
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -20,7 +21,7 @@ from tests.crash.wire import ask_each, request_bytes
 from tests.fakes import openai
 from tests.fakes.steps import Behaviour, Request, Send, chunk, json_reply
 from tests.support.fake import ThreadedFake
-from tests.support.posthouse import Posthouse
+from tests.support.posthouse import LOOK_SECONDS, RECORD_SECONDS, Posthouse
 from tests.support.raw import RawReply
 
 VALUES = (
@@ -259,7 +260,7 @@ def test_numbers_of_clients(form, stream, gateway, provider):
     replies = _ask(gateway, cases)
     served = len(provider.served(form)) - served_before
     assert {reply.status for reply in replies} == {200, 400}
-    charges = _charges(gateway, len([r for r in replies if r.status == 200]))
+    charges = _charges(gateway, [reply for reply in replies if reply.status == 200])
     for case, reply in zip(cases, replies, strict=True):
         charge = charges.get(reply.header("x-request-id") or "")
         if reply.status == 400:
@@ -299,7 +300,7 @@ def test_numbers_of_providers(form, stream, choices, gateway):
             key = KEYS[1] if choices == 1 else KEYS[2]
             cases.append(Case(form, stream, members, key))
     replies = _ask(gateway, cases)
-    charges = _charges(gateway, len(cases))
+    charges = _charges(gateway, replies)
     most = TELLING_TOKENS * choices * (READ + WRITTEN)
     for case, reply in zip(cases, replies, strict=True):
         assert reply.status in (200, 502), case
@@ -317,18 +318,22 @@ def _ask(gateway: Posthouse, cases: list[Case]) -> list[RawReply]:
     return asyncio.run(ask_each(port, requests, at_once=AT_ONCE))
 
 
-def _charges(gateway: Posthouse, least: int) -> dict[str, Charge]:
-    """All calls in the ledger by their ids, once it has caught up."""
+def _charges(gateway: Posthouse, replies: list[RawReply]) -> dict[str, Charge]:
+    """All calls in the ledger by their ids, once it has those of the replies."""
+    wanted = {reply.header("x-request-id") or "" for reply in replies}
     found: dict[str, Charge] = {}
-    gateway.ask("audit")
+    end = time.monotonic() + RECORD_SECONDS
     with closing(sqlite3.connect(gateway.data / "posthouse.db")) as connection:
-        for name, *rest in connection.execute(
-            "SELECT t.reference, t.kind, c.price, coalesce(e.amount, 0)"
-            " FROM transfers t JOIN calls c ON c.seq = t.id LEFT JOIN entries e"
-            " ON e.transfer_id = t.id AND e.account_id = 'revenue'"
-        ):
-            found[name] = Charge(*rest)
-    assert len(found) >= least
+        while not wanted <= found.keys():
+            assert time.monotonic() < end, sorted(wanted - found.keys())
+            time.sleep(LOOK_SECONDS)
+            for name, *rest in connection.execute(
+                "SELECT t.reference, t.kind, c.price, coalesce(e.amount, 0)"
+                " FROM transfers t JOIN calls c ON c.seq = t.id LEFT JOIN entries e"
+                " ON e.transfer_id = t.id AND e.account_id = 'revenue'"
+            ):
+                found[name] = Charge(*rest)
+    gateway.ask("audit")
     return found
 
 

@@ -2,26 +2,32 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
-from tests.support.processes import ROOT, ServerFailed, ServerProcess, free_port
+from tests.support import nursery
+from tests.support.processes import ServerFailed, ServerProcess, free_port
 from typing_extensions import override
 
 COMMAND = Path(sys.executable).parent / "posthouse"
 RECORD_SECONDS = 10.0
 QUICK = {"POSTHOUSE_DRAIN_GRACE_SECONDS": "0"}
 """No load balancer stands before a test's server."""
+OF_CALLS = frozenset({"calls", "key", "ledger"})
+"""Commands whose answer changes with the calls that end."""
+BOOKED_SECONDS = 0.75
+"""Within which the ledger has what the journal has: three of its rounds."""
+LOOK_SECONDS = 0.05
 
 
 class Posthouse(ServerProcess):
     """A running server over a data directory and a configuration file."""
 
-    program: ClassVar[tuple[str | Path, ...]] = (COMMAND,)
+    program: ClassVar[str] = "posthouse"
+    """The module that it is."""
 
     def __init__(
         self,
@@ -36,7 +42,8 @@ class Posthouse(ServerProcess):
         self.configuration = directory / "posthouse.toml"
         self.configuration.write_text(configuration)
         port = free_port()
-        command = [*self.program, "serve", "--config", self.configuration]
+        command: list[str | Path] = [self.program, "serve"]
+        command += ["--config", self.configuration]
         command += ["--data", self.data, "--host", "127.0.0.1", "--port", str(port)]
         super().__init__(
             command,
@@ -47,7 +54,15 @@ class Posthouse(ServerProcess):
         )
 
     def ask(self, *command: str) -> Any:
-        """Run a command of the CLI on this data and give its JSON."""
+        """Run a command of the CLI on this data and give its JSON.
+
+        What has ended before is in it.
+        """
+        if command[0] in OF_CALLS:
+            time.sleep(BOOKED_SECONDS)
+        return self._ask(*command)
+
+    def _ask(self, *command: str) -> Any:
         code, output = self.run(*command, "--json")
         if code:
             raise ServerFailed(f"posthouse {' '.join(command)} ended {code}: {output}")
@@ -57,24 +72,32 @@ class Posthouse(ServerProcess):
         """Give a call's record once it is in the database."""
         deadline = time.monotonic() + RECORD_SECONDS
         while True:
-            for record in self.ask("calls", "--limit", "1000"):
+            for record in self._ask("calls", "--limit", "1000"):
                 if record["id"] == name:
                     return record
+            time.sleep(LOOK_SECONDS)
             if time.monotonic() > deadline:
                 raise ServerFailed(f"there is no record of the call {name}")
 
     def run(self, *command: str) -> tuple[int, str]:
         """Run a command of the CLI on this data; give exit code and output."""
-        done = subprocess.run(
-            [*self.program, *command, "--data", self.data],
-            cwd=ROOT,
-            env={**os.environ, **self.environment},
-            capture_output=True,
-            text=True,
+        done = nursery.run(
+            self.program,
+            *command,
+            "--data",
+            self.data,
+            environment={**os.environ, **self.environment},
             timeout=60,
-            check=False,
         )
         return done.returncode, done.stdout or done.stderr
+
+    @override
+    def _begin(
+        self, command: list[str], environment: Mapping[str, str], output: IO[bytes]
+    ) -> nursery.Process:
+        with Path(os.devnull).open("rb") as nothing:
+            files = (nothing, output, output)
+            return nursery.start(*command, files=files, environment=environment)
 
     @override
     def __exit__(self, *_: object) -> None:

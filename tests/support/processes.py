@@ -12,9 +12,10 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
-ROOT = Path(__file__).parents[2]
+from tests.support.nursery import ROOT, Process
+
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 
@@ -61,15 +62,25 @@ class ServerProcess:
         self.log = log
         self._ready = ready
         with log.open("ab") as output:
-            self.process = subprocess.Popen(
+            self.process = self._begin(
                 [str(part) for part in command],
-                cwd=ROOT,
-                env={**os.environ, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                {**os.environ, **(environment or {})},
+                output,
             )
+
+    def _begin(
+        self, command: list[str], environment: Mapping[str, str], output: IO[bytes]
+    ) -> Process:
+        """Start a process in a session of its own."""
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     def __enter__(self) -> Self:
         """Wait until it serves."""
