@@ -189,6 +189,13 @@ class RoutingTable:
         for channel in self.channels.values():
             for public, upstream in offered_models(channel):
                 self._offers.setdefault(public, []).append((channel, upstream))
+        self.linked = frozenset(
+            entry.public
+            for channel in self.channels.values()
+            for entry in channel.spec.models or ()
+            if isinstance(entry, ModelEntry) and entry.links
+        )
+        """Models whose callers' links are followed."""
         self._names = sorted(name for name in self._offers if not is_pattern(name))
         self._wildcards = sorted(
             filter(is_pattern, self._offers), key=specificity, reverse=True

@@ -38,6 +38,8 @@ class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
     public: str
     upstream: str
+    links: bool = False
+    """Whether links to files in a user's words are followed and given to it."""
 
 
 class ChannelLimits(Struct, frozen=True, forbid_unknown_fields=True):
