@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Raw, Struct, structs
 
 from posthouse.dialects.base import Dialect, ParsedRequest
 from posthouse.dialects.neutral.codec import ChatCodec, Identity, Losses
@@ -210,9 +210,18 @@ def encode(client: Spoken, decoded: Decoded, chat: ChatRequest) -> bytes:
     return b"".join(out)
 
 
+_NOT_OF_CHATS = b'"counted":{},"estimated":false,'
+"""What a usage tells of calls that are none."""
+
+
+def written(value: Any) -> bytes:
+    """Write a value as chats have it."""
+    return json.encode(value).replace(_NOT_OF_CHATS, b"")
+
+
 def pretty(value: Any) -> bytes:
     """Write a value as a file that people compare."""
-    return json.pretty(value).encode() + b"\n"
+    return json.pretty(Raw(written(value))).encode() + b"\n"
 
 
 def told(error: PosthouseError) -> bytes:
@@ -222,7 +231,7 @@ def told(error: PosthouseError) -> bytes:
 
 def lines_of(decoded: Decoded) -> bytes:
     """Write events as a file that people compare."""
-    lines = [json.encode(event) for event in decoded.events]
+    lines = [written(event) for event in decoded.events]
     if decoded.fault is not None:
         fault = type(decoded.fault).__name__
         lines.append(json.encode({"fault": fault, "message": decoded.fault.message}))

@@ -38,7 +38,7 @@ PROVIDER = """\
 ## The provider
 
 Every attempt that the rules allow has been made. *Elsewhere* says what was tried
-before the caller saw the error: nothing, another credential, or another channel.
+before the caller saw the error: nothing, another credential, another channel, or any.
 """
 SERVICE = """\
 ## The service
@@ -54,6 +54,7 @@ ELSEWHERE = {
     Retry.NEVER: "nothing",
     Retry.CREDENTIAL: "another credential or channel",
     Retry.CHANNEL: "another channel",
+    Retry.AGAIN: "any channel, once",
 }
 
 

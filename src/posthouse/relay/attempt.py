@@ -359,8 +359,10 @@ class AttemptLoop:
             )
 
     def exclude(self, plan: Plan, target: Target, failed: AttemptFailed) -> None:
-        """Try what failed no more in this call."""
+        """Try what failed no more in this call, unless it may do better."""
         member = target.member
+        if failed.retry is Retry.AGAIN:
+            return
         if failed.retry is Retry.CREDENTIAL:
             plan.exclude_credential(member.channel.name, member.credential)
         else:

@@ -22,6 +22,7 @@ from posthouse.errors import (
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
+    UpstreamUnlikeSchema,
 )
 from posthouse.model.exchange import Certainty, ExchangeFailure, FailureKind
 from posthouse.observe.logs import logger
@@ -176,7 +177,7 @@ def _seconds(text: str, clock: Callable[[], float]) -> float | None:
 def verdict_of(failed: AttemptFailed) -> Verdict:
     """What a failed attempt says about its channel and credential."""
     error = failed.error
-    if isinstance(error, UpstreamRejected | UpstreamRedirected):
+    if isinstance(error, UpstreamRejected | UpstreamRedirected | UpstreamUnlikeSchema):
         return Verdict.NEUTRAL
     if isinstance(error, UpstreamRateLimited):
         return Verdict.RATE_LIMITED

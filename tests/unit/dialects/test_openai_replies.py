@@ -213,7 +213,7 @@ def test_the_last_count_that_says_something_holds(
     for name in ReportedUsage.__struct_fields__:
         values = [getattr(report, name) for report in told]
         last = [value for value in values if value]
-        zero = 0 if 0 in values else None
+        zero = 0 if 0 in values else {} if {} in values else None
         assert getattr(merged, name) == (last[-1] if last else zero)
 
 

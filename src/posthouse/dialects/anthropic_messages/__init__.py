@@ -59,6 +59,7 @@ class AnthropicCodec(ChatCodec):
     """The codec's object; see `ChatCodec` for what each method promises."""
 
     several = False
+    strict_schemas = True
     read_request = staticmethod(read_request)
     write_request = staticmethod(write_request)
     read_reply = staticmethod(reply.read_reply)

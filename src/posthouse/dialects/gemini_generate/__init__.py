@@ -69,6 +69,7 @@ class GeminiCodec(ChatCodec):
     """The dialect's ways into the neutral form and out; see `ChatCodec`."""
 
     reads_url = staticmethod(is_own_place)
+    strict_schemas = True
 
     @override
     def read_request(self, request: ParsedRequest) -> ChatRequest:

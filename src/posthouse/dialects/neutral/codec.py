@@ -109,6 +109,9 @@ class ChatCodec(Protocol):
     tells that `n` is changed: who sends it makes a request for each.
     """
 
+    strict_schemas: bool = False
+    """Whether answers are held to JSON schemas where a request does not say."""
+
     def read_request(self, request: ParsedRequest) -> ChatRequest:
         """Read a client's request; raises InvalidRequest."""
 

@@ -82,10 +82,11 @@ class SeveralTranslation(Translation):
 
         Gives the one for the client, and the usage of each.
         """
-        replies = [self._upstream.codec.read_reply(body) for body in bodies]
+        chat = self._chat(request)
+        replies = [self._read(chat, body) for body in bodies]
         whole = joined(replies)
         identity = self._naming.identity(public_model)
-        body = self._client.codec.write_reply(whole, self._chat(request), identity)
+        body = self._client.codec.write_reply(whole, chat, identity)
         reply = ParsedReply(
             body=body,
             usage=whole.usage,

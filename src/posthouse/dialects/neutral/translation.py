@@ -21,6 +21,7 @@ from posthouse.dialects.base import (
 )
 from posthouse.dialects.neutral.codec import ChatCodec, ChatDecoder, Identity, Losses
 from posthouse.dialects.neutral.edits import apply_edits
+from posthouse.dialects.neutral.held_answers import held, schema_to_hold
 from posthouse.dialects.neutral.media import urls_in, with_media
 from posthouse.dialects.neutral.passing import PassingTap
 from posthouse.errors import PosthouseError, UpstreamFault
@@ -28,6 +29,7 @@ from posthouse.model.chat import (
     Audio,
     ChatReply,
     ChatRequest,
+    Extras,
     Finish,
     FinishReason,
     Refusal,
@@ -92,6 +94,8 @@ class Translation(Dialect):
             chat = with_media(chat, reading.media)
         losses = Losses()
         written = self._upstream.codec.write_request(chat, self._traits, losses)
+        if request.stream and self._schema(chat) is not None:
+            losses.drop("response_format.strict")
         reading.losses[self.name] = losses.told
         if edits.model_only:
             return json.encode(written)
@@ -103,10 +107,11 @@ class Translation(Dialect):
     def parse_reply(
         self, request: ParsedRequest, body: bytes, public_model: str | None
     ) -> ParsedReply:
-        reply = self._upstream.codec.read_reply(body)
+        chat = self._chat(request)
+        reply = self._read(chat, body)
         identity = self._naming.identity(public_model)
         return ParsedReply(
-            body=self._client.codec.write_reply(reply, self._chat(request), identity),
+            body=self._client.codec.write_reply(reply, chat, identity),
             usage=reply.usage,
             service_tier=reply.service_tier,
             output_text=partial(output_text, reply),
@@ -136,6 +141,19 @@ class Translation(Dialect):
         if (codec.file_urls and not pictures) or not request.prompt.has_media:
             return ()
         return urls_in(self._chat(request), codec.reads_url, pictures=pictures)
+
+    def _read(self, chat: ChatRequest, body: bytes) -> ChatReply:
+        """Read a whole reply; raises UpstreamFault."""
+        reply = self._upstream.codec.read_reply(body)
+        schema = self._schema(chat)
+        return reply if schema is None else held(reply, schema)
+
+    def _schema(self, chat: ChatRequest) -> Extras | None:
+        """The schema that a model was only asked to keep to."""
+        if self._traits.schema:
+            return None
+        strict = self._client.codec.strict_schemas
+        return schema_to_hold(chat, self._traits, strict=strict)
 
     def _chat(self, request: ParsedRequest) -> ChatRequest:
         """Read the request, once for all attempts; raises InvalidRequest."""
