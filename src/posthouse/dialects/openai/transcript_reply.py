@@ -10,10 +10,11 @@ one piece becomes the events of a stream for who has asked for a stream.
 from math import isfinite
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from posthouse.dialects.base import Answer, ParsedReply, ParsedRequest
 from posthouse.dialects.openai.errors import fault_in
+from posthouse.dialects.openai.replies import reported_usage
 from posthouse.dialects.openai.subtitles import Segment, as_srt, as_text, as_vtt
 from posthouse.dialects.openai.transcript_request import (
     TOKENS_PER_SECOND,
@@ -121,8 +122,11 @@ def transcript_usage(
         duration: the member of that name: how long the sound is.
     """
     told = usage if isinstance(usage, dict) else {}
-    seconds = _seconds(told.get("seconds", duration))
+    # Mistral has both, under names of its own.
+    seconds = _seconds(told.get("seconds", told.get("prompt_audio_seconds", duration)))
     counted = {} if seconds is None else {_SECOND: whole_seconds(seconds)}
+    if "prompt_tokens" in told:
+        return structs.replace(reported_usage(told) or ReportedUsage(), counted=counted)
     if "input_tokens" in told or "output_tokens" in told:
         details = told.get("input_token_details") or told.get("input_tokens_details")
         heard = details.get("audio_tokens") if isinstance(details, dict) else None
@@ -181,9 +185,8 @@ def parse_reply(request: ParsedRequest, answer: Answer) -> ParsedReply:
 
 def _is_json(form: str, kind: bytes, body: bytes) -> bool:
     """Whether a reply is JSON, as all are but those that were asked as text."""
-    return form not in TEXTS or (
-        kind.lower().startswith(JSON) and body.lstrip()[:1] == b"{"
-    )
+    told = not kind or kind.lower().startswith(JSON)
+    return form not in TEXTS or (told and body.lstrip()[:1] == b"{")
 
 
 def _text_of(kind: bytes, body: bytes) -> str:
