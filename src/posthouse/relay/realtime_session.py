@@ -227,8 +227,11 @@ class Session:
                 with suppress(Exception):
                     async with asyncio.timeout(CUT_SECONDS):
                         await self._tell(ended.error)
+            # A provider is told its client's own words, and nothing of ours.
+            left = self._client.closing
+            gone = left is None or left.code == LOST
+            self._upstream.close(Closing(1000) if gone else left.passable)
             self._client.close(ended.closing)
-            self._upstream.close(_for_provider(ended, self._client))
             await asyncio.gather(self._client.farewell(), self._upstream.farewell())
         return told is None or told.code != LOST
 
@@ -384,14 +387,6 @@ def _over(message: str) -> _Ended:
     """The end of a session that has had its time."""
     error = InvalidRequest(message, code="session_expired")
     return _Ended(Closing(1001, "session_expired"), error)
-
-
-def _for_provider(ended: _Ended, client: MessageSocket) -> Closing:
-    """What a provider is told: the client's own words, and nothing of ours."""
-    told = client.closing
-    if told is not None and told is not ended.closing and ended.error is None:
-        return told.passable
-    return Closing(1000)
 
 
 def _not_found(model: str) -> ModelNotFound:

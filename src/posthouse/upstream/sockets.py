@@ -178,7 +178,8 @@ class Link(asyncio.Protocol):
             )
         elif refusal is not None:
             self._fail(FailureKind.PROTOCOL, str(refusal))
-        elif protocol.state is State.OPEN:
+        elif protocol.state is not State.CONNECTING:
+            # It may be over already: what it said comes first all the same.
             self.duplex = Duplex(
                 SocketEnd(protocol), self.transport, self, clock=self._clock
             )
