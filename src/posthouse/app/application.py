@@ -408,7 +408,10 @@ class Application:
             bring=bring,
         )
         calls.links = Links(bring)
-        calls.errands = Errands(bring=bring)
+        pictures = self._keeping.pictures
+        calls.errands = Errands(
+            bring=bring, pictures=pictures.delivery.chosen, store=pictures.store
+        )
         calls.inputs = self._keeping.inputs(self._resources.lookup, self.relay)
         resources = self._resources.handlers(calls, self._limiter, self.holds)
         plane = partial(
