@@ -9,6 +9,7 @@ answer tells of is the caller's from then on.
 from msgspec import structs
 
 from posthouse.billing.holds import Hold
+from posthouse.catalog.price import FREE
 from posthouse.dialects.base import ParsedRequest, PromptSize
 from posthouse.dialects.resources.routes import LISTS, Cost, cost_of
 from posthouse.errors import (
@@ -48,7 +49,7 @@ from posthouse.relay.resource_money import (
     opening_of,
 )
 from posthouse.relay.resource_ports import Asked, ResourcePorts, plan_for
-from posthouse.relay.snapshot import Snapshot
+from posthouse.relay.snapshot import Menu, Offer, Snapshot
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
 
@@ -56,6 +57,8 @@ BYTES_PER_TOKEN = 2
 JSON_HEADERS = ((b"content-type", b"application/json"),)
 DIALECTS = {"openai": "openai_chat", "anthropic": "anthropic_messages"}
 """By family, the dialect that its errors are in."""
+_NO_MENU = Menu((), Offer(FREE, FREE, None, None), {}, None)
+"""No model is chosen from."""
 
 
 class ResourceRelay:
@@ -82,6 +85,7 @@ class ResourceRelay:
         if cost is Cost.UNPRICED and not self._is_allowed(place):
             raise RouteNotPriced
         call = Call(_incoming(asked), client, snapshot)
+        call.menu = _NO_MENU
         call.prompt_tokens = len(asked.body) // BYTES_PER_TOKEN
         money = money_of(call, cost)
         permit = await self._ports.limits.admit(

@@ -1,0 +1,122 @@
+"""A provider that keeps things: each account its own, as a real one does."""
+
+import itertools
+import json
+import secrets
+import threading
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from tests.fakes.steps import Behaviour, Request, Send, reply
+
+USAGE = {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
+STREAM = "text/event-stream"
+
+
+class Kept:
+    """Things by account and path; thread-safe."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.things: dict[tuple[str, str], dict[str, Any]] = {}
+        self.requests: list[Request] = []
+        self.fails: dict[str, int] = {}
+        """Statuses that paths are answered with."""
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1_700_000_000)
+
+    def __call__(self, request: Request) -> Behaviour:
+        """Answer a request."""
+        with self._lock:
+            self.requests.append(request)
+            return self._answer(request)
+
+    @staticmethod
+    def account(request: Request) -> str:
+        """Whose key it is."""
+        bearer = request.header(b"authorization") or request.header(b"x-api-key")
+        return (bearer or b"").decode().removeprefix("Bearer ")
+
+    def _answer(self, request: Request) -> Behaviour:
+        path, _, query = request.target.partition("?")
+        path = unquote(path.removeprefix("/v1"))
+        account = self.account(request)
+        if path in self.fails:
+            return _json(self.fails[path], {"error": {"message": f"key {account}"}})
+        if request.method == "GET":
+            return self._get(account, path, parse_qs(query))
+        if request.method == "DELETE":
+            if self.things.pop((account, path), None) is None:
+                return _missing(path)
+            return _json(200, {"id": path.rpartition("/")[2], "deleted": True})
+        return self._post(account, path, request)
+
+    def _get(self, account: str, path: str, query: dict[str, list[str]]) -> Behaviour:
+        thing = self.things.get((account, path))
+        if thing is not None:
+            return _json(200, thing)
+        above, _, last = path.rpartition("/")
+        if last == "content" and (account, above) in self.things:
+            body = self.things[account, above].get("content", "").encode()
+            return Behaviour("content", (Send(reply(200, body)),))
+        if above and (account, above) not in self.things and not _is_list(path):
+            return _missing(path)
+        listed = [
+            thing
+            for (whose, where), thing in self.things.items()
+            if whose == account and where.rpartition("/")[0] == path
+        ]
+        return _json(200, {"object": "list", "data": listed, "has_more": False})
+
+    def _post(self, account: str, path: str, request: Request) -> Behaviour:
+        body = request.json
+        known = self.things.get((account, path))
+        if known is not None:
+            known.update(body)
+            return _json(200, known)
+        above = self.things.get((account, path.rpartition("/")[0]))
+        parts = path.strip("/").split("/")
+        if len(parts) > 2 and above is None:
+            return _missing(path)
+        if parts[-1] == "cancel" and above is not None:
+            above["status"] = "cancelled"
+            return _json(200, above)
+        made = {
+            "id": f"{parts[-1][:4]}_{secrets.token_hex(6)}",
+            "object": parts[-1],
+            "created_at": next(self._numbers),
+            "odd": "never_seen",
+            **{name: value for name, value in body.items() if name != "id"},
+        }
+        if parts[-1] in ("runs", "compact"):
+            made["usage"] = USAGE
+        self.things[account, f"{path}/{made['id']}"] = made
+        if body.get("stream"):
+            return _stream(made)
+        return _json(200, made)
+
+
+def _is_list(path: str) -> bool:
+    return path.count("/") == 1 or path in ("/fine_tuning/jobs", "/chat/completions")
+
+
+def _json(status: int, value: Any) -> Behaviour:
+    return Behaviour("kept", (Send(reply(status, json.dumps(value).encode())),))
+
+
+def _missing(path: str) -> Behaviour:
+    return _json(404, {"error": {"message": f"No such object: {path}"}})
+
+
+def _stream(made: dict[str, Any]) -> Behaviour:
+    step = {"id": f"step_{secrets.token_hex(6)}", "object": "thread.run.step"}
+    events = [
+        ("thread.run.created", {**made, "usage": None}),
+        ("thread.run.step.completed", {**step, "usage": {"prompt_tokens": 1}}),
+        ("thread.run.completed", made),
+    ]
+    body = b"".join(
+        f"event: {name}\ndata: {json.dumps(data)}\n\n".encode() for name, data in events
+    )
+    body += b"event: done\ndata: [DONE]\n\n"
+    return Behaviour("stream", (Send(reply(200, body, content_type=STREAM)),))
