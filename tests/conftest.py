@@ -80,14 +80,9 @@ def store(request: pytest.FixtureRequest) -> Iterator[str]:
     """
     from tests.support import store
 
-    from posthouse.storage import key_reader
-
-    with pytest.MonkeyPatch.context() as patched:
-        if request.param == "postgresql":
-            store.server = request.getfixturevalue("postgres")
-            # A busy machine may stand still for longer than a caller would wait.
-            patched.setattr(key_reader, "SERVER_SECONDS", PATIENCE)
-        yield request.param
+    if request.param == "postgresql":
+        store.server = request.getfixturevalue("postgres")
+    yield request.param
     if store.server is not None:
         store.server.clear()
         store.server = None
@@ -117,6 +112,14 @@ def make_counters(request: pytest.FixtureRequest) -> "Iterator[MakeCounters]":
     desk = Desk(valkey.port)
     yield lambda clock: ValkeyTallies(clock, valkey, desk)
     desk.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine's database may be silent for longer than callers would wait."""
+    from posthouse.storage import key_reader
+
+    monkeypatch.setattr(key_reader, "SERVER_SECONDS", PATIENCE)
 
 
 @pytest.fixture

@@ -15,7 +15,9 @@ EACH = 12
 
 
 @pytest.fixture
-async def here(tmp_path: Path, store: str) -> AsyncIterator[Installation]:
+async def here(
+    tmp_path: Path, store: str, patient: None
+) -> AsyncIterator[Installation]:
     installation = Installation(tmp_path)
     await installation.create()
     yield installation

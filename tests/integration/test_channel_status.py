@@ -70,7 +70,8 @@ def test_status_shows_the_running_server_and_what_is_kept(tmp_path: Path) -> Non
                 (rest["credential"], rest["reason"], rest["status"])
                 for rest in refused["resting"]
             ] == [(0, "refused", 401), (1, "refused", 401)]
-            assert refused["last_error"]["status"] == 401
+            failed = _soon(posthouse, "bad", "last_error")
+            assert failed["last_error"]["status"] == 401
             code, output = posthouse.run("channel", "status")
             assert code == 0
             assert "key 0 refused (401), key 1 refused (401)" in output

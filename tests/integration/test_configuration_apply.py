@@ -37,7 +37,9 @@ KEY = '[[keys]]\nname = "app"\n'
 
 
 @pytest.fixture
-async def here(tmp_path: Path, store: str) -> AsyncIterator[Installation]:
+async def here(
+    tmp_path: Path, store: str, patient: None
+) -> AsyncIterator[Installation]:
     installation = Installation(tmp_path)
     await installation.create()
     yield installation

@@ -30,7 +30,9 @@ FILE = '[[keys]]\nname = "filed"\n[[channels]]\nname = "filed"\nprovider = "open
 
 
 @pytest.fixture
-async def here(tmp_path: Path, store: str) -> AsyncIterator[Installation]:
+async def here(
+    tmp_path: Path, store: str, patient: None
+) -> AsyncIterator[Installation]:
     installation = Installation(tmp_path)
     await installation.create()
     yield installation

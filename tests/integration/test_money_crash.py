@@ -6,13 +6,12 @@ is missing, nothing is there twice, and the auditor is silent.
 
 import os
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from tests.crash.points import LEFT_OUT
+from tests.support import nursery
 from tests.unit.billing.books import Books, faults
 
 from posthouse.billing.killpoints import POINTS
@@ -29,15 +28,22 @@ class Run:
         self.books.fund("rich", 10**9)
         self.books.fund("poor", 5_000)
 
-    def process(self, seed: int, calls: int, point: str = "") -> subprocess.Popen:
+    def process(self, seed: int, calls: int, point: str = "") -> nursery.Process:
         environment = {
             **os.environ,
             "POSTHOUSE_KILL_POINT": point,
             "POSTHOUSE_KILL_REPORT": str(self.folder / "report"),
         }
-        command = [sys.executable, "-m", "tests.integration.money_worker"]
-        arguments = [str(self.folder), str(seed), str(calls)]
-        return subprocess.Popen([*command, *arguments], env=environment)
+        worker = "tests.integration.money_worker"
+        arguments = (self.folder, str(seed), str(calls))
+        with (
+            Path(os.devnull).open("rb") as nothing,
+            (self.folder / "log").open("ab") as log,
+        ):
+            files = (nothing, log, log)
+            return nursery.start(
+                worker, *arguments, files=files, environment=environment
+            )
 
     def transcript(self) -> dict[str, dict[str, int]]:
         """What was told, by kind: call id and charge."""

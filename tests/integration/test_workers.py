@@ -56,7 +56,14 @@ def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> No
 def workers(posthouse: Posthouse) -> list[psutil.Process]:
     """The serving processes; each may have others that help it."""
     children = psutil.Process(posthouse.process.pid).children()
-    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in children if _runs(child)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def by_node(posthouse: Posthouse, name: str) -> dict[str, set[int]]:

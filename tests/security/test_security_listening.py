@@ -2,10 +2,10 @@
 
 import os
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
+from tests.support import nursery
 from tests.support.posthouse import COMMAND, QUICK
 from tests.support.processes import ROOT, ServerProcess, free_port
 
@@ -15,14 +15,14 @@ SANDBOX = '[[channels]]\nname = "sandbox"\nprovider = "sandbox"\n'
 
 def start(folder: Path, *options: str, **environment: str) -> tuple[int, str, str]:
     """Run a server that shall not start; give exit code, complaint and output."""
-    done = subprocess.run(
-        [COMMAND, "serve", "--data", folder / "data", *options],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
+    done = nursery.run(
+        "posthouse",
+        "serve",
+        "--data",
+        folder / "data",
+        *options,
+        environment={**os.environ, **environment},
         timeout=60,
-        check=False,
     )
     return done.returncode, done.stderr, done.stdout
 
@@ -59,8 +59,8 @@ def test_no_other_address_is_listened_at_without_a_secret(
 
 def test_neither_the_environment_nor_a_made_secret_opens_it(tmp_path: Path) -> None:
     """The variable is the same as the option; what `init` makes is no decision."""
-    data = ["--data", tmp_path / "data"]
-    subprocess.run([COMMAND, "init", *data], capture_output=True, check=True)
+    data = ("--data", tmp_path / "data")
+    nursery.run("posthouse", "init", *data, environment=os.environ, timeout=60)
     assert (tmp_path / "data" / "secret.key").exists()
     for environment in (
         {"POSTHOUSE_HOST": "0.0.0.0"},
