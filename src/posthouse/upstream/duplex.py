@@ -66,6 +66,7 @@ class Duplex:
         self._paused = False
         self.closing: Closing | None = None
         """How it ended, as its other side has it; None while it is open."""
+        self._by_us = False
         self._closed_at = 0.0
         self._gone = False
         self._heard = clock()
@@ -82,18 +83,20 @@ class Duplex:
 
     def feed(self, data: bytes) -> None:
         """Bytes have arrived."""
-        if self.closing is not None and not self._closed_at:
+        if self.closing is not None and not self._by_us:
+            # What follows a failure or a close is thrown away.
             return
         self._heard = self._clock()
         self._pinged = False
         self._window_bytes += len(data)
         found = self._end.feed(data)
-        if not self._closed_at:
+        if not self._by_us:
             self._messages += found
             self._queued += sum(len(payload) for _, payload in found)
         self._flush()
         if self.closing is None:
             self.closing = self._end.failure or self._end.closing
+            self._closed_at = self._heard
         if self._queued > HIGH_WATER and not self._paused:
             self._paused = True
             self._flow.pause_reading()
@@ -116,7 +119,13 @@ class Duplex:
         data, over = self._end.writes()
         if data and not self._transport.is_closing():
             self._write(data)
-        if over:
+        if not over or self._transport.is_closing():
+            return
+        if self._transport.can_write_eof():
+            # Closing with bytes unread would reset the connection, and what was
+            # said last might be lost with it: the other side closes.
+            self._transport.write_eof()
+        else:
             self._transport.close()
 
     def _write(self, data: bytes) -> None:
@@ -161,6 +170,7 @@ class Duplex:
         """Close, and let the other side answer for a moment; see `look`."""
         if self.closing is None:
             self.closing = closing
+            self._by_us = True
             self._closed_at = self._clock()
             self._end.close(closing)
             self._flush()
