@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from posthouse.dialects.base import Answer, ParsedReply, ParsedRequest
+from posthouse.dialects.openai.envelope import optional_text
 from posthouse.dialects.openai.errors import fault_in
 from posthouse.dialects.openai.replies import reported_usage
 from posthouse.dialects.openai.subtitles import Segment, as_srt, as_text, as_vtt
@@ -217,10 +218,22 @@ def as_verbose(transcript: Transcript, request: ParsedRequest) -> bytes:
     segment = {"id": 0, "start": 0.0, "end": lasts, "text": transcript.text}
     verbose = {
         "task": "translate" if translated else "transcribe",
+        "language": optional_text(request.envelope, "language") or "",
         "duration": lasts,
-        "segments": [segment],
+        "segments": [{**segment, **_UNTOLD}],
     }
     return json.encode({**verbose, **json.decode_envelope(transcript.body)})
+
+
+_UNTOLD = {
+    "seek": 0,
+    "tokens": [],
+    "temperature": 0.0,
+    "avg_logprob": 0.0,
+    "compression_ratio": 0.0,
+    "no_speech_prob": 0.0,
+}
+"""What clients of segments read unasked."""
 
 
 def as_stream(

@@ -38,8 +38,10 @@ TEXT_TOKENS_PER_SECOND = 8
 _LEAST_TEXT = 64
 """Tokens of an answer, however short the sound is."""
 _FLAGS = ("stream",)
-_ACTED_ON = frozenset({"model", "models", "response_format", "stream", "url"})
+_ACTED_ON = frozenset({"model", "models", "response_format", "stream"})
 """Names that decide something, and so must be what they were judged as."""
+_ELSEWHERE = frozenset({"audio_url", "file_base64", "file_id", "file_url", "url"})
+"""Names by which one provider or another takes a sound that is not the file."""
 
 
 def parse_body(body: bytes) -> ParsedRequest:  # noqa: ARG001 - as all have it
@@ -90,8 +92,8 @@ def _sound_of(form: Form) -> Part:
     """Find the one file; raises InvalidRequest."""
     for part in form.parts:
         name = part.name.casefold()
-        if name == "url":
-            raise _refusal("'url' is not taken: send the sound itself", "url")
+        if name in _ELSEWHERE:
+            raise _refusal(f"'{name}' is not taken: send the sound as 'file'", name)
         if part.filename is not None and name in _ACTED_ON:
             raise _refusal(f"'{name}' must be a text, not a file", name)
     files = [part for part in form.all("file") if part.filename is not None]
