@@ -71,6 +71,9 @@ class BatchRun:
         self._done: list[Answered] = []
         self._again: list[int] = []
         self._faults: dict[int, int] = {}
+        self._width = tools.concurrency
+        """Lines that run at one time: half as many when there was no room."""
+        self._went_well = 0
         self._resume_at = 0.0
         """When the next call may be made, after one that had no room."""
         self._looked = float("-inf")
@@ -131,14 +134,13 @@ class BatchRun:
         """Begin as many lines as may run, unless there was no room just now."""
         if self._clock() < self._resume_at:
             return
-        concurrency = self._tools.concurrency
-        if not self._ready and self._more and len(self._running) < concurrency:
+        if not self._ready and self._more and len(self._running) < self._width:
             await self._write(whole=True)
             self._ready.extend(
-                await self._tools.lines.claim(self._batch, concurrency * _CLAIMED)
+                await self._tools.lines.claim(self._batch, self._width * _CLAIMED)
             )
             self._more = bool(self._ready)
-        while self._ready and len(self._running) < concurrency:
+        while self._ready and len(self._running) < self._width:
             line = self._ready.popleft()
             task = asyncio.create_task(self._line(line))
             self._running.add(task)
@@ -174,11 +176,20 @@ class BatchRun:
             self._resume_at = max(self._resume_at, self._clock() + pause)
             self._again.append(line.number)
             self._more = True
+            self._width = max(1, self._width // 2)
             return
+        self._widen()
         body = b"" if kept and kept[-1] == reply.body else reply.body
         self._done.append(
             Answered(line.number, line.custom_id, line.call_id, reply.status, body)
         )
+
+    def _widen(self) -> None:
+        """Let one more line run at a time, when as many as run now went well."""
+        self._went_well += 1
+        if self._went_well >= 2 * self._width:
+            self._went_well = 0
+            self._width = min(self._width + 1, self._tools.concurrency)
 
     async def _call(self, line: Line, keep: KeepAnswer) -> LineReply:
         batch = self._batch
