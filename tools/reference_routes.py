@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import markdown
 from posthouse.api.calls import FORWARDED, Calls
+from posthouse.api.images import ImageRoutes
 from posthouse.app.routes import data_plane
 from posthouse.catalog.load import load_catalog
 from posthouse.server.operations import operational_routes
@@ -14,6 +15,21 @@ MEANINGS = {
     "/v1/embeddings": "Embeddings.",
     "/v1/moderations": "Moderations.",
     "/openai/deployments/": "Azure's way: `…/{model}/chat/completions` and the like.",
+    "/v1/images/generations": "Pictures of a text, streamed or not.",
+    "/v1/images/edits": "Pictures of pictures and a text, by a form or JSON.",
+    "/v1/images/variations": "Pictures like another one, by a form.",
+    "/api/v3/images/generations": "The same as Volcengine Ark has it.",
+    "/api/paas/v4/images/generations": "The same as Zhipu has it.",
+    "/api/v1/services/aigc/multimodal-generation/generation": "The same as Alibaba "
+    "Cloud has it.",
+    "/ideogram/": "Ideogram's own: [pictures](../guide/images.md).",
+    "/recraft/": "Recraft's own.",
+    "/recraftAI/": "The same.",
+    "/stability/": "Stability's own.",
+    "/v2beta/stable-image/": "The same, as its SDKs ask.",
+    "/v1/generation/": "Those of its first version.",
+    "/media/": "What was made for a caller, `{token}`, while its URL is good; takes "
+    "no key.",
     "/v1/responses": "Responses, streamed or not.",
     "/v1/responses/": "A kept response: read, its `/input_items`, delete, `/cancel`.",
     "/v1/messages": "Anthropic's messages, streamed or not.",
@@ -74,7 +90,8 @@ def page() -> str:
     """Write the page."""
     nothing = cast("Any", None)
     calls = Calls(nothing, nothing, nothing, max_body_bytes=1)
-    routes = data_plane(calls, nothing, nothing, responses_days=1)
+    routes = data_plane(calls, nothing, nothing, nothing, responses_days=1)
+    routes += ImageRoutes(calls, nothing, nothing).routes()
     operational = operational_routes(lambda: True, lambda: (b"", b""))
     head = ("Method", "Path", "What it does")
     offered = [
