@@ -30,6 +30,14 @@ MEANINGS = {
     "/v1/generation/": "Those of its first version.",
     "/media/": "What was made for a caller, `{token}`, while its URL is good; takes "
     "no key.",
+    "/v1/rerank": "Rerankings as Jina has them, and Cohere's first version: see "
+    "[rerankings](../guide/rerank.md).",
+    "/v2/rerank": "Rerankings as Cohere's second version has them.",
+    "/v2/translate": "Translations as DeepL has them, by JSON or a form: see "
+    "[translations](../guide/translation.md).",
+    "/v2/usage": "As DeepL has it: how many characters the account still pays for.",
+    "/v2/languages": "As DeepL has it: the languages, `?type=source` or `target`.",
+    "/api/trans/vip/translate": "Translations as Baidu has them.",
     "/v1/responses": "Responses, streamed or not.",
     "/v1/responses/": "A kept response: read, its `/input_items`, delete, `/cancel`.",
     "/v1/messages": "Anthropic's messages, streamed or not.",
@@ -41,6 +49,8 @@ MEANINGS = {
     "Anthropic's (`anthropic-version`) or Google's (`x-goog-api-key`) read them.",
     "/v1/models/": "One model, `{id}`, which may hold slashes; Google's methods, too.",
     "/v1beta/models": "The models, as Google's callers read them.",
+    "/v1/": "Everything else of OpenAI's API, and of Anthropic's "
+    "(`anthropic-version`): see [resources](../guide/resources.md).",
     "/": "Says that this is Posthouse.",
     "/health/live": "200 while the process runs.",
     "/health/ready": "200 while calls can be served; 503 at start and while stopping.",
@@ -55,7 +65,7 @@ its own.
 
 ## For applications
 
-They take a key as `Authorization: Bearer …`, `x-api-key`, `api-key`,
+They take a key as `Authorization: Bearer …` (or DeepL's `DeepL-Auth-Key …`), `x-api-key`, `api-key`,
 `x-goog-api-key` or `?key=`. Each path is found with and without `/v1`, and also as
 `/v1/v1/…`, with doubled slashes and with a slash at the end, for clients are given
 base URLs of every kind. Bodies may be compressed with gzip or deflate. A header
@@ -90,7 +100,9 @@ def page() -> str:
     """Write the page."""
     nothing = cast("Any", None)
     calls = Calls(nothing, nothing, nothing, max_body_bytes=1)
-    routes = data_plane(calls, nothing, nothing, nothing, responses_days=1)
+    routes = data_plane(
+        calls, nothing, nothing, nothing, responses_days=1, remaining=nothing
+    )
     routes += ImageRoutes(calls, nothing, nothing).routes()
     operational = operational_routes(lambda: True, lambda: (b"", b""))
     head = ("Method", "Path", "What it does")

@@ -24,8 +24,6 @@ from posthouse.dialects.base import (
     make_edits,
 )
 from posthouse.dialects.neutral.by_chat import ByChat
-from posthouse.dialects.neutral.by_embedding import ByEmbedding
-from posthouse.dialects.neutral.chat_tasks import TASKS, task_of
 from posthouse.dialects.neutral.codec import ChatCodec
 from posthouse.dialects.neutral.images import (
     ImageCodec,
@@ -35,11 +33,12 @@ from posthouse.dialects.neutral.images import (
 from posthouse.dialects.neutral.plain import PlainCodec, PlainTranslation
 from posthouse.dialects.neutral.several import SeveralTranslation
 from posthouse.dialects.neutral.translation import Naming, Speaker, Translation
+from posthouse.dialects.openai.by_embedding import ByEmbedding
+from posthouse.dialects.openai.chat_tasks import TASKS, task_of
 from posthouse.dialects.openai.corrected import CorrectedDialect
 from posthouse.dialects.openai.reshaped import ReshapedCodec, Shape
 from posthouse.dialects.openai_embeddings.limited import LimitedEmbeddings
 from posthouse.errors import UnsupportedOperation
-from posthouse.model.call import Operation
 from posthouse.model.catalog import AuthScheme, OperationRow, Price, ProviderRow
 from posthouse.model.exchange import Timeouts
 from posthouse.model.rerank import KIND as RERANK
@@ -162,11 +161,7 @@ def prepare(
     row = channel.provider.operations[operation]
     row = row.also.get((known and known.dialect) or caller, row)
     dialect = _dialect_of(channel.provider, row, model=model, clock=clock)
-    translation: Led | None
-    if caller and caller != row.dialect:
-        translation = _translation(member, row, caller, dialect, clock=clock)
-    else:
-        translation = _limited(member, row, dialect)
+    translation = _translation(member, row, caller, dialect, clock=clock)
     target = channel.base_path + _path_of(row.path, row.query, model)
     stream_target = target
     if row.stream_path:
@@ -197,9 +192,7 @@ def prepare(
         authorizer=find_authorizer(channel, member.credential),
         media=_media(translation or dialect),
         base_path=channel.base_path,
-        reads_text=(
-            operation == Operation.EMBEDDING and not _traits(member, row).token_input
-        ),
+        reads_text=not _traits(member, row).token_input,
     )
     several = _several(member, row, caller, dialect, clock=clock)
     return prepared if several is None else _for_several(prepared, several)
@@ -259,8 +252,13 @@ def _translation(
     dialect: Dialect,
     *,
     clock: Callable[[], float],
-) -> "Led":
-    """Lead the caller's dialect to the provider's, where both know the neutral form."""
+) -> "Led | None":
+    """Lead the caller's dialect to the provider's, where both know the neutral form.
+
+    None where they speak the same, and the provider takes all of it.
+    """
+    if not caller or caller == row.dialect:
+        return _limited(member, row, dialect)
     speakers = _speakers(row, caller, dialect)
     if speakers is None:
         return _plain_translation(member, row, caller, dialect, clock=clock)

@@ -19,8 +19,8 @@ from posthouse.dialects.baidu_translate.request import (
 from posthouse.dialects.base import ParsedReply, ParsedRequest
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.plain import PlainCodec, Written
-from posthouse.dialects.neutral.translating import check_count
 from posthouse.dialects.openai.envelope import optional_text
+from posthouse.dialects.openai.translating import check_count
 from posthouse.errors import UpstreamBadResponse
 from posthouse.model.translation import (
     KIND,

@@ -4,8 +4,8 @@ from urllib.parse import parse_qsl, urlencode
 
 from posthouse.dialects.base import Edits, ParsedRequest
 from posthouse.dialects.neutral.edits import apply_edits
-from posthouse.dialects.neutral.translating import language, translation_request
 from posthouse.dialects.openai.envelope import checked_model_name, optional_text
+from posthouse.dialects.openai.translating import language, translation_request
 from posthouse.errors import InvalidRequest
 from posthouse.wire import json
 from posthouse.wire.json import Envelope

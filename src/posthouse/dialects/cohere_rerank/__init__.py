@@ -17,9 +17,8 @@ from posthouse.dialects.base import (
 )
 from posthouse.dialects.cohere_rerank.codec import CohereRerankCodec
 from posthouse.dialects.cohere_rerank.request import as_second_version
-from posthouse.dialects.neutral import reranking
-from posthouse.dialects.neutral.plain_manners import manners_with
-from posthouse.dialects.openai import errors, splice
+from posthouse.dialects.openai import errors, reranking, splice
+from posthouse.dialects.openai.plain_manners import manners_with
 
 __all__ = ["DIALECT", "PLAIN_CODEC"]
 

@@ -3,7 +3,7 @@
 from msgspec import structs
 
 from posthouse.dialects.base import ParsedRequest
-from posthouse.dialects.neutral.reranking import read_documents
+from posthouse.dialects.openai.reranking import read_documents
 from posthouse.errors import InvalidRequest
 from posthouse.model.rerank import RerankItem
 from posthouse.wire import json

@@ -9,9 +9,9 @@ from typing_extensions import override
 
 from posthouse.dialects.base import Edits, ParsedReply, ParsedRequest
 from posthouse.dialects.dashscope_rerank.codec import DashScopeRerankCodec
-from posthouse.dialects.neutral.reranking import usage_of
 from posthouse.dialects.openai import splice
 from posthouse.dialects.openai.errors import fault_in, parse_error
+from posthouse.dialects.openai.reranking import usage_of
 from posthouse.dialects.openai.upstream_only import UpstreamOnly
 from posthouse.errors import UpstreamBadResponse
 from posthouse.wire import json

@@ -19,7 +19,7 @@ from posthouse.dialects.deepl_translate.codec import DeepLCodec
 from posthouse.dialects.deepl_translate.reply import parse_error, parse_reply, status_of
 from posthouse.dialects.deepl_translate.request import parse_request, prompt_text
 from posthouse.dialects.neutral.edits import apply_edits
-from posthouse.dialects.neutral.plain_manners import manners_with
+from posthouse.dialects.openai.plain_manners import manners_with
 from posthouse.wire import json
 
 __all__ = ["DIALECT", "PLAIN_CODEC"]

@@ -8,8 +8,8 @@ from posthouse.dialects.base import ParsedReply, ParsedRequest
 from posthouse.dialects.deepl_translate.reply import Reply, reply_decoder
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.plain import PlainCodec, Written
-from posthouse.dialects.neutral.translating import check_count, texts_in
 from posthouse.dialects.openai.envelope import flag, optional_text
+from posthouse.dialects.openai.translating import check_count, texts_in
 from posthouse.errors import UpstreamBadResponse
 from posthouse.model.translation import (
     KIND,

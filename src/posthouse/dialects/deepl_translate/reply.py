@@ -3,10 +3,10 @@
 from msgspec import Struct
 
 from posthouse.dialects.base import ParsedReply, ParsedRequest
-from posthouse.dialects.neutral.translating import texts_in
 from posthouse.dialects.openai.errors import ErrorObject, fault_in, judge
 from posthouse.dialects.openai.errors import parse_error as parse_plainly
 from posthouse.dialects.openai.errors import status_of as usual_status
+from posthouse.dialects.openai.translating import texts_in
 from posthouse.errors import (
     InsufficientQuota,
     PosthouseError,

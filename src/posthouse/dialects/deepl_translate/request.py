@@ -7,16 +7,16 @@ that providers are asked in one way.
 from urllib.parse import parse_qsl
 
 from posthouse.dialects.base import ParsedRequest
-from posthouse.dialects.neutral.translating import (
-    CONTEXT_LIMIT,
-    language,
-    texts_in,
-    translation_request,
-)
 from posthouse.dialects.openai.envelope import (
     checked_model_name,
     optional_text,
     parse_envelope,
+)
+from posthouse.dialects.openai.translating import (
+    CONTEXT_LIMIT,
+    language,
+    texts_in,
+    translation_request,
 )
 from posthouse.errors import InvalidRequest
 from posthouse.wire import json

@@ -19,10 +19,9 @@ from posthouse.dialects.base import (
     StreamTap,
 )
 from posthouse.dialects.jina_rerank.codec import JinaRerankCodec
-from posthouse.dialects.neutral import reranking
-from posthouse.dialects.neutral.plain_manners import manners_with
-from posthouse.dialects.openai import errors, splice
+from posthouse.dialects.openai import errors, reranking, splice
 from posthouse.dialects.openai.corrected import CorrectedDialect
+from posthouse.dialects.openai.plain_manners import manners_with
 
 __all__ = ["DIALECT", "PLAIN_CODEC", "corrected"]
 

@@ -7,7 +7,7 @@ from typing_extensions import override
 from posthouse.dialects.base import ParsedReply, ParsedRequest
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.plain import PlainCodec, Written
-from posthouse.dialects.neutral.reranking import (
+from posthouse.dialects.openai.reranking import (
     read_rerank,
     read_results,
     written_results,

@@ -7,9 +7,9 @@ Source: https://docs.voyageai.com/reference/reranker-api (2026-11): `top_k`, and
 from typing_extensions import override
 
 from posthouse.dialects.base import Edits, ParsedReply, ParsedRequest
-from posthouse.dialects.neutral.reranking import usage_of
 from posthouse.dialects.openai import splice
 from posthouse.dialects.openai.errors import fault_in, parse_error
+from posthouse.dialects.openai.reranking import usage_of
 from posthouse.dialects.openai.upstream_only import UpstreamOnly
 from posthouse.dialects.voyage_rerank.codec import VoyageRerankCodec
 from posthouse.errors import UpstreamBadResponse

@@ -8,7 +8,7 @@ from typing_extensions import override
 from posthouse.dialects.base import ParsedReply, ParsedRequest
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.plain import PlainCodec, Written
-from posthouse.dialects.neutral.reranking import texts_of
+from posthouse.dialects.openai.reranking import texts_of
 from posthouse.dialects.openai.upstream_only import refuse_asking
 from posthouse.errors import UpstreamBadResponse
 from posthouse.model.rerank import KIND, RerankReply, RerankRequest, RerankResult

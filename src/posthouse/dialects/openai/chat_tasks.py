@@ -12,8 +12,8 @@ from typing_extensions import override
 from posthouse.dialects.neutral.by_chat import Prompt, Said, Task
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.languages import language_name
-from posthouse.dialects.neutral.reranking import best_first, worded_limit
-from posthouse.dialects.neutral.translating import translated_limit
+from posthouse.dialects.openai.reranking import best_first, worded_limit
+from posthouse.dialects.openai.translating import translated_limit
 from posthouse.errors import UpstreamBadResponse
 from posthouse.model import moderation, rerank, translation
 from posthouse.model.chat import Image, Media, Part, Text

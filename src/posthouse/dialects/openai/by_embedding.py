@@ -23,7 +23,7 @@ from posthouse.dialects.base import (
 )
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.plain import PlainCodec
-from posthouse.dialects.neutral.reranking import best_first, texts_of
+from posthouse.dialects.openai.reranking import best_first, texts_of
 from posthouse.errors import UpstreamBadResponse, UpstreamFault
 from posthouse.model.call import Operation
 from posthouse.model.embedding import (
