@@ -191,13 +191,18 @@ METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "CONNEC
 @pytest.mark.parametrize("target", BODIES)
 def test_another_method_is_405(guarded: Guarded, target: str) -> None:
     """With the methods that there are; no body is needed for that."""
+    # Chats that are kept are listed.
+    lists = ("GET", "HEAD") if target == "/v1/chat/completions" else ()
+    allowed = ", ".join(sorted((*lists, "OPTIONS", "POST")))
 
     def ask() -> None:
         for method in METHODS:
+            if method in lists:
+                continue
             reply = guarded.ask(guarded.head(method, target))
             assert reply.status == 405, method
             if method not in ("HEAD", "CONNECT"):
-                assert reply.header("allow") == "OPTIONS, POST"
+                assert reply.header("allow") == allowed
                 assert error_of(reply)["code"] == "method_not_allowed"
             if method == "HEAD":
                 assert reply.body == b""
@@ -214,7 +219,7 @@ PATHS = [
     "/v1",
     "/v1/",
     "/v1/chat",
-    "/v1/chat/completions/x",
+    "/v1/chat/x",
     "/v1/chat/completions/..",
     "/v1/../v1/chat/completions",
     "/v1/./chat/completions",

@@ -17,6 +17,7 @@ from posthouse.api.calls import Calls
 from posthouse.dialects.anthropic_messages import DIALECT as ANTHROPIC
 from posthouse.dialects.resources.names import Named, read_body, read_query
 from posthouse.dialects.resources.paths import ResourcePath, read_path
+from posthouse.dialects.resources.routes import is_known
 from posthouse.dialects.resources.words import FIRST
 from posthouse.errors import InvalidRequest, NotFound
 from posthouse.relay.resource_lookup import SHARED, Caller
@@ -94,8 +95,7 @@ class ResourceRoutes:
             request.manners = ANTHROPIC.manners
             request.client.extra += b"request-id: %b\r\n" % request.request_id.encode()
         path = read_path(request.client.head.raw_path.decode("latin-1"))
-        if path.is_administration:
-            raise NotFound
+        self._check_address(path, family)
         principal = await self._calls.principal(request)
         caller = Caller(principal, family, _channel_of(request))
         table = self._calls.relay.snapshot.table
@@ -106,6 +106,17 @@ class ResourceRoutes:
         body = await self._calls.body(request)
         asked = await self._asked(request, caller, path, body, lenient=shared)
         await self._relay.serve(asked, request.client, self._calls.relay.snapshot)
+
+    def _check_address(self, path: ResourcePath, family: str) -> None:
+        """Refuse what leads nowhere, whoever asks; raises NotFound."""
+        if path.is_administration:
+            raise NotFound
+        table = self._calls.relay.snapshot.table
+        found = self._relay.lookup.channels.of_family(table, family, sandbox=False)
+        if any(channel.spec.resources == SHARED for channel in found):
+            return
+        if not is_known(path):
+            raise NotFound
 
     async def _asked(
         self,
@@ -136,7 +147,8 @@ class ResourceRoutes:
         else:
             await asyncio.to_thread(read)
         return Asked(
-            method=request.method,
+            # The server leaves the body out of what a HEAD is answered.
+            method="GET" if request.method == "HEAD" else request.method,
             path=path,
             query=query,
             content_type=content_type,

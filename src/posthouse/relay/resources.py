@@ -11,7 +11,7 @@ from msgspec import structs
 from posthouse.billing.holds import Hold
 from posthouse.catalog.price import FREE
 from posthouse.dialects.base import ParsedRequest, PromptSize
-from posthouse.dialects.resources.routes import LISTS, Cost, cost_of
+from posthouse.dialects.resources.routes import BEGINNINGS, LISTS, Cost, cost_of
 from posthouse.errors import (
     InternalFault,
     NotFound,
@@ -115,7 +115,9 @@ def _check_owned(asked: Asked) -> None:
     path = asked.path
     if path.is_whole_account:
         raise NotFound
-    if asked.method != "POST" and not path.ids and path.template not in LISTS:
+    known = BEGINNINGS if asked.method == "POST" else LISTS
+    reading = asked.method == "GET" and path.names_things
+    if not path.ids and not reading and path.template not in known:
         raise NotFound
 
 

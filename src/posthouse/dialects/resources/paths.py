@@ -42,6 +42,11 @@ class ResourcePath(Struct, frozen=True):
         return self.template.rpartition("/")[2]
 
     @property
+    def names_things(self) -> bool:
+        """Whether it names anything, be that everybody's."""
+        return "{}" in self.template
+
+    @property
     def is_administration(self) -> bool:
         """Whether it manages the account."""
         segment = self.raw[1:].partition("/")[0]
@@ -72,9 +77,9 @@ def read_path(raw: str) -> ResourcePath:
     for segment in path[1:].split("/"):
         text = unquote(segment)
         _check(text)
-        known = segment in WORDS or segment in PUBLIC
+        known = segment in WORDS
         numbers = words and words[-1] in NUMBERED and len(words) > 1
-        if not known and not numbers:
+        if not (known or numbers or segment in PUBLIC):
             ids.append(text)
         words.append(segment if known else "{}")
     return ResourcePath(path, "/" + "/".join(words), tuple(ids))

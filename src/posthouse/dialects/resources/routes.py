@@ -76,6 +76,29 @@ LISTS = listed(
 )
 """Lists of all that an account has, each of whose entries is found below it."""
 
+BEGINNINGS = LISTS | listed(
+    """
+    /audio/voices /chatkit/sessions /content_provenance_checks /conversations
+    /decisions /fine_tuning/alpha/graders/run /fine_tuning/alpha/graders/validate
+    /live/sessions /realtime/calls /realtime/client_secrets /realtime/sessions
+    /realtime/transcription_sessions /realtime/translations/client_secrets
+    /responses/compact /responses/input_tokens /threads /threads/runs /uploads
+    /videos/characters /videos/edits /videos/extensions
+    """
+)
+"""What can be posted to without naming a thing in the path."""
+
+_HOLDERS = BEGINNINGS | listed("/fine_tuning/checkpoints /models /responses")
+"""What stands before the first thing that a path names."""
+
+
+def is_known(path: ResourcePath) -> bool:
+    """Whether a path leads anywhere in these APIs, as far as that is known."""
+    if not path.names_things:
+        return path.template in BEGINNINGS
+    return path.template.partition("/{}")[0] in _HOLDERS
+
+
 _MADE_FOR = {
     "/videos/{}/remix": "/videos",
     "/videos/edits": "/videos",
