@@ -30,7 +30,7 @@ from posthouse.dialects.openai_speech.request import (
     wants_events,
 )
 from posthouse.errors import PosthouseError, UpstreamBadResponse, UpstreamFault
-from posthouse.model.usage import ReportedUsage, Unit
+from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
 from posthouse.wire.audio.measure import SpeechMeter
 from posthouse.wire.json import MalformedJSON
@@ -60,12 +60,7 @@ _ERROR = (b'{"', b"{\n", b"<!doc", b"<html")
 def usage_of(seconds: int) -> ReportedUsage:
     """What so much sound has cost, where nobody tells it."""
     tokens = TOKENS_PER_SECOND * seconds
-    return ReportedUsage(
-        output=tokens,
-        audio_output=tokens,
-        counted={Unit.SECOND.value: seconds} if seconds else {},
-        estimated=True,
-    )
+    return ReportedUsage(output=tokens, audio_output=tokens, estimated=True)
 
 
 def meter_for(request: ParsedRequest) -> SpeechMeter:
