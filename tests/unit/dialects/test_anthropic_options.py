@@ -373,9 +373,9 @@ def test_an_answer_by_a_schema() -> None:
     assert found["additionalProperties"] is False
     assert found["properties"]["a"]["anyOf"][0]["additionalProperties"] is False
     assert told == (
-        "-response_format.json_schema.description",
-        "~response_format.json_schema.strict",
-        "~response_format.json_schema.schema",
+        "-response_format.description",
+        "~response_format.strict",
+        "~response_format.schema",
     )
     assert "additionalProperties" not in schema
 
@@ -416,7 +416,7 @@ def test_limits_in_a_schema_are_put_into_words() -> None:
         "$defs": {"a": {"type": "object", "additionalProperties": False}},
         "additionalProperties": False,
     }
-    assert told == ("~response_format.json_schema.schema",)
+    assert told == ("~response_format.schema",)
 
 
 @pytest.mark.parametrize("value", [[], {}, None, 1, ["date"]])

@@ -381,7 +381,7 @@ def test_developers_are_the_system_to_older_models() -> None:
     """Which is told."""
     body, told = write(ask(said(Text("a"), role=Role.DEVELOPER), HI))
     assert body["messages"][0]["role"] == "system"
-    assert told == ("~messages.role.developer",)
+    assert told == ("~messages.role",)
 
 
 # --- the form of the answer -----------------------------------------------------------

@@ -80,7 +80,7 @@ def test_a_function_says_that_it_is_not_strict() -> None:
             "strict": True,
         },
     ]
-    assert told == ("-tools.cache_control", "-tools.x")
+    assert told == ("-cache_control", "-tools.x")
 
 
 def test_a_search_is_a_search_in_every_dialect() -> None:
@@ -200,10 +200,10 @@ def test_a_limit_is_brought_within_what_the_model_takes(
         (
             Reasoning(enabled=True, budget=1024),
             {"effort": "low"},
-            ("~thinking.budget",),
+            ("~reasoning.budget",),
         ),
-        (Reasoning(budget=8000), {"effort": "medium"}, ("~thinking.budget",)),
-        (Reasoning(budget=9000), {"effort": "high"}, ("~thinking.budget",)),
+        (Reasoning(budget=8000), {"effort": "medium"}, ("~reasoning.budget",)),
+        (Reasoning(budget=9000), {"effort": "high"}, ("~reasoning.budget",)),
         (Reasoning(budget=-1, show=True), {"summary": "auto"}, ()),
         (Reasoning(adaptive=True, summary="detailed"), {"summary": "detailed"}, ()),
     ],

@@ -242,7 +242,7 @@ def _write_format(
         _tell_format(found, losses)
         taken = fitted(schema)
         if taken != schema:
-            losses.change("response_format.json_schema.schema")
+            losses.change("response_format.schema")
         schema = taken
     written = {"type": "json_schema", "schema": schema}
     body["output_config"] = body.get("output_config", {}) | {"format": written}
@@ -258,9 +258,9 @@ def _schema_in_words(schema: Extras) -> str:
 
 def _tell_format(found: OutputFormat, losses: Losses) -> None:
     if found.description is not None:
-        losses.drop("response_format.json_schema.description")
+        losses.drop("response_format.description")
     if found.strict is False:
-        losses.change("response_format.json_schema.strict")
+        losses.change("response_format.strict")
 
 
 def _write_tier(

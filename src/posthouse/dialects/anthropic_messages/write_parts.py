@@ -69,29 +69,35 @@ class PartWriter:
             self._losses.drop(f"{place}.{name}")
         return {}
 
-    def _with(self, block: Block, cache: CacheMark | None, extras: Extras) -> Block:
+    def _with(
+        self,
+        block: Block,
+        cache: CacheMark | None,
+        extras: Extras,
+        place: str = _CONTENT,
+    ) -> Block:
         """Add a block's mark and its extras."""
-        kept = self.extras_of(extras, _CONTENT) if extras else extras
+        kept = self.extras_of(extras, place) if extras else extras
         rest = {name: value for name, value in kept.items() if name not in _INSIDE}
         return block | rest | write_cache(cache, kept)
 
-    def text(self, part: Text, place: str = _CONTENT) -> Block | None:
+    def text(self, part: Text) -> Block | None:
         """Write words; None for none at all, which are refused there."""
         if not part.text and not self._own:
             return None
         if part.signature is not None:
-            self._losses.drop(f"{place}.signature")
+            self._losses.drop("signature")
         block: Block = {"type": "text", "text": part.text}
-        cited = self._citations(part, place)
+        cited = self._citations(part)
         if cited:
             block["citations"] = cited
         return self._with(block, part.cache, part.extras)
 
-    def _citations(self, part: Text, place: str) -> list[Extras]:
+    def _citations(self, part: Text) -> list[Extras]:
         """Write the citations that Anthropic would know again."""
         known = [found for found in part.citations if self._own and is_genuine(found)]
         if len(known) < len(part.citations):
-            self._losses.drop(f"{place}.citations")
+            self._losses.drop("citations")
         return [write_citation(citation, own=True) for citation in known]
 
     # --- what a user shows ------------------------------------------------------
@@ -211,13 +217,13 @@ class PartWriter:
             "name": part.name,
             "input": self._input(arguments),
         }
-        return self._with(block, part.cache, part.extras)
+        return self._with(block, part.cache, part.extras, "tool_calls")
 
     def _input(self, arguments: str) -> Raw:
         given = as_input(arguments)
         if given is None:
             self._losses.refuse(
-                "messages.tool_calls.arguments",
+                "tool_calls.arguments",
                 "The arguments of a tool call are not a JSON object.",
             )
         return given
@@ -246,7 +252,7 @@ class PartWriter:
             block["content"] = self._result_content(part.content)
         if part.is_error is not None:
             block["is_error"] = part.is_error
-        return self._with(block, part.cache, part.extras)
+        return self._with(block, part.cache, part.extras, "tool_result")
 
     def _result_content(self, parts: tuple[Part, ...]) -> str | list[Block]:
         plain = plain_text(parts)
@@ -284,7 +290,7 @@ class PartWriter:
             case ToolCall():
                 return self.tool_call(part)
             case Audio() if part.transcript:
-                self._losses.change("messages.audio")
+                self._losses.change(f"{_CONTENT}.audio")
                 return self.text(Text(part.transcript))
             case Image() | Audio() | Video() | Document() if not self._own:
                 self._losses.drop(f"{_CONTENT}.{type(part).__name__.lower()}")

@@ -139,7 +139,7 @@ class _MessageWriter:
     def _said_first(self, part: Part) -> Block | None:
         """Write a part of the system prompt."""
         if isinstance(part, Text):
-            return self._parts.text(part, "system")
+            return self._parts.text(part)
         if not isinstance(part, Foreign):
             self._losses.refuse("messages.content", "A system prompt is text alone.")
         return self._parts.foreign(part)

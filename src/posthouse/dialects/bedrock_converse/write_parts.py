@@ -61,6 +61,7 @@ class PartWriter:
 
     def shown(self, part: Part) -> list[Block]:
         """Write what a user or a tool shows."""
+        place = CONTENT
         match part:
             case Text():
                 return self._text(part)
@@ -76,14 +77,14 @@ class PartWriter:
             case Video():
                 block = self._media.video(part)
             case ToolResult():
-                block = self._result(part)
+                block, place = self._result(part), "tool_result"
             case Foreign():
                 self._foreign(part)
                 return []
             case Thinking() | ToolCall():
                 self._losses.drop(f"{CONTENT}.{type(part).__name__.lower()}")
                 return []
-        return self._marked([block], part.cache, part.extras)
+        return self._marked([block], part.cache, part.extras, place)
 
     def said(self, part: Part, *, replay: bool) -> list[Block]:
         """Write what a model has said."""
@@ -91,9 +92,10 @@ class PartWriter:
             case Thinking():
                 return self._thinking(part, replay=replay)
             case ToolCall():
-                return self._marked([self._call(part)], part.cache, part.extras)
+                block = self._call(part)
+                return self._marked([block], part.cache, part.extras, "tool_calls")
             case Audio() if part.transcript:
-                self._losses.change("messages.audio")
+                self._losses.change(f"{CONTENT}.audio")
                 return [{"text": part.transcript}]
             case Image() | Audio() | Video() | Document():
                 self._losses.drop(f"{CONTENT}.{type(part).__name__.lower()}")
@@ -102,14 +104,18 @@ class PartWriter:
                 return self.shown(part)
 
     def _marked(
-        self, blocks: list[Block], cache: CacheMark | None, extras: Extras
+        self,
+        blocks: list[Block],
+        cache: CacheMark | None,
+        extras: Extras,
+        place: str = CONTENT,
     ) -> list[Block]:
-        self.tell(extras, CONTENT)
+        self.tell(extras, place)
         return blocks if cache is None else [*blocks, cache_point(cache)]
 
     def _text(self, part: Text) -> list[Block]:
         if part.citations:
-            self._losses.drop(f"{CONTENT}.citations")
+            self._losses.drop("citations")
         blocks: list[Block] = [{"text": part.text}] if part.text.strip() else []
         return self._marked(blocks, part.cache if blocks else None, part.extras)
 
@@ -158,7 +164,7 @@ class PartWriter:
             json.check_utf8(data)
         except MalformedJSON:
             self._losses.refuse(
-                "messages.tool_calls", "The arguments of a tool call are not JSON."
+                "tool_calls.arguments", "The arguments of a tool call are not JSON."
             )
         return Raw(data)
 

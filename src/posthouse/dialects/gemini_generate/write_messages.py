@@ -65,7 +65,7 @@ def write_messages(messages: Sequence[Message], writing: Writing) -> Extras:
     if parts and not writing.own and not (writer.contents and writing.traits.system):
         # Nobody has spoken yet, which Google does not take; or the model takes
         # nothing from the system.
-        writing.losses.change("messages.role.system")
+        writing.losses.change("messages.role")
         return {"contents": said_by_user(parts, writer.contents)}
     if not (writer.contents or writing.own):
         writing.losses.refuse("messages", "There is nothing said in the messages.")
@@ -157,7 +157,7 @@ class _Writer:
             self._write_answer(message, index)
             return
         if message.role in _SYSTEM:
-            self._writing.losses.change(f"messages.role.{message.role}")
+            self._writing.losses.change("messages.role")
         parts = [
             entry for part in message.parts for entry in write_said(part, self._writing)
         ]
@@ -242,7 +242,7 @@ class _Writer:
         inner["name"] = call.name
         inner["args"] = self._arguments(call)
         writing.mark(call.cache)
-        extras = dict(writing.extras(call.extras, "messages.tool_calls"))
+        extras = dict(writing.extras(call.extras, "tool_calls"))
         beside = extras.pop("functionCall", None)
         if isinstance(beside, dict):
             inner |= beside

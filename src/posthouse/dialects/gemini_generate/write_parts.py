@@ -40,7 +40,7 @@ def write_said(part: Part, writing: Writing) -> list[Extras]:
         case Thinking():
             return _thinking(part, writing)
         case Refusal():
-            writing.losses.change("messages.refusal")
+            writing.losses.change("messages.content.refusal")
             writing.extras(part.extras, "messages.content")
             return [{"text": part.text}] if part.text else []
         case Foreign():
@@ -116,7 +116,7 @@ def _shown(part: Image | Audio | Video | Document, writing: Writing) -> list[Ext
     before: list[Extras] = []
     if isinstance(part, Image):
         if part.detail not in (None, "auto"):
-            writing.losses.drop("messages.content.image_url.detail")
+            writing.losses.drop("messages.content.detail")
         entry |= _own(part.signature, writing)
     elif isinstance(part, Document):
         before = _said_of(part, writing)
@@ -162,7 +162,7 @@ def _remembered(part: Audio, writing: Writing) -> list[Extras]:
         writing.losses.refuse(
             "messages", "This model knows nothing of sounds at another provider."
         )
-    writing.losses.change("messages.audio")
+    writing.losses.change("messages.content.audio")
     return [{"text": part.transcript}]
 
 
@@ -171,7 +171,7 @@ def _said_of(part: Document, writing: Writing) -> list[Extras]:
     if part.citations is not None:
         losses.drop("citations")
     if part.title is not None and not writing.own:
-        losses.drop("messages.content.filename")
+        losses.drop("document.title")
     if part.context is None:
         return []
     losses.change("document.context")

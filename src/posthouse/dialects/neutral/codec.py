@@ -43,7 +43,8 @@ class Losses:
         """Leave out what does no harm by its absence.
 
         Args:
-            name: as the caller wrote it, dotted, without indexes: `logit_bias`.
+            name: the guide's for what every dialect has (`docs/guide/dialects.md`);
+                the caller's own, behind the guide's place, for what others lack.
         """
         self._told[f"-{name}"] = None
 

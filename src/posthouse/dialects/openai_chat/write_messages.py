@@ -103,7 +103,7 @@ class _Writer:
 
     def _role(self, role: Role) -> str:
         if role is Role.DEVELOPER and not self._writing.traits.developer:
-            self._writing.losses.change("messages.role.developer")
+            self._writing.losses.change("messages.role")
             return "system"
         return str(role)
 
@@ -170,7 +170,7 @@ class _Writer:
                 case Audio() if part.id is not None:
                     entry["audio"] = {"id": part.id} | part.extras
                 case Audio():
-                    writing.losses.change("audio")
+                    writing.losses.change("messages.content.audio")
                     said.append(Text(part.transcript or ""))
                 case Image() | Video() | Document():
                     self._show_made(part, entry)

@@ -183,7 +183,7 @@ class PartWriter:
         self._marks = self._own or traits.cache_marks is CacheMarks.BREAKPOINT
         self._losses = losses
 
-    def extras(self, extras: Extras, place: str = "messages") -> Extras:
+    def extras(self, extras: Extras, place: str = "messages.content") -> Extras:
         """Give the members that are this dialect's; tell of those that are not."""
         if self._own:
             return extras
@@ -214,7 +214,7 @@ class PartWriter:
         if spoken and part.citations:
             out["annotations"] = self._annotations(part)
         elif part.citations:
-            self._losses.drop("messages.citations")
+            self._losses.drop("citations")
         self._mark(out, part.cache)
         return out | self.extras(part.extras)
 
@@ -223,7 +223,7 @@ class PartWriter:
         for citation in part.citations:
             entry = write_citation(citation, len(part.text), own=self._own)
             if entry is None:
-                self._losses.drop("messages.citations")
+                self._losses.drop("citations")
             else:
                 out.append(entry)
         return out
@@ -254,11 +254,11 @@ class PartWriter:
         elif "file_data" in out and not self._own:
             out["filename"] = _file_name(source)
         for name, value in (
-            ("context", part.context),
+            ("document.context", part.context),
             ("citations", part.citations or None),
         ):
             if value is not None:
-                self._losses.drop(f"messages.document.{name}")
+                self._losses.drop(name)
         self._mark(out, part.cache)
         return out | self.extras(part.extras)
 
@@ -282,7 +282,7 @@ class PartWriter:
             self._losses.refuse(
                 f"messages.{part.kind}", f"This model takes no parts of {part.kind!r}"
             )
-        self._losses.drop(f"messages.{part.kind}")
+        self._losses.drop(f"messages.content.{part.kind.removeprefix(CONTENT)}")
         return None
 
     def _refusal(self, part: Refusal, spoken: bool) -> dict[str, Any]:

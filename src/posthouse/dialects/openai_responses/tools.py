@@ -219,7 +219,7 @@ def _write_function(tool: FunctionTool, losses: Losses, *, own: bool) -> dict[st
         # others take are refused then.
         out["strict"] = False
     if tool.cache is not None:
-        losses.drop("tools.cache_control")
+        losses.drop("cache_control")
     return out | _extras(tool.extras, losses, own=own)
 
 

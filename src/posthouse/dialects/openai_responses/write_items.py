@@ -86,11 +86,11 @@ class ItemWriter:
         """Write a message of somebody else than the model."""
         role = message.role
         if role is Role.DEVELOPER and not (self._traits.developer or self._own):
-            self._losses.change("messages.role.developer")
+            self._losses.change("messages.role")
             role = Role.SYSTEM
         items: list[Item] = []
         content: list[Item] = []
-        extras = self._parts.extras(message.extras)
+        extras = self._parts.extras(message.extras, "messages")
         for part in message.parts:
             if isinstance(part, ToolResult):
                 items.append(self._result(part))
@@ -110,7 +110,7 @@ class ItemWriter:
         """Write what the model gave in one turn."""
         items: list[Item] = []
         words: list[Item] = []
-        self._parts.extras(message.extras)
+        self._parts.extras(message.extras, "messages")
 
         def end_words() -> None:
             if words:
@@ -142,13 +142,13 @@ class ItemWriter:
         """Write a part of what the model has said."""
         if isinstance(part, Audio):
             # Speech of an earlier turn: what was said is all that can go back.
-            self._losses.change("messages.audio")
+            self._losses.change("messages.content.audio")
             return {"type": "output_text", "text": part.transcript or ""}
         if isinstance(part, Text | Refusal):
             return self._parts.write(part, spoken=True)
         if not self._own:
             # What the model has made can be shown to it only by the user.
-            self._losses.change("messages.image")
+            self._losses.change("messages.content.image")
             written = self._parts.write(part)
             if written is not None:
                 self._shown.append(written)
@@ -183,7 +183,7 @@ class ItemWriter:
         # OpenAI takes thoughts back only as their summary.
         as_summary = part.summary or (signature is not None and not self._own)
         item = write_reasoning(part, as_summary=as_summary)
-        return [item | self._parts.extras(part.extras)]
+        return [item | self._parts.extras(part.extras, "thinking")]
 
     def _replays(self, *, replayed: bool) -> bool:
         """Whether thoughts without a signature go back to the model."""
@@ -197,7 +197,7 @@ class ItemWriter:
 
     def _call(self, part: ToolCall) -> Item:
         if part.signature is not None:
-            self._losses.drop("signatures")
+            self._losses.drop("signature")
         if part.cache is not None:
             self._losses.drop("cache_control")
         kind, member, given = "function_call", "arguments", part.arguments

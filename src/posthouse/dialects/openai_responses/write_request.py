@@ -191,7 +191,7 @@ def _effort(reasoning: Reasoning, losses: Losses) -> str | None:
     budget = reasoning.budget
     if budget is None or budget < 0:
         return None
-    losses.change("thinking.budget")
+    losses.change("reasoning.budget")
     for most, effort in _EFFORT_OF_BUDGET:
         if budget <= most:
             return effort

@@ -117,7 +117,7 @@ def _message(message: Extras, losses: Losses) -> Extras:
     role = message["role"]
     calls = objects(message.get("tool_calls"))
     if role == "tool" or calls:
-        losses.change("messages.tool_calls")
+        losses.change("tool_calls")
     if role == "tool":
         return {"role": "user", "content": content}
     said = [content] if content else []
