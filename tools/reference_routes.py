@@ -1,11 +1,16 @@
 """The page of routes, from the handlers that the server is given."""
 
-from typing import Any, cast
+import importlib
+import inspect
+import pkgutil
+from operator import attrgetter
+from typing import Any
+from unittest.mock import MagicMock as Mock
 
 import markdown
+from posthouse import api
 from posthouse.api.calls import FORWARDED, Calls
-from posthouse.api.images import ImageRoutes
-from posthouse.app.routes import data_plane
+from posthouse.api.resources import ResourceRoutes
 from posthouse.catalog.load import load_catalog
 from posthouse.server.operations import operational_routes
 
@@ -49,6 +54,21 @@ MEANINGS = {
     "Anthropic's (`anthropic-version`) or Google's (`x-goog-api-key`) read them.",
     "/v1/models/": "One model, `{id}`, which may hold slashes; Google's methods, too.",
     "/v1beta/models": "The models, as Google's callers read them.",
+    "/v1/audio/speech": "Speech made from a text, as it is made.",
+    "/v1/audio/transcriptions": "The text of speech, whole or streamed.",
+    "/v1/audio/translations": "The text of speech, in English.",
+    "/v1/files": "Files: kept here, listed; OpenAI's and Anthropic's callers.",
+    "/v1/files/": "A file: what it is, its `/content`, delete.",
+    "/v1/uploads": "A file in parts: begin.",
+    "/v1/uploads/": "Its `/parts`, `/complete`, `/cancel`.",
+    "/v1/batches": "Batches: many calls of a file, later; list.",
+    "/v1/batches/": "A batch: how it stands, `/cancel`.",
+    "/v1/messages/batches": "Anthropic's batches of messages; list.",
+    "/v1/messages/batches/": "One: how it stands, `/results`, `/cancel`, delete.",
+    "/v1/realtime": "A [realtime session](../guide/realtime.md), by WebSocket.",
+    "/openai/v1/realtime": "The same, Azure's way.",
+    "/openai/realtime": "The same, as Azure's older callers ask.",
+    "/v1/realtime/": "Nothing: what else OpenAI has there would go around us.",
     "/v1/": "Everything else of OpenAI's API, and of Anthropic's "
     "(`anthropic-version`): see [resources](../guide/resources.md).",
     "/": "Says that this is Posthouse.",
@@ -65,10 +85,10 @@ its own.
 
 ## For applications
 
-They take a key as `Authorization: Bearer …` (or DeepL's `DeepL-Auth-Key …`), `x-api-key`, `api-key`,
-`x-goog-api-key` or `?key=`. Each path is found with and without `/v1`, and also as
-`/v1/v1/…`, with doubled slashes and with a slash at the end, for clients are given
-base URLs of every kind. Bodies may be compressed with gzip or deflate. A header
+They take a key as `Authorization: Bearer …` (or DeepL's `DeepL-Auth-Key …`),
+`x-api-key`, `api-key`, `x-goog-api-key` or `?key=`. Each path is found with and
+without `/v1`, and also as `/v1/v1/…`, with doubled slashes and with a slash at the
+end, for clients are given base URLs of every kind. Bodies may be compressed with gzip or deflate. A header
 `x-session-id` keeps the calls of a session on one provider account.
 """
 
@@ -80,9 +100,10 @@ They take no key. Let only your monitoring reach `/metrics`.
 
 REST = """\
 `OPTIONS` is answered everywhere, for browsers as `cors_origins` allows. A WebSocket
-upgrade is answered 426. Where caller and provider speak the same dialect, requests
-and replies are passed on byte for byte, but for the model's name and what the
-provider's row and the channel say; of the caller's headers a provider sees only
+is opened where the table says so; elsewhere the wish for one is answered 426. Where
+caller and provider speak the same dialect, requests and replies are passed on byte
+for byte, but for the model's name and what the provider's row and the channel say; of
+the caller's headers a provider sees only
 {headers}. Otherwise they are translated, and the reply's `x-posthouse-translation`
 says into what: see [dialects](../guide/dialects.md).
 """
@@ -96,14 +117,23 @@ def rows(routes: list[Any]) -> list[tuple[str, str, str]]:
     ]
 
 
+def handlers() -> list[Any]:
+    """Give everything in `posthouse.api` that has routes, what relays the rest last."""
+    calls = Calls(Mock(), Mock(), Mock(), max_body_bytes=1)
+    found = {}
+    for module in sorted(pkgutil.iter_modules(api.__path__), key=attrgetter("name")):
+        content = vars(importlib.import_module(f"{api.__name__}.{module.name}"))
+        for name, kind in content.items():
+            if name.endswith("Routes") and isinstance(kind, type):
+                wanted = dict.fromkeys(inspect.signature(kind).parameters, Mock())
+                found[kind] = kind(**wanted | {"calls": calls})
+    rest = found.pop(ResourceRoutes)
+    return [*found.values(), rest]
+
+
 def page() -> str:
     """Write the page."""
-    nothing = cast("Any", None)
-    calls = Calls(nothing, nothing, nothing, max_body_bytes=1)
-    routes = data_plane(
-        calls, nothing, nothing, nothing, responses_days=1, remaining=nothing
-    )
-    routes += ImageRoutes(calls, nothing, nothing).routes()
+    routes = [route for handler in handlers() for route in handler.routes()]
     operational = operational_routes(lambda: True, lambda: (b"", b""))
     head = ("Method", "Path", "What it does")
     offered = [

@@ -26,6 +26,7 @@ _ACTED_ON = frozenset(
         "background",
         "best_of",
         "conversation",
+        "documents",
         "enable_search",
         "encoding_format",
         "fallbacks",
@@ -43,6 +44,7 @@ _ACTED_ON = frozenset(
         "partial_images",
         "previous_response_id",
         "prompt",
+        "query",
         "quality",
         "service_tier",
         "size",
@@ -50,6 +52,7 @@ _ACTED_ON = frozenset(
         "stream",
         "stream_options",
         "suffix",
+        "text",
         "tools",
         "web_search_options",
     }
