@@ -49,6 +49,8 @@ NOTES = {
     "charge what was delivered, or `drain` it and charge all",
     "channels.probe": "looks at it every so many seconds: asks for one token of a "
     "chat with `model`, or for the list of models without",
+    "channels.resources": "whose the things are that its provider keeps: `owned` by "
+    "whoever made them, `shared` by all, or `off`",
     "channels.enabled": "whether it is used",
     "keys.name": "unique",
     "keys.rpm": "requests per minute",

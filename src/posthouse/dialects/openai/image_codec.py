@@ -19,7 +19,7 @@ from posthouse.dialects.neutral.images import (
     url_of,
 )
 from posthouse.dialects.neutral.plain import Written
-from posthouse.dialects.openai.envelope import count, optional_text
+from posthouse.dialects.openai.envelope import count, judged, optional_text
 from posthouse.dialects.openai.image_reply import EVENT_STREAM, as_stream
 from posthouse.dialects.openai.image_request import IMAGE_FIELDS, gives_base64
 from posthouse.errors import UpstreamBadResponse
@@ -106,7 +106,7 @@ class OpenAIImageCodec(ImageCodec):
             wants_base64=request.wants_base64,
             user=optional_text(envelope, "user"),
             extras={
-                name: json.decode_with(_any, value)
+                name: judged(value, name, _any)
                 for name, value in envelope.items()
                 if name not in _KNOWN and value != _NULL
             },
