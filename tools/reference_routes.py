@@ -88,8 +88,9 @@ its own.
 They take a key as `Authorization: Bearer …` (or DeepL's `DeepL-Auth-Key …`),
 `x-api-key`, `api-key`, `x-goog-api-key` or `?key=`. Each path is found with and
 without `/v1`, and also as `/v1/v1/…`, with doubled slashes and with a slash at the
-end, for clients are given base URLs of every kind. Bodies may be compressed with gzip or deflate. A header
-`x-session-id` keeps the calls of a session on one provider account.
+end, for clients are given base URLs of every kind. Bodies may be compressed with gzip
+or deflate. A header `x-session-id` keeps the calls of a session on one provider
+account.
 """
 
 OPERATIONAL = """\
