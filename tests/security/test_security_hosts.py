@@ -205,7 +205,7 @@ WEBSOCKET = (
     b"Sec-WebSocket-Version: 13",
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 )
-SOCKETS = ["/v1/responses", "/v1/realtime?model=x", CHAT, "/", "/metrics", "/nothing"]
+SOCKETS = ["/v1/responses", "/v1/realtime/x", CHAT, "/", "/metrics", "/nothing"]
 
 
 @pytest.mark.parametrize("path", SOCKETS)

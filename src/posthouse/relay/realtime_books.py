@@ -59,13 +59,24 @@ class Answer:
         "hold",
         "produced",
         "prompt",
+        "prompt_charge",
     )
 
-    def __init__(self, call: Call, hold: Hold, prompt: dict[str, int]) -> None:
-        """Take the hold that was opened for it; `prompt` is what it reads."""
+    def __init__(
+        self, call: Call, hold: Hold, prompt: dict[str, int], prompt_charge: int
+    ) -> None:
+        """Take the hold that was opened for it.
+
+        Args:
+            call: its own.
+            hold: what is set aside.
+            prompt: about what it reads, in tokens.
+            prompt_charge: what that costs, nano-dollars.
+        """
         self.call = call
         self.hold = hold
         self.prompt = prompt
+        self.prompt_charge = prompt_charge
         self.produced = Produced()
         self.first_ms = 0
         self.event_id: str | None = None
@@ -174,10 +185,9 @@ class Books:
         if not answer.is_due():
             return True
         price = self._session.offer(self._target).price
-        units = produced.units(self.meter.spoken_at)
-        return await answer.hold.progress(
-            charge(price, Usage(units, UsageSource.ESTIMATED))
-        )
+        units = {**answer.prompt, **produced.units(self.meter.spoken_at)}
+        so_far = charge(price, Usage(units, UsageSource.ESTIMATED))
+        return await answer.hold.progress(max(so_far - answer.prompt_charge, 0))
 
     async def done(self, name: str, response: dict[str, Any]) -> None:
         """An answer is over: charge it. Returns when that is in the journal."""
@@ -299,8 +309,8 @@ class Books:
             # The session's own call becomes this answer's.
             call.incoming = session.incoming
             call.attempts.records = list(session.attempts.records)
-            return Answer(call, reserve, prompt)
-        return Answer(call, hold, prompt)
+            return Answer(call, reserve, prompt, prompt_charge)
+        return Answer(call, hold, prompt, prompt_charge)
 
     def _opening(
         self, call: Call, offer: Offer, amount: int, prompt_charge: int

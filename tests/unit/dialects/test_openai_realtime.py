@@ -113,8 +113,9 @@ def test_limits_of_answers() -> None:
     """`inf` is none."""
     assert output_limit({"max_output_tokens": 5}) == 5
     assert output_limit({"max_response_output_tokens": 6}) == 6
-    for none in ({"max_output_tokens": "inf"}, {"max_output_tokens": True}, {}, None):
-        assert output_limit(none) is None
+    for value in ("inf", True, 0, -1, 1.5, None, []):
+        assert output_limit({"max_output_tokens": value}) is None
+    assert output_limit(None) is None
 
 
 @given(st.binary(max_size=200))

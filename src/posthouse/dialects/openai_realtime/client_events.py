@@ -87,7 +87,7 @@ def output_limit(response: Any) -> int | None:
         return None
     for name in ("max_output_tokens", "max_response_output_tokens"):
         value = response.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
     return None
 
