@@ -49,7 +49,7 @@ _WORDS = re.compile(rb"[ -~]{0,512}")
 
 Parse = Callable[[bytes], ParsedRequest]
 Deployment = Callable[[Request, str], Awaitable[None]]
-"""Answers a request whose path names the model."""
+"""Answers a request whose path names the model: by what follows that on Azure."""
 Complete = Callable[[Incoming], Awaitable[Incoming]]
 
 
@@ -78,7 +78,6 @@ class Calls:
         self.errands: Errands | None = None
         """Runs chats that name a model which does not chat; None: they are refused."""
         self.deployments: dict[str, Deployment] = {}
-        """By what follows a deployment's name on Azure: handlers of others."""
         self.relay = relay
         self._authenticator = authenticator
         self._limits = limits

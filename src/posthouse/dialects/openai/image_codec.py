@@ -89,7 +89,7 @@ class OpenAIImageCodec(ImageCodec):
     @override
     def read_request(self, request: ParsedRequest) -> ImageRequest:
         envelope = request.envelope
-        images, mask = _inputs(request)
+        images, mask = self._inputs(request)
         return ImageRequest(
             dialect=_NAMES[request.operation],
             operation=request.operation,
@@ -111,6 +111,12 @@ class OpenAIImageCodec(ImageCodec):
                 if name not in _KNOWN and value != _NULL
             },
         )
+
+    def _inputs(
+        self, request: ParsedRequest
+    ) -> tuple[tuple[Picture, ...], Picture | None]:
+        """Read the pictures that are given, and the mask; raises InvalidRequest."""
+        return _inputs(request)
 
     @override
     def write_request(self, asked: ImageRequest, model: str, losses: Losses) -> Written:
