@@ -229,8 +229,9 @@ class Session:
                         await self._tell(ended.error)
             # A provider is told its client's own words, and nothing of ours.
             left = self._client.closing
-            gone = left is None or left.code == LOST
-            self._upstream.close(Closing(1000) if gone else left.passable)
+            if left is None or left.code == LOST:
+                left = Closing(1000)
+            self._upstream.close(left.passable)
             self._client.close(ended.closing)
             await asyncio.gather(self._client.farewell(), self._upstream.farewell())
         return told is None or told.code != LOST
