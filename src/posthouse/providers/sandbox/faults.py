@@ -13,7 +13,6 @@ from posthouse.model.exchange import Script, ScriptEnd, ScriptStep
 from posthouse.providers.sandbox.refusal import error_object
 from posthouse.providers.sandbox.reply import (
     CHUNKED,
-    EVENT_STREAM,
     JSON,
     LAST_CHUNK,
     Header,
@@ -238,11 +237,6 @@ def endless(reply: Reply, pace: Pace) -> Script:
     return chunked_script(reply, first, pace, (again,) * 100_000)
 
 
-def has_events(reply: Reply) -> bool:
-    """Whether a reply is a stream of events, and not one of sound."""
-    return reply.streamed and EVENT_STREAM in reply.headers
-
-
 def error_event(name: bytes = b"") -> bytes:
     """Write an error as an event of a stream."""
     value = error_object("The sandbox was asked to fail.", "server_error")
@@ -250,13 +244,10 @@ def error_event(name: bytes = b"") -> bytes:
 
 
 def failed(reply: Reply, pace: Pace, parts: tuple[bytes, ...]) -> Script:
-    """Send other events; a reply that is not a stream becomes an error object.
-
-    Sound that has begun has no place for one: it breaks off.
-    """
-    if reply.streamed and not has_events(reply) and len(parts) > 1:
+    """Send other events, or an error object; sound that has begun breaks off."""
+    if reply.streamed and not reply.has_events and len(parts) > 1:
         return broken(reply, pace, ScriptEnd.CLOSE)
-    if has_events(reply):
+    if reply.has_events:
         return render(Reply(200, reply.headers, parts, streamed=True), pace)
     value = error_object("The sandbox was asked to fail.", "server_error")
     return render(json_reply(value), pace)
@@ -281,7 +272,7 @@ def rewritten(rewrite: Callable[[bytes], Iterator[bytes]]) -> Fault:
     """Make a fault that writes every event otherwise, meaning the same."""
 
     def fault(reply: Reply, pace: Pace) -> Script:
-        if not has_events(reply):
+        if not reply.has_events:
             return render(reply, pace)
         parts = tuple(new for part in reply.parts for new in rewrite(part))
         return render(Reply(reply.status, reply.headers, parts, streamed=True), pace)
@@ -313,7 +304,7 @@ def byte_by_byte(part: bytes) -> Iterator[bytes]:
 
 def with_bom(reply: Reply, pace: Pace) -> Script:
     """Begin a stream with a byte order mark."""
-    if not has_events(reply):
+    if not reply.has_events:
         return render(reply, pace)
     parts = (b"\xef\xbb\xbf" + reply.parts[0], *reply.parts[1:])
     return render(Reply(reply.status, reply.headers, parts, streamed=True), pace)

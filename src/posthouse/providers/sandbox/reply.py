@@ -30,6 +30,11 @@ class Reply(Struct, frozen=True):
     parts: tuple[bytes, ...]
     streamed: bool = False
 
+    @property
+    def has_events(self) -> bool:
+        """Whether it is a stream of events, and not one of sound."""
+        return EVENT_STREAM in self.headers
+
 
 class Pace(Struct, frozen=True):
     """Seconds before the first byte, and between a stream's events."""
