@@ -3,11 +3,11 @@
 Who may write for a batch is who owns it, which each transaction looks at first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
-from sqlalchemy import ColumnElement, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
@@ -16,13 +16,14 @@ from posthouse.storage.database import Database
 from posthouse.storage.files import give_up, keep_file, paged, reading, writing
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.schema import (
+    UNFINISHED,
     UNFINISHED_STATES,
     batch_lines,
     batches,
     blob_removals,
     journals,
 )
-from posthouse.tasks.ports import BatchLost, BatchQueue, BatchRows
+from posthouse.tasks.ports import BatchLost, BatchQueue, BatchRows, TooManyBatches
 from posthouse.tasks.records import (
     ENDED,
     Batch,
@@ -32,6 +33,11 @@ from posthouse.tasks.records import (
 )
 from posthouse.wire import json
 
+MOST_UNFINISHED = 100
+"""Batches of an account that are not over."""
+MOST_OF_ACCOUNT = 4
+"""Batches of an account that one process works on at a time."""
+_LOOKED_AT = 500
 _CANCELLABLE = frozenset({BatchState.VALIDATING, BatchState.IN_PROGRESS})
 
 
@@ -46,7 +52,14 @@ class StoredBatches(BatchRows, BatchQueue):
     async def add(self, batch: Batch) -> None:
         row = structs.asdict(batch)
         row["details"] = _encoded(batch.details)
+        unfinished = (
+            select(func.count())
+            .select_from(batches)
+            .where(text(UNFINISHED), batches.c.account_id == batch.account_id)
+        )
         async with writing(self._database) as connection:
+            if (await connection.execute(unfinished)).scalar_one() >= MOST_UNFINISHED:
+                raise TooManyBatches
             await connection.execute(insert(batches), [row])
             # The input of a batch that came with it is whole by now.
             await connection.execute(
@@ -107,21 +120,24 @@ class StoredBatches(BatchRows, BatchQueue):
     # --- for those who work on them -----------------------------------------------
 
     @override
-    async def take(self, owner: str, most: int) -> Sequence[Batch]:
+    async def take(
+        self, owner: str, most: int, busy: Mapping[str, int]
+    ) -> Sequence[Batch]:
         free = (
-            select(batches.c.id)
-            .where(batches.c.state.in_(UNFINISHED_STATES), _is_free())
+            select(batches.c.id, batches.c.account_id)
+            .where(text(UNFINISHED), _is_free())
             .order_by(batches.c.created_ms)
-            .limit(most)
+            .limit(_LOOKED_AT)
         )
         async with reading(self._database) as connection:
             if not (await connection.execute(free)).first():
                 return []
         async with writing(self._database) as connection:
-            names = list((await connection.execute(free)).scalars())
+            rows = (await connection.execute(free)).all()
+            names = _fairly([tuple(row) for row in rows], most, busy)
             taken = update(batches).where(batches.c.id.in_(names)).values(owner=owner)
-            rows = (await connection.execute(taken.returning(batches))).all()
-        return sorted((_batch(row) for row in rows), key=lambda one: one.created_ms)
+            found = (await connection.execute(taken.returning(batches))).all()
+        return sorted((_batch(row) for row in found), key=lambda one: one.created_ms)
 
     @override
     async def change(self, batch: Batch, changes: dict[str, Any]) -> Batch:
@@ -160,6 +176,21 @@ class StoredBatches(BatchRows, BatchQueue):
                 blobs.append(batch.input_blob)
             await give_up(connection, blobs, now_ms())
             await connection.execute(lines)
+
+
+def _fairly(
+    free: Sequence[tuple[str, str]], most: int, busy: Mapping[str, int]
+) -> list[str]:
+    """Choose batches, oldest first, but no account has more than its share."""
+    counts = dict(busy)
+    names = []
+    for name, account_id in free:
+        if len(names) == most:
+            break
+        if counts.get(account_id, 0) < MOST_OF_ACCOUNT:
+            counts[account_id] = counts.get(account_id, 0) + 1
+            names.append(name)
+    return names
 
 
 def _is_free() -> ColumnElement[bool]:

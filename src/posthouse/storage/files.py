@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from posthouse.errors import StorageUnavailable
 from posthouse.files.ports import FileInUse, FileRows, QuotaExceeded, Removals
-from posthouse.files.records import Page, StoredFile, UploadState
+from posthouse.files.records import DAY_MS, Page, StoredFile, UploadState
 from posthouse.storage.database import Database
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.schema import (
@@ -24,6 +24,8 @@ from posthouse.storage.schema import (
     uploads,
 )
 
+RESULTS_MS = 29 * DAY_MS
+"""For which the results of Anthropic's batches can be read."""
 _SWEPT = 100
 """Rows that one transaction takes, so that nobody waits for it long."""
 
@@ -209,7 +211,11 @@ class StoredRemovals(Removals):
 
     @override
     async def expire(self, now_ms: int) -> None:
-        while await self._expire_files(now_ms) or await self._expire_uploads(now_ms):
+        while (
+            await self._expire_files(now_ms)
+            or await self._expire_uploads(now_ms)
+            or await self._expire_results(now_ms)
+        ):
             pass
 
     async def _expire_files(self, now: int) -> bool:
@@ -245,6 +251,23 @@ class StoredRemovals(Removals):
             blobs = await connection.execute(parts.returning(upload_parts.c.blob))
             await give_up(connection, list(blobs.scalars()), now)
             await connection.execute(delete(uploads).where(uploads.c.id.in_(names)))
+        return True
+
+    async def _expire_results(self, now: int) -> bool:
+        """Delete some batches whose results are files of nobody's."""
+        old = (
+            batches.c.output_blob.is_not(None),
+            batches.c.created_ms <= now - RESULTS_MS,
+        )
+        async with reading(self._database) as connection:
+            found = select(batches.c.id).where(*old).limit(_SWEPT)
+            names = list((await connection.execute(found)).scalars())
+        if not names:
+            return False
+        async with writing(self._database) as connection:
+            gone = delete(batches).where(batches.c.id.in_(names), *old)
+            blobs = await connection.execute(gone.returning(batches.c.output_blob))
+            await give_up(connection, list(blobs.scalars()), now)
         return True
 
     @override

@@ -6,19 +6,21 @@ dies its journal ends, in the ledger, and somebody else takes them: see `ports`.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from msgspec import structs
 
-from posthouse.errors import InvalidRequest, StorageUnavailable
+from posthouse.errors import InvalidRequest, RateLimited, StorageUnavailable
 from posthouse.files.records import Page
 from posthouse.observe.logs import logger
 from posthouse.tasks.batch_input import Judge, LineTooLong, split_lines
 from posthouse.tasks.batch_output import write_output
 from posthouse.tasks.batch_run import BatchRun, Tools
-from posthouse.tasks.ports import BatchLost, BatchRows, LineRunner
+from posthouse.tasks.ports import BatchLost, BatchRows, LineRunner, TooManyBatches
 from posthouse.tasks.records import (
     Batch,
     BatchAPI,
@@ -56,7 +58,13 @@ class Desk:
 
     async def add(self, batch: Batch) -> None:
         """Take a new batch."""
-        await self._rows.add(batch)
+        try:
+            await self._rows.add(batch)
+        except TooManyBatches:
+            raise RateLimited(
+                "You have as many batches under way as there may be; wait for one",
+                retry_after=60,
+            ) from None
         self.wake()
 
     async def add_counted(self, batch: Batch, total: int) -> Batch:
@@ -114,6 +122,8 @@ class BatchWorker:
         self._closing = asyncio.Event()
         self._woken = asyncio.Event()
         self._working: dict[str, asyncio.Task[None]] = {}
+        self._accounts: dict[str, str] = {}
+        """Of those that are worked on."""
         self._looking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -160,13 +170,16 @@ class BatchWorker:
         room = MOST_BATCHES - len(self._working)
         if room <= 0:
             return
-        for batch in await self._tools.queue.take(self._owner, room):
+        busy = Counter(self._accounts.values())
+        for batch in await self._tools.queue.take(self._owner, room, busy):
             task = asyncio.create_task(self._work(batch))
             self._working[batch.id] = task
-            task.add_done_callback(lambda _, name=batch.id: self._left(name))  # type: ignore[misc]  # bound now
+            self._accounts[batch.id] = batch.account_id
+            task.add_done_callback(partial(self._left, batch.id))
 
-    def _left(self, batch_id: str) -> None:
+    def _left(self, batch_id: str, _task: asyncio.Task[None]) -> None:
         del self._working[batch_id]
+        del self._accounts[batch_id]
         self._woken.set()
 
     async def _work(self, batch: Batch) -> None:

@@ -6,7 +6,7 @@ the ledger by then, so of every line that it was at, it is known whether it was
 charged. Whatever is written for a batch is written only while it is still owned.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from posthouse.files.records import Page, StoredFile
@@ -24,11 +24,15 @@ class BatchLost(Exception):
     """The batch belongs to another process by now, or is gone."""
 
 
+class TooManyBatches(Exception):
+    """An account has as many batches that are not over as it may have."""
+
+
 class BatchRows(Protocol):
     """Batches in the database; raises StorageUnavailable."""
 
     async def add(self, batch: Batch) -> None:
-        """Write down a new batch."""
+        """Write down a new batch; raises TooManyBatches."""
 
     async def find(self, batch_id: str, account_id: str) -> Batch | None:
         """Give one of an account's."""
@@ -46,8 +50,13 @@ class BatchRows(Protocol):
 class BatchQueue(Protocol):
     """Batches as those who work on them see them; raises StorageUnavailable."""
 
-    async def take(self, owner: str, most: int) -> Sequence[Batch]:
-        """Take batches that nobody works on, oldest first."""
+    async def take(
+        self, owner: str, most: int, busy: Mapping[str, int]
+    ) -> Sequence[Batch]:
+        """Take batches that nobody works on, oldest first.
+
+        `busy` says how many of each account the owner works on: none has all.
+        """
 
     async def change(self, batch: Batch, changes: dict[str, Any]) -> Batch:
         """Write some of a batch's fields; raises BatchLost.
