@@ -57,6 +57,8 @@ _OF_SOUND = frozenset(
     {Operation.SPEECH, Operation.TRANSCRIPTION, Operation.AUDIO_TRANSLATION}
 )
 """Likewise, whose dialects work out tokens that nobody tells."""
+_TOKENS = (Unit.INPUT.value, Unit.OUTPUT.value)
+"""What every price by tokens has one of."""
 
 
 class Ending(Struct, frozen=True, gc=False):
@@ -126,8 +128,9 @@ def _lacks_tokens(call: Call, served: Served) -> bool:
     offer = call.offer(served.target)
     prices = (offer.price, offer.listed, call.prepared(served.target).cost)
     return any(
-        price is not None and price.rates and not price.rates.keys() & counted
+        not price.rates.keys() & counted and not price.rates.keys().isdisjoint(_TOKENS)
         for price in prices
+        if price is not None
     )
 
 
