@@ -212,6 +212,14 @@ def test_one_list_of_models_in_three_shapes(posthouse: Posthouse) -> None:
     assert ask(posthouse, "GET", "/v1/models?limit=x", **headers).status == 400
 
 
+def test_codex_finds_a_list_of_its_own_kind(posthouse: Posthouse) -> None:
+    """Empty, for its entries would take the place of its own instructions."""
+    found = ask(posthouse, "GET", "/v1/models?client_version=0.169.0").body
+    assert found["models"] == []
+    assert [model["id"] for model in found["data"]] == ["sandbox", "sandbox-reasoning"]
+    assert "models" not in ask(posthouse, "GET", "/v1/models").body
+
+
 def test_one_model_in_three_shapes_and_only_to_who_may_use_it(
     posthouse: Posthouse,
 ) -> None:
@@ -253,6 +261,20 @@ def test_a_kept_response_is_found_built_upon_and_deleted(posthouse: Posthouse) -
     assert ask(posthouse, "DELETE", path).body["deleted"] is True
     assert ask(posthouse, "GET", path).status == 404
     assert ask(posthouse, "DELETE", path).status == 404
+
+
+def test_what_is_kept_here_is_not_streamed_again(posthouse: Posthouse) -> None:
+    made = respond(posthouse, "Hello")
+    found = ask(posthouse, "GET", f"/v1/responses/{made['id']}?stream=true")
+    assert found.status == 400
+    assert found.body["error"]["param"] == "stream"
+
+
+def test_nothing_runs_in_the_background(posthouse: Posthouse) -> None:
+    body = {"model": "sandbox", "input": "Hello", "background": True}
+    refused = ask(posthouse, "POST", "/v1/responses", body)
+    assert refused.status == 400
+    assert refused.body["error"]["param"] == "background"
 
 
 def test_a_kept_response_is_nobody_elses(posthouse: Posthouse) -> None:

@@ -2,7 +2,9 @@
 
 One path is asked by the clients of several APIs. Who says `anthropic-version` is
 Anthropic's, who brings its key as `x-goog-api-key` is Google's, everybody else is
-OpenAI's.
+OpenAI's. Codex is one of these: it says `client_version`, and looks for a list of its
+own, whose entries bring the instructions that its agent works by. An empty one
+leaves it its own.
 """
 
 from typing import Any
@@ -71,7 +73,10 @@ class ModelRoutes:
         else:
             principal = await self._calls.principal(request)
             models = [self._model(*found) for found in self._listed(principal)]
-            body = json.encode({"object": "list", "data": models})
+            listed: dict[str, Any] = {"object": "list", "data": models}
+            if b"client_version=" in request.query:
+                listed["models"] = []
+            body = json.encode(listed)
         await request.client.respond(200, [_JSON], body)
 
     async def get_model(self, request: Request) -> None:

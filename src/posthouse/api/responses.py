@@ -37,6 +37,7 @@ LONGEST_HISTORY = 1_000
 _DAY_MS = 86_400_000
 _PATH = "/v1/responses"
 _JSON = (b"content-type", b"application/json")
+_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 _stored = json.decoder(StoredResponse)
 
 log = logger("posthouse")
@@ -141,17 +142,25 @@ class ResponsesRoutes:
         if kept is None or what not in ("", "input_items"):
             await self._rest.handle(request)
             return
+        asked = dict(parse_qsl(request.query.decode("latin-1")))
+        streamed = not what and asked.get("stream") == "true"
         if kept.data is None:
             body = await self._ask(kept, request, "GET", what)
         else:
             stored: StoredResponse = json.decode_with(_stored, kept.data)
-            asked = dict(parse_qsl(request.query.decode("latin-1")))
+            if streamed:
+                raise InvalidRequest(
+                    "Only responses created with background=true can be streamed.",
+                    param="stream",
+                )
             body = (
                 history.render_items(stored, history.read_page(asked))
                 if what
                 else history.render_response(stored)
             )
-        await request.client.respond(200, [_JSON], body)
+        # What is whole is told at once, also as events.
+        events = streamed and not body.startswith(b"{")
+        await request.client.respond(200, [_EVENTS if events else _JSON], body)
 
     async def delete(self, request: Request) -> None:
         """DELETE /v1/responses/{id}."""
