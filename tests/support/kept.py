@@ -69,6 +69,13 @@ class Kept:
         return _json(200, {"object": "list", "data": listed, "has_more": False})
 
     def _post(self, account: str, path: str, request: Request) -> Behaviour:
+        if path == "/responses":
+            return self._response(account, request.json)
+        if path == "/chat/completions":
+            return self._chat(account, request.json)
+        return self._make(account, path, request)
+
+    def _make(self, account: str, path: str, request: Request) -> Behaviour:
         body = request.json
         known = self.things.get((account, path))
         if known is not None:
@@ -94,6 +101,66 @@ class Kept:
         if body.get("stream"):
             return _stream(made)
         return _json(200, made)
+
+    def _response(self, account: str, body: dict[str, Any]) -> Behaviour:
+        """A response that has worked in a container, and left a file there."""
+        container = f"cntr_{secrets.token_hex(6)}"
+        self.things[account, f"/containers/{container}"] = {"id": container}
+        made = {
+            "id": f"resp_{secrets.token_hex(6)}",
+            "object": "response",
+            "status": "completed",
+            "model": body["model"],
+            "output": [
+                {
+                    "type": "code_interpreter_call",
+                    "id": f"ci_{secrets.token_hex(6)}",
+                    "container_id": container,
+                    "status": "completed",
+                },
+                {
+                    "type": "message",
+                    "id": f"msg_{secrets.token_hex(6)}",
+                    "role": "assistant",
+                    "status": "completed",
+                    "content": [
+                        {"type": "output_text", "text": "Done", "annotations": []}
+                    ],
+                },
+            ],
+            "usage": USAGE,
+        }
+        self.things[account, f"/responses/{made['id']}"] = made
+        if not body.get("stream"):
+            return _json(200, made)
+        event = {"type": "response.completed", "response": made}
+        delta = {"type": "response.output_text.delta", "delta": "Done"}
+        frames = b"".join(
+            f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode()
+            for one in (delta, event)
+        )
+        return Behaviour("stream", (Send(reply(200, frames, content_type=STREAM)),))
+
+    def _chat(self, account: str, body: dict[str, Any]) -> Behaviour:
+        """A chat that can be asked for again."""
+        name = f"chatcmpl-{secrets.token_hex(6)}"
+        head = {"id": name, "created": 1, "model": body["model"]}
+        usage = {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11}
+        choice = {"index": 0, "finish_reason": "stop"}
+        message = {"role": "assistant", "content": "Hi"}
+        made = {
+            **head,
+            "object": "chat.completion",
+            "choices": [{**choice, "message": message}],
+            "usage": usage,
+        }
+        self.things[account, f"/chat/completions/{name}"] = made
+        if not body.get("stream"):
+            return _json(200, made)
+        chunk = {**head, "object": "chat.completion.chunk", "usage": usage}
+        chunk["choices"] = [{**choice, "delta": message}]
+        data = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()
+        return Behaviour("stream", (Send(reply(200, data, content_type=STREAM)),))
 
 
 def _is_list(path: str) -> bool:

@@ -17,8 +17,10 @@ from posthouse.access.ports import Limiter
 from posthouse.access.principal import Principal
 from posthouse.api.errands import Errands
 from posthouse.api.file_inputs import FileInputs
+from posthouse.api.leaving import ReadAlong
 from posthouse.api.links import Links
 from posthouse.dialects.base import Dialect, MediaDialect, ParsedRequest
+from posthouse.dialects.resources.treated import may_leave_things, may_name_things
 from posthouse.errors import (
     InvalidRequest,
     ModelNotFound,
@@ -31,6 +33,7 @@ from posthouse.relay.call import Incoming
 from posthouse.relay.media import BringMedia
 from posthouse.relay.ports import Client
 from posthouse.relay.prepare import find_dialect
+from posthouse.relay.resource_guard import Guard, Leavings
 from posthouse.relay.service import Relay
 from posthouse.server.request import Request
 from posthouse.server.routes import Handler
@@ -77,6 +80,8 @@ class Calls:
         """Brings the files that calls name into them."""
         self.errands: Errands | None = None
         """Runs chats that name a model which does not chat; None: they are refused."""
+        self.guard: Guard | None = None
+        """Knows whose the things are that calls name."""
         self.deployments: dict[str, Deployment] = {}
         self.relay = relay
         self._authenticator = authenticator
@@ -145,14 +150,30 @@ class Calls:
         incoming = await self._incoming(request, dialect, parse)
         if complete is not None:
             incoming = await complete(incoming)
+        incoming = await self._guarded(incoming)
+        wanted = client or request.client
+        if isinstance(incoming.keeper, Leavings):
+            wanted = ReadAlong(wanted, incoming.keeper)
         linked = self.relay.snapshot.table.linked
         if self.links is not None and incoming.request.model in linked:
             incoming = await self.links.followed(incoming)
         try:
-            await self._serve(incoming, client or request.client)
+            await self._serve(incoming, wanted)
         except RateLimited:
             self.tell_limits(request, incoming.principal)
             raise
+
+    async def _guarded(self, incoming: Incoming) -> Incoming:
+        """Hold a call to its caller's own things; raises PosthouseError."""
+        guard, name = self.guard, incoming.dialect.name
+        if guard is None:
+            return incoming
+        if may_name_things(incoming.request, name):
+            incoming = await guard.pinned(incoming, self.relay.snapshot.table)
+        if may_leave_things(incoming.request, name):
+            leavings = Leavings(guard, incoming)
+            incoming = structs.replace(incoming, keeper=leavings)
+        return incoming
 
     async def _serve(self, incoming: Incoming, client: Client) -> None:
         try:

@@ -103,6 +103,7 @@ class LineCalls(Calls):
         _judge(incoming)
         if complete is not None:
             incoming = await complete(incoming)
+        incoming = await self._guarded(incoming)
 
         async def keep_first(served: Served) -> None:
             await keep(served.body)

@@ -25,6 +25,7 @@ from posthouse.observe.logs import logger
 from posthouse.relay.call import Incoming
 from posthouse.relay.keeping import Keeper, Kept, ResponseStore
 from posthouse.relay.passed_on import PassedOn
+from posthouse.relay.resource_guard import Guard
 from posthouse.routing.plan import Target
 from posthouse.server.request import Request
 from posthouse.server.routes import Route
@@ -93,7 +94,7 @@ class ResponsesRoutes:
         parsed = await self._referred(incoming.request, account_id)
         incoming = structs.replace(incoming, request=parsed)
         if self._days and history.is_stored(parsed):
-            keeper = _Keeper(self._store, parsed, account_id, self._days)
+            keeper = _Keeper(self._store, incoming, self._days, guard=self._calls.guard)
             incoming = structs.replace(incoming, keeper=keeper)
         previous = history.previous_of(parsed)
         if previous is None:
@@ -106,7 +107,10 @@ class ResponsesRoutes:
                 code="previous_response_not_found",
             )
         if kept.data is None:
-            return structs.replace(incoming, channel=kept.channel)
+            credential = await self._credential(kept)
+            return structs.replace(
+                incoming, channel=kept.channel, credential=credential
+            )
         items = await self._history(kept)
         return structs.replace(incoming, request=history.with_history(parsed, items))
 
@@ -210,24 +214,39 @@ class ResponsesRoutes:
         snapshot = self._calls.relay.snapshot
         return await self._passed_on.ask(
             snapshot,
-            kept.channel,
+            (kept.channel, await self._credential(kept) or 0),
             Operation.CHAT,
             DIALECT,
             method=method,
             path=f"/{path}?{query}" if query and method == "GET" else f"/{path}",
         )
 
+    async def _credential(self, kept: Kept) -> int | None:
+        """Which of its channel's credentials reaches a response; None: any does."""
+        guard = self._calls.guard
+        if guard is None:
+            return None
+        table = self._calls.relay.snapshot.table
+        return await guard.credential(table, kept.channel, kept.account_id, kept.id)
+
 
 class _Keeper(Keeper):
     """Keeps the response that one request brings."""
 
     def __init__(
-        self, store: ResponseStore, parsed: ParsedRequest, account_id: str, days: int
+        self,
+        store: ResponseStore,
+        incoming: Incoming,
+        days: int,
+        *,
+        guard: Guard | None,
     ) -> None:
         self._store = store
-        self._parsed = parsed
-        self._account_id = account_id
+        self._incoming = incoming
+        self._parsed = incoming.request
+        self._account_id = incoming.principal.account_id
         self._days = days
+        self._guard = guard
 
     @override
     async def keep(self, target: Target, reply: bytes, *, translated: bool) -> None:
@@ -245,6 +264,10 @@ class _Keeper(Keeper):
                     json.encode(stored) if translated else None,
                 )
                 await self._store.keep(kept)
+                channel = target.member.channel
+                if self._guard is not None and len(channel.credentials) > 1:
+                    # Only one of them may reach it.
+                    await self._guard.learn(self._incoming, target, {kept.id: ""})
                 return
         log.warning("a response could not be kept", account=self._account_id)
 

@@ -5,6 +5,7 @@ from posthouse.api.calls import Calls
 from posthouse.api.resources import ResourceRoutes
 from posthouse.billing.holds import HoldManager
 from posthouse.relay.resource_channels import ResourceChannels
+from posthouse.relay.resource_guard import Guard
 from posthouse.relay.resource_lookup import Lookup
 from posthouse.relay.resource_ports import ResourcePorts
 from posthouse.relay.resources import ResourceRelay
@@ -30,6 +31,7 @@ class Resources:
         self, calls: Calls, limits: Limiter, holds: HoldManager
     ) -> ResourceRoutes:
         """Make what answers, of what calls work with."""
+        calls.guard = Guard(self.lookup)
         ports = calls.relay.ports
         relay = ResourceRelay(
             ResourcePorts(

@@ -18,13 +18,13 @@ from posthouse.billing.holds import Hold, HoldManager
 from posthouse.billing.prices import charge, unpriced_units
 from posthouse.billing.records import Opening
 from posthouse.errors import InvalidRequest, ModelNotFound, PriceMissing
-from posthouse.model.call import PAID_BY_RESULT
+from posthouse.model.call import PAID_BY_RESULT, Operation
 from posthouse.model.catalog import Price
 from posthouse.model.usage import Unit, Usage, UsageSource
 from posthouse.relay.call import Call, Incoming
 from posthouse.relay.choosing import facts_of
 from posthouse.relay.snapshot import Menu
-from posthouse.relay.stand_ins import as_asked
+from posthouse.relay.stand_ins import told_what_to_do
 from posthouse.relay.waiting import FairQueue
 from posthouse.routing.rules import RuleBook
 from posthouse.routing.table import Choice, ModelRoutes
@@ -64,8 +64,10 @@ class Admission:
     async def admit(self, call: Call) -> Admitted:
         """Admit a call; raises PosthouseError, and then nothing is held."""
         menu = call.menu = self._menu(call)
-        if menu.instead:
-            call.incoming = _as_asked(call.incoming, menu)
+        if Operation.CHAT in menu.instead.values():
+            call.incoming = structs.replace(
+                call.incoming, request=told_what_to_do(call.incoming.request)
+            )
         incoming = call.incoming
         request = incoming.request
         call.prompt_tokens = estimate_prompt(request, menu.first.model)
@@ -119,7 +121,7 @@ class Admission:
         if menu is None:
             raise _not_found(request.model)
         if call.incoming.channel is not None:
-            menu = _at_channel(menu, call.incoming.channel)
+            menu = _at_channel(menu, call.incoming)
         if request.counted:
             for offer in menu.offers.values():
                 _check_payable(offer.price, request.counted)
@@ -203,12 +205,11 @@ def _ruled_menu(call: Call, rules: RuleBook) -> Menu | None:
     return call.snapshot.ruled_menu(rule, request.model, request.operation)
 
 
-def _at_channel(menu: Menu, channel: str) -> Menu:
+def _at_channel(menu: Menu, incoming: Incoming) -> Menu:
     """The menu with nothing on it but what one channel offers."""
-    only = frozenset({channel})
-    routes = tuple(
-        structs.replace(one, choice=Choice(None, only)) for one in menu.routes
-    )
+    only = frozenset({incoming.channel or ""})
+    choice = Choice(None, only, credential=incoming.credential)
+    routes = tuple(structs.replace(one, choice=choice) for one in menu.routes)
     return structs.replace(menu, routes=routes, hedge=None)
 
 
@@ -237,14 +238,6 @@ def _not_found(model: str) -> ModelNotFound:
         f"The model '{model}' does not exist or you do not have access to it.",
         param="model",
     )
-
-
-def _as_asked(incoming: Incoming, menu: Menu) -> Incoming:
-    """Count the call's money as that of what its model is asked in its place."""
-    operation = menu.instead[menu.routes[0].model]
-    if operation is incoming.request.operation:
-        return incoming
-    return structs.replace(incoming, request=as_asked(incoming.request, operation))
 
 
 def _check_payable(price: Price, counted: Mapping[str, int]) -> None:

@@ -61,6 +61,8 @@ class Incoming(Struct, frozen=True):
     """What the caller's header of that name says, for rules of routing."""
     channel: str | None = None
     """The only one that may serve it, for it has what the call builds on."""
+    credential: int | None = None
+    """The only one of that channel's that reaches it; None: any does."""
     bring: BringMedia | None = None
     """Fetches what the request's URLs lead to; None: it has none."""
     keeper: Keeper | None = None

@@ -24,7 +24,7 @@ class PassedOn:
     async def ask(
         self,
         snapshot: Snapshot,
-        channel_name: str,
+        place: tuple[str, int],
         operation: str,
         dialect: Dialect,
         *,
@@ -35,14 +35,15 @@ class PassedOn:
 
         Args:
             snapshot: whose channels are asked.
-            channel_name: the one that has it.
+            place: the channel that has it, and the credential that reaches it.
             operation: what made it.
             dialect: in which that was asked; it judges errors.
             method: in capitals.
             path: with its query, behind the operation's own.
         """
-        channel = snapshot.table.channels.get(channel_name)
-        if channel is None:
+        name, credential = place
+        channel = snapshot.table.channels.get(name)
+        if channel is None or credential >= len(channel.credentials):
             raise NoChannel
         row = channel.provider.operations[operation]
         row = row.also.get(dialect.name, row)
@@ -50,7 +51,7 @@ class PassedOn:
             method=method,
             origin=channel.origin,
             target=channel.base_path + row.path + path,
-            headers=(_JSON, *channel_headers(channel, 0)),
+            headers=(_JSON, *channel_headers(channel, credential)),
             body=b"",
             timeouts=channel.timeouts,
             proxy=channel.spec.proxy,

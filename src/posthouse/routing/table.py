@@ -130,9 +130,13 @@ class Choice(Struct, frozen=True):
     """The channels that may serve; None allows all."""
     hedge: float | None = None
     """Seconds after which a second attempt begins beside the first; None: never."""
+    credential: int | None = None
+    """The only one of a channel's that may serve; None allows all."""
 
     def allows(self, member: Member) -> bool:
         """Whether a member may serve at all."""
+        if self.credential is not None and member.credential != self.credential:
+            return False
         return self.only is None or member.channel.name in self.only
 
 

@@ -7,7 +7,7 @@ them, and each of several that are the same counts.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -49,10 +49,19 @@ _CALLERS = listed(
 """Names of what callers have put there for themselves."""
 _TYPES_WITH_ID = frozenset({"item_reference", "agent"})
 """Objects with a type that name a thing by `id`; the others tell their own."""
+_WITH_ID = frozenset({"agent", "conversation", "prompt", "voice", "workflow"})
+"""Members whose objects name a thing by `id`, whatever else is in them."""
 _LOOKS_LIKE_ID = re.compile(
     r"(?=\S*\d)(?=\S*[_:-])[A-Za-z0-9][\w.:/-]{7,255}", re.ASCII
 )
 _JSON_STARTS = (b"{", b"[")
+
+
+def is_id_name(name: str) -> bool:
+    """Whether a member of this name, in lower case, holds an id, or several."""
+    if name in _ALSO or name == "id":
+        return True
+    return name.endswith(("_id", "_ids")) and name not in _NOT_OURS
 
 
 class Named(Struct):
@@ -64,6 +73,8 @@ class Named(Struct):
     """What would be a thing if anybody had it."""
     models: list[str] = field(default_factory=list)
     """Every model, the one at the top first."""
+    counts: Callable[[str], bool] = is_id_name
+    """Whether a member of a name, in lower case, holds an id, or several."""
 
     def add_text(self, text: str) -> None:
         """Note a text if it looks like an id; raises InvalidRequest."""
@@ -71,13 +82,6 @@ class Named(Struct):
             self.texts.add(text)
             if len(self.texts) > MOST_TEXTS:
                 raise InvalidRequest("The request names too many things.")
-
-
-def is_id_name(name: str) -> bool:
-    """Whether a member of this name, in lower case, holds an id, or several."""
-    if name in _ALSO or name == "id":
-        return True
-    return name.endswith(("_id", "_ids")) and name not in _NOT_OURS
 
 
 def is_callers(name: str) -> bool:
@@ -145,7 +149,7 @@ def _note(name: str, value: str, named: Named, *, strict: bool) -> None:
         return
     if name == "model":
         named.models.append(value)
-    elif strict and is_id_name(name):
+    elif strict and named.counts(name):
         named.ids.add(value)
     else:
         named.add_text(value)
@@ -161,28 +165,30 @@ def _walk(top: Any, named: Named, *, stored: bool) -> None:
         if isinstance(value, str):
             _note(name, value, named, strict=strict)
         elif isinstance(value, Members):
-            left.extend(_members(value, strict=strict, stored=stored))
+            left.extend(_members(value, name, strict=strict, stored=stored))
         elif isinstance(value, list):
             left.extend((name, one, strict) for one in value)
 
 
 def _members(
-    members: Members, *, strict: bool, stored: bool
+    members: Members, parent: str, *, strict: bool, stored: bool
 ) -> Iterator[tuple[str, Any, bool]]:
     types = {value for name, value in members if name == "type" and _is_text(value)}
     for written, value in members:
         name = written.casefold()
-        yield name, value, strict and _counts(name, types, stored=stored)
+        if name == "id" and not stored:
+            counts = parent in _WITH_ID or bool(types & _TYPES_WITH_ID)
+        else:
+            counts = _counts(name, types)
+        yield name, value, strict and counts
 
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _counts(name: str, types: set[str], *, stored: bool) -> bool:
+def _counts(name: str, types: set[str]) -> bool:
     """Whether what a member holds are ids if its name says so."""
-    if name == "id":
-        return stored or not types or bool(types & _TYPES_WITH_ID)
     if name == "skill_id":
         return types != {"anthropic"}
     if name == "input":
