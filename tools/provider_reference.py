@@ -45,6 +45,7 @@ MENDED = {
     "tool_calls_object": "a single tool call is put into a list",
     "whole_last_chunk": "the last chunk's repetition of the message is left out",
     "reasoning_beside": "`completion_tokens` is given the reasoning that it lacks",
+    "formats": "forms of transcripts that it lacks are written of those it has",
 }
 """What replies are mended of, by the name in `Replies`."""
 FREE_SOFTWARE = "Software that the operator runs: every model costs nothing."

@@ -9,7 +9,7 @@ in a thread, and the record says `estimated`.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from msgspec import Struct
@@ -22,6 +22,7 @@ from posthouse.billing.usage import (
     normalise,
     with_counted,
 )
+from posthouse.catalog.price import TOKEN_UNITS
 from posthouse.model.call import AttemptRecord, CallRecord, Operation, Outcome
 from posthouse.model.catalog import Price
 from posthouse.model.usage import NO_USAGE, Unit, Usage
@@ -90,7 +91,7 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
     if served.each:
         return told_by_each(call, served)
     usage = served.usage
-    if call.incoming.request.counted or (usage is not None and usage.counted):
+    if _asked_apiece(call, served) or (usage is not None and usage.counted):
         if _is_billed_by_unread_tokens(call, served):
             return None
         return _counted_apiece(call, served)
@@ -106,6 +107,17 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
         choices=call.incoming.request.choices,
     )
     return None if found.suspicious else found
+
+
+def _asked_apiece(call: Call, served: Served) -> Mapping[str, int]:
+    """What is billed apiece of what was asked of who has served.
+
+    A model that stands in for others is billed for what it does itself.
+    """
+    request, instead = call.incoming.request, call.menu.instead
+    if instead and instead[served.target.routes.model] is not request.operation:
+        return {}
+    return request.counted
 
 
 def _is_billed_by_unread_tokens(call: Call, served: Served) -> bool:
@@ -141,17 +153,18 @@ def _counted_apiece(call: Call, served: Served) -> NormalisedUsage:
     can be true, it is what the hold was taken for.
     """
     request, told = call.incoming.request, served.usage
+    asked = _asked_apiece(call, served)
     counted = {} if told is None else told.counted
     if told is not None and told.estimated:
         # No price asks for them.
         told = None
     estimate = TokenEstimate(0, 0)
     rates = call.offer(served.target).price.rates.keys()
-    if not rates & {*request.counted, *counted}:
+    if not rates & {*asked, *counted}:
         most = (request.output_limit or 0) * max(request.choices, 1)
         estimate = TokenEstimate(call.prompt_tokens, most)
     found = normalise(told, estimate=estimate, context=0, choices=request.choices)
-    return with_counted(found, counted, request.counted, roughly=request.counts_roughly)
+    return with_counted(found, counted, asked, roughly=request.counts_roughly)
 
 
 async def counted_usage(call: Call, served: Served) -> NormalisedUsage:
@@ -167,10 +180,11 @@ async def counted_usage(call: Call, served: Served) -> NormalisedUsage:
         context=model.context if model else 0,
         choices=request.choices,
     )
-    if not request.counted:
+    asked = _asked_apiece(call, served)
+    if not asked:
         return found
     counted = {} if told is None else told.counted
-    return with_counted(found, counted, request.counted, roughly=request.counts_roughly)
+    return with_counted(found, counted, asked, roughly=request.counts_roughly)
 
 
 def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
@@ -242,6 +256,11 @@ async def _count(call: Call, served: Served) -> TokenEstimate:
         return TokenEstimate(max(counted, media), output)
 
     return await asyncio.to_thread(count)
+
+
+def tokens_of(usage: Mapping[str, int]) -> int:
+    """Add up a usage's tokens, for limits that are by them."""
+    return sum(count for unit, count in usage.items() if unit in TOKEN_UNITS)
 
 
 def _with_searches(usage: Usage, searches: int) -> Usage:

@@ -27,6 +27,7 @@ from posthouse.relay.charging import (
     Charged,
     Ending,
     record_call,
+    tokens_of,
 )
 from posthouse.relay.ports import Client
 from posthouse.relay.prepare import find_dialect
@@ -100,7 +101,7 @@ class ResourceRelay:
             hold = await self._ports.holds.open(opening)
             work = _Work(self._ports, call, asked, place)
             record = await work.do(money, hold)
-            tokens = sum(record.usage.values())
+            tokens = tokens_of(record.usage)
         finally:
             permit.release(tokens)
 

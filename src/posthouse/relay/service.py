@@ -31,6 +31,7 @@ from posthouse.relay.charging import (
     charge_usage,
     counted_usage,
     record_call,
+    tokens_of,
     told_usage,
 )
 from posthouse.relay.choosing import likely_tokens
@@ -95,7 +96,7 @@ class Relay:
                 record = await self._stream(call, admitted, client)
             else:
                 record = await self._unary(call, admitted, client)
-            tokens = sum(record.usage.values())
+            tokens = tokens_of(record.usage)
         finally:
             admitted.permit.release(tokens)
             if self._ports.queue.waiting:
