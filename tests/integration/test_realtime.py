@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.conftest import StartPosthouse
@@ -466,6 +468,90 @@ async def test_who_is_refused(
     assert not provider.visits
 
 
+def issued(posthouse: Posthouse, asked: Any, key: str = KEYS["app"]) -> Any:
+    """Ask for a browser's key; give status and reply."""
+    bearer = ("Authorization", f"Bearer {key}")
+    body = json.dumps(asked).encode()
+    path = "/v1/realtime/client_secrets"
+    reply = send(posthouse.url, path, body, headers=(bearer,))
+    return reply.status, json.loads(reply.body)
+
+
+async def test_a_browsers_key(posthouse: Posthouse, provider: ThreadedRealtime) -> None:
+    """Opens sessions of its model, as they were set up, in its tenant's name."""
+    settings = {"type": "realtime", "model": "voice", "instructions": "Be brief"}
+    status, told = issued(posthouse, {"session": settings})
+    assert status == 200
+    assert told["session"]["instructions"] == "Be brief"
+    assert 590 < told["expires_at"] - time.time() <= 600
+    offered = ["realtime", f"openai-insecure-api-key.{told['value']}"]
+    async with session(posthouse, headers={}, subprotocols=offered) as connection:
+        await say(connection, "response.create")
+        await until(connection, "response.done")
+        name = request_id(connection)
+    opening = json.loads(provider.last().received[0])
+    assert opening["type"] == "session.update"
+    assert opening["session"] == {**settings, "model": "m-upstream"}
+    assert posthouse.call(f"{name}-1")["key"] == "app"
+    bearer = {"Authorization": f"Bearer {told['value']}"}
+    async with session(posthouse, headers=bearer) as connection:
+        await until(connection, "session.created")
+    with pytest.raises(InvalidStatus) as refused:
+        await session(posthouse, model="plain", headers=bearer)
+    assert refused.value.response.status_code == 404
+
+
+async def test_a_browsers_key_opens_nothing_else(
+    posthouse: Posthouse, provider: ThreadedRealtime
+) -> None:
+    """Neither other routes nor further keys, and it cannot be altered."""
+    _, told = issued(posthouse, {"session": {"model": "voice"}})
+    value = told["value"]
+    assert issued(posthouse, {"session": {"model": "voice"}}, value)[0] == 401
+    for header in ("Authorization", "api-key"):
+        text = f"Bearer {value}" if header == "Authorization" else value
+        fields = ((header, text),)
+        assert (
+            send(posthouse.url, "/v1/models", method="GET", headers=fields).status
+            == 401
+        )
+    middle = len(value) // 2
+    other = "A" if value[middle] != "A" else "B"
+    for forged in (
+        value[:middle] + other + value[middle + 1 :],
+        value[:-9],
+        "ek_",
+        "ek_x",
+    ):
+        with pytest.raises(InvalidStatus) as refused:
+            await session(posthouse, headers={"Authorization": f"Bearer {forged}"})
+        assert refused.value.response.status_code == 401
+    assert not provider.visits
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ([], 400),
+        ({}, 400),
+        ({"session": {"type": "realtime"}}, 400),
+        ({"session": {"type": "transcription", "model": "voice"}}, 400),
+        ({"session": {"model": "voice"}, "expires_after": {"seconds": 9}}, 400),
+        ({"session": {"model": "voice"}, "expires_after": {"seconds": 7201}}, 400),
+        ({"session": {"model": "voice"}, "expires_after": {"seconds": True}}, 400),
+        ({"session": {"model": "voice", "instructions": "x" * 5000}}, 400),
+        ({"session": {"model": "voice", "x": {"model": "y"}}}, 400),
+        ({"session": {"model": "no-such"}}, 404),
+        ({"session": {"model": "gpt-4o"}}, 404),
+    ],
+)
+def test_browsers_keys_that_are_refused(
+    posthouse: Posthouse, asked: Any, status: int
+) -> None:
+    """What cannot be promised is not."""
+    assert issued(posthouse, asked)[0] == status
+
+
 async def test_limits_hold_for_a_sessions_life(
     posthouse: Posthouse, provider: ThreadedRealtime
 ) -> None:
@@ -557,7 +643,7 @@ async def test_what_is_not_here(posthouse: Posthouse) -> None:
     bearer = ("Authorization", f"Bearer {key}")
     plain = send(url, "/v1/realtime?model=voice", method="GET", headers=(bearer,))
     assert (plain.status, plain.header("upgrade")) == (426, "websocket")
-    for path in ("client_secrets", "sessions", "calls", "calls/x/hangup"):
+    for path in ("sessions", "transcription_sessions", "calls", "calls/x/hangup"):
         reply = send(url, f"/v1/realtime/{path}", b"{}", headers=(bearer,))
         assert reply.status == 404
         assert b"not offered here" in reply.body

@@ -1,14 +1,17 @@
 """OpenAI's Realtime API over WebSocket: GET /v1/realtime, and Azure's way to it.
 
 Browsers cannot set headers: their key comes among the subprotocols. It is never
-echoed, sent on or logged; of what is offered only `realtime` is ever chosen.
-What lies below the path (keys for browsers, calls by WebRTC) would lead around
-this service's books, and is not there.
+echoed, sent on or logged; of what is offered only `realtime` is ever chosen. Keys
+for browsers are tickets of our own (POST /v1/realtime/client_secrets), for a
+provider's would lead around this service's books, as would calls by WebRTC and
+whatever else lies below the path: that is not there.
 """
 
 import re
+import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qsl
 
 from typing_extensions import override
@@ -16,8 +19,10 @@ from typing_extensions import override
 from posthouse.access.authenticator import Authenticator
 from posthouse.access.models import allows
 from posthouse.access.principal import Principal
+from posthouse.access.tickets import LONGEST, PREFIX, Tickets
 from posthouse.api.calls import FORWARDED, METADATA, Calls
 from posthouse.dialects.openai_realtime import DIALECT, session_request
+from posthouse.dialects.openai_realtime.client_events import models_of, read_client
 from posthouse.errors import (
     InvalidRequest,
     MethodNotAllowed,
@@ -26,6 +31,7 @@ from posthouse.errors import (
     RateLimited,
     UpgradeRequired,
 )
+from posthouse.model.call import Operation
 from posthouse.relay.call import Incoming
 from posthouse.relay.ports import Headers
 from posthouse.relay.realtime import Realtime
@@ -35,13 +41,23 @@ from posthouse.server.request import Request
 from posthouse.server.routes import Route
 from posthouse.server.websocket import Upgrade, offered_subprotocols
 from posthouse.upstream.ports import MessageSocket
+from posthouse.wire import json
+from posthouse.wire.json import MalformedJSON
 
 PATHS = ("/v1/realtime", "/openai/v1/realtime", "/openai/realtime")
 SUBPROTOCOL = "realtime"
 _KEY = "openai-insecure-api-key."
 _BETA = "openai-beta.realtime-v1"
 _BETA_HEADER = (b"openai-beta", b"realtime=v1")
-_KEY_TEXT = re.compile(r"[\x21-\x7e]{1,1024}")
+_KEY_TEXT = re.compile(rf"[\x21-\x7e]{{1,{LONGEST}}}")
+_TICKET = re.compile(
+    rb"[Bb][Ee][Aa][Rr][Ee][Rr] +(ek_[A-Za-z0-9_-]{1,%d})" % (LONGEST - 3)
+)
+BODY_LIMIT = 64 * 1024
+SECONDS = (10, 7200)
+USUAL_SECONDS = 600
+"""For which a browser's key is good."""
+_NO_STORE = (b"cache-control", b"no-store")
 _WORDS = re.compile(rb"[ -~]{0,512}")
 _CREDENTIALS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -61,6 +77,7 @@ class _Door(Door):
         self._upgrade = upgrade
         self._subprotocol = subprotocol
         self.authorize = authorize
+        self.opening: bytes | None = None
 
     @override
     def accept(self, headers: Headers) -> MessageSocket:
@@ -75,17 +92,23 @@ class RealtimeRoutes:
     """The handlers, over what they need."""
 
     def __init__(
-        self, calls: Calls, authenticator: Authenticator, realtime: Realtime
+        self,
+        calls: Calls,
+        authenticator: Authenticator,
+        realtime: Realtime,
+        tickets: Tickets,
     ) -> None:
-        """Serve sessions through `realtime`."""
+        """Serve sessions through `realtime`; `tickets` are for browsers."""
         self._calls = calls
         self._authenticator = authenticator
         self._realtime = realtime
+        self._tickets = tickets
 
     def routes(self) -> list[Route]:
         """All of them."""
         return [
             *(Route(("GET",), path, _plain, socket=self.connect) for path in PATHS),
+            Route(("POST",), "/v1/realtime/client_secrets", self.issue),
             Route(_METHODS, "/v1/realtime/", _below, prefix=True),
         ]
 
@@ -96,19 +119,30 @@ class RealtimeRoutes:
         if upgrade is None:
             raise UpgradeRequired
         offered = offered_subprotocols(exchange.head)
-        authorize = partial(
-            self._authenticator.authenticate,
-            _presented(request, offered),
-            request.client_address,
-        )
+        presented = _presented(request, offered)
+        address = request.client_address
+        authorize = partial(self._authenticator.authenticate, presented, address)
+        model, opening = _model(request.query), None
+        if presented is not None and presented.startswith(PREFIX):
+            ticket = self._tickets.read(presented)
+            authorize = partial(self._tickets.principal, ticket, address)
+            if model not in ("", ticket.model):
+                raise ModelNotFound(param="model")
+            model, opening = ticket.model, ticket.opening.encode()
         principal = await authorize()
         upgrade.judge(exchange.head)
-        model = _model(request.query)
+        if not model:
+            raise InvalidRequest(
+                "The address must name one model: ?model=…",
+                param="model",
+                code="missing_required_parameter",
+            )
         if principal.models is not None and not allows(principal, model):
             raise ModelNotFound(param="model")
         incoming = _incoming(request, principal, model, offered)
         chosen = SUBPROTOCOL if SUBPROTOCOL in offered else None
         door = _Door(exchange, upgrade, chosen, authorize)
+        door.opening = opening
         try:
             await self._realtime.serve(incoming, exchange, door)
         except RateLimited:
@@ -117,6 +151,69 @@ class RealtimeRoutes:
         finally:
             if exchange.started:
                 exchange.abort()
+
+    async def issue(self, request: Request) -> None:
+        """POST /v1/realtime/client_secrets: a key of some minutes, for a browser."""
+        principal = await self._calls.principal(request)
+        presented = request.presented_key() or ""
+        asked = _asked(await request.body(BODY_LIMIT))
+        session, seconds = _settings(asked)
+        model = session["model"]
+        menu = None
+        if principal.models is None or allows(principal, model):
+            menu = self._calls.relay.snapshot.menu(
+                model, Operation.REALTIME, sandbox=principal.sandbox
+            )
+        if menu is None:
+            raise ModelNotFound(param="session.model")
+        opening = json.encode({"type": "session.update", "session": session})
+        models_of(read_client(opening))
+        value, expires_at = self._tickets.issue(
+            presented, model, seconds, opening.decode()
+        )
+        told = {
+            "value": value,
+            "expires_at": expires_at,
+            "session": {
+                "id": f"sess_{secrets.token_hex(12)}",
+                "object": "realtime.session",
+                **session,
+            },
+        }
+        headers = [(b"content-type", b"application/json"), _NO_STORE]
+        await request.client.respond(200, headers, json.encode(told))
+
+
+def _asked(body: bytes) -> dict[str, Any]:
+    try:
+        return json.decode(body, dict[str, Any])
+    except MalformedJSON:
+        raise InvalidRequest("The body is not a JSON object.") from None
+
+
+def _settings(asked: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Read a session's settings and for how long; raises InvalidRequest."""
+    session = asked.get("session")
+    if not isinstance(session, dict) or not isinstance(session.get("model"), str):
+        raise InvalidRequest(
+            "A session with a model is needed.",
+            param="session.model",
+            code="missing_required_parameter",
+        )
+    if session.setdefault("type", "realtime") != "realtime":
+        raise InvalidRequest(
+            "Only sessions of type 'realtime' are offered.", param="session.type"
+        )
+    after = asked.get("expires_after") or {}
+    seconds = after.get("seconds", USUAL_SECONDS) if isinstance(after, dict) else None
+    low, high = SECONDS
+    if type(seconds) is not int or not low <= seconds <= high:
+        raise InvalidRequest(
+            f"A key may be good for {low} to {high} seconds.",
+            param="expires_after.seconds",
+            code="invalid_value",
+        )
+    return session, seconds
 
 
 def _incoming(
@@ -143,27 +240,28 @@ def _incoming(
 def _presented(request: Request, offered: list[str]) -> str | None:
     """Find the key: where every request has it, else among the subprotocols."""
     fields = request.client.head.fields
-    elsewhere = any(name in fields for name in _CREDENTIALS)
     keys = [name.removeprefix(_KEY) for name in offered if name.startswith(_KEY)]
-    if elsewhere or not keys:
+    if any(name in fields for name in _CREDENTIALS):
+        ticket = _TICKET.fullmatch(fields.get(b"authorization", b""))
+        return request.presented_key() if ticket is None else ticket[1].decode()
+    if not keys:
         return request.presented_key()
     return keys[0] if len(keys) == 1 and _KEY_TEXT.fullmatch(keys[0]) else None
 
 
 def _model(query: bytes) -> str:
-    """Read which model the session is with; raises InvalidRequest."""
+    """Read which model the session is with; "" if none is named.
+
+    Raises InvalidRequest for several.
+    """
     names = [
         value
         for name, value in parse_qsl(query.decode("latin-1"))
         if name in ("model", "deployment")
     ]
-    if len(names) != 1:
-        raise InvalidRequest(
-            "The address must name one model: ?model=…",
-            param="model",
-            code="missing_required_parameter",
-        )
-    return names[0]
+    if len(names) > 1:
+        raise InvalidRequest("The address names several models.", param="model")
+    return names[0] if names else ""
 
 
 async def _plain(_request: Request) -> None:
@@ -176,6 +274,6 @@ async def _below(request: Request) -> None:
     if request.method not in _METHODS:
         raise MethodNotAllowed
     raise NotFound(
-        "Sessions are opened by WebSocket at /v1/realtime; keys for browsers and "
-        "calls by WebRTC or SIP are not offered here."
+        "Sessions are opened by WebSocket at /v1/realtime; calls by WebRTC or SIP, "
+        "and what else belongs to them, are not offered here."
     )

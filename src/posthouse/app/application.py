@@ -26,6 +26,7 @@ from functools import partial
 from posthouse.access.authenticator import Authenticator
 from posthouse.access.limits import Limits
 from posthouse.access.ports import Limiter
+from posthouse.access.tickets import Tickets
 from posthouse.access.windows import Refusal
 from posthouse.api.calls import Calls
 from posthouse.api.errands import Errands
@@ -139,7 +140,6 @@ class Application:
             play=registry.play,
             pace=Pace(settings.reply_seconds, settings.reply_min_bytes),
         )
-        self._sessions = Sessions(self._upstream)
         self.egress = make_egress(settings)
         """What URLs that callers give are fetched with."""
         self._keys = StoredKeys(database)
@@ -148,6 +148,8 @@ class Application:
         self._keeping = Keeping(settings, database, self.egress.fetch, box)
         self._resources = Resources(settings, database, pepper)
         self._authenticator = Authenticator(self._keys, pepper, bounds=bounds)
+        tickets = Tickets(self._keys, box, pepper)
+        self._sessions = Sessions(self._upstream, tickets)
         self._tokens = TokenProcess()
         self._counting = ExitStack()
         self._lag = LoopLag()

@@ -1,6 +1,7 @@
 """Realtime sessions, wired."""
 
 from posthouse.access.authenticator import Authenticator
+from posthouse.access.tickets import Tickets
 from posthouse.api.calls import Calls
 from posthouse.api.realtime import RealtimeRoutes
 from posthouse.billing.holds import HoldManager
@@ -15,8 +16,9 @@ from posthouse.upstream.sockets import SocketOpener
 class Sessions:
     """The realtime sessions of one process."""
 
-    def __init__(self, upstream: Upstream) -> None:
-        """Reach providers as `upstream` does."""
+    def __init__(self, upstream: Upstream, tickets: Tickets) -> None:
+        """Reach providers as `upstream` does; `tickets` are for browsers."""
+        self._tickets = tickets
         self._opener = SocketOpener(upstream.dialer, talk=registry.talk)
 
     def routes(
@@ -42,7 +44,7 @@ class Sessions:
             ),
             lambda: relay.snapshot,
         )
-        return RealtimeRoutes(calls, authenticator, realtime).routes()
+        return RealtimeRoutes(calls, authenticator, realtime, self._tickets).routes()
 
     async def close(self) -> None:
         """Drop the sockets that are open."""

@@ -271,25 +271,29 @@ class Session:
 
     async def _pass_up(self) -> None:
         """Pass the client's events until it closes; raises _Ended."""
+        if self._door.opening is not None:
+            await self._pass_event(TEXT, self._door.opening)
         while (message := await self._client.receive()) is not None:
             self._heard = self._call.clock()
-            kind, payload = message
-            event = None
-            try:
-                if kind != TEXT:
-                    raise InvalidRequest(
-                        "Events are text messages.", code="invalid_message_type"
-                    )
-                event = read_client(payload)
-                event = self._judge(event)
-            except PosthouseError as error:
-                await self._tell(error, event.event_id if event else None)
-                continue
-            message, payload = None, b""
-            if event.type == "response.create":
-                await self._ask(event)
-            self._books.meter.sent(event)
-            await self._upstream.send(TEXT, event.raw)
+            await self._pass_event(*message)
+
+    async def _pass_event(self, kind: int, payload: bytes) -> None:
+        """Judge one event and pass it, or tell what is wrong; raises _Ended."""
+        event = None
+        try:
+            if kind != TEXT:
+                raise InvalidRequest(
+                    "Events are text messages.", code="invalid_message_type"
+                )
+            event = read_client(payload)
+            event = self._judge(event)
+        except PosthouseError as error:
+            await self._tell(error, event.event_id if event else None)
+            return
+        if event.type == "response.create":
+            await self._ask(event)
+        self._books.meter.sent(event)
+        await self._upstream.send(TEXT, event.raw)
 
     async def _ask(self, event: ClientEvent) -> None:
         """Hold money for an answer that the client wants; raises _Ended."""

@@ -16,6 +16,8 @@ CallEnded = Callable[[Call, CallRecord, tuple[str, ...]], None]
 class Door(Protocol):
     """The client's wish for a session."""
 
+    opening: bytes | None
+    """The event that the session begins with, before the client's; None: none."""
     authorize: Callable[[], Awaitable[Principal]]
     """Who the client is now; raises what the authenticator does."""
 
