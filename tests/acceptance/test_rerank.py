@@ -28,7 +28,7 @@ name = "coheres"
 provider = "cohere"
 base_url = "{origin}"
 api_key = "co-secret"
-models = ["rerank-v3.5"]
+models = ["rerank-v3.5", "rank-down"]
 
 [[channels]]
 name = "jinas"
@@ -56,7 +56,7 @@ name = "chats"
 provider = "anthropic"
 base_url = "{origin}"
 api_key = "ant-secret"
-models = ["claude-haiku-4-5"]
+models = ["claude-haiku-4-5", "chat-down"]
 
 [[prices]]
 model = "silent-reranker"
@@ -71,6 +71,23 @@ model = "claude-haiku-4-5"
 input = "1"
 output = "5"
 search = "10"
+
+[[prices]]
+model = "rank-down"
+search = "3"
+
+[[prices]]
+model = "chat-down"
+input = "1"
+output = "5"
+
+[[fallbacks]]
+model = "rank-down"
+to = ["claude-haiku-4-5"]
+
+[[fallbacks]]
+model = "chat-down"
+to = ["rerank-v3.5"]
 
 [[keys]]
 name = "app"
@@ -94,6 +111,8 @@ def scores(request: Request) -> list[dict[str, Any]]:
 def answer(request: Request) -> Behaviour:
     """Answer as the provider does that is asked at this path."""
     model = request.json["model"]
+    if model.endswith("-down"):
+        return Behaviour("down", (Send(json_reply(503, {"error": "down"})),))
     if request.target == "/v2/rerank":
         meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
         value: Any = {"id": "r1", "results": scores(request), "meta": meta}
@@ -262,6 +281,23 @@ def test_a_chat_that_ranks_is_billed_as_a_chat(
     # What the model did not speak of comes last.
     assert [result["index"] for result in reply.json()["results"]] == [1, 0, 2]
     assert reply.json()["results"][2]["relevance_score"] == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "price"),
+    [
+        ("rank-down", {"input": 100, "output": 20}, "0.0002"),
+        ("chat-down", {"search": 1}, "0.002"),
+    ],
+)
+def test_who_stands_in_for_whom_is_billed_as_what_it_is(
+    posthouse: Posthouse, model: str, usage: dict[str, int], price: str
+) -> None:
+    """A fallback may rank by chat where the first ranks by itself, and the reverse."""
+    reply = ask(posthouse, model=model)
+    assert reply.status_code == 200, reply.text
+    record = posthouse.call(reply.headers["x-request-id"])
+    assert (record["usage"], record["price_usd"]) == (usage, price)
 
 
 def test_embeddings_that_rank_are_billed_as_embeddings(posthouse: Posthouse) -> None:

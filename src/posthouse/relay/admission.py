@@ -17,6 +17,7 @@ from posthouse.billing.estimate import estimate_prompt, hold_amount, plain_hold
 from posthouse.billing.holds import Hold, HoldManager
 from posthouse.billing.prices import charge, unpriced_units
 from posthouse.billing.records import Opening
+from posthouse.dialects.base import ParsedRequest
 from posthouse.errors import InvalidRequest, ModelNotFound, PriceMissing
 from posthouse.model.call import PAID_BY_RESULT, Operation
 from posthouse.model.catalog import Price
@@ -172,21 +173,21 @@ class Admission:
         sent = {Unit.INPUT.value: call.prompt_tokens, **request.counted}
         prompt = Usage(sent, UsageSource.ESTIMATED)
         offered = [
-            (price, offer.model)
-            for offer in call.menu.offers.values()
+            (price, offer.model, _as_billed(call, name))
+            for name, offer in call.menu.offers.items()
             for price in (offer.price, *call.other_prices)
         ]
         amounts = [
             hold_amount(
                 price,
-                request,
+                billed,
                 prompt_tokens=call.prompt_tokens,
                 model=model,
                 hold_max=self._hold_max,
             )
-            for price, model in offered
+            for price, model, billed in offered
         ]
-        prompts = [charge(price, prompt, request.service_tier) for price, _ in offered]
+        prompts = [charge(price, prompt, request.service_tier) for price, *_ in offered]
         return max(amounts), max(prompts)
 
 
@@ -238,6 +239,14 @@ def _not_found(model: str) -> ModelNotFound:
         f"The model '{model}' does not exist or you do not have access to it.",
         param="model",
     )
+
+
+def _as_billed(call: Call, model: str) -> ParsedRequest:
+    """The request as this model's price counts it: a stand-in for what it does."""
+    request, instead = call.incoming.request, call.menu.instead
+    if instead and instead[model] is not request.operation:
+        return structs.replace(request, counted={})
+    return request
 
 
 def _check_payable(price: Price, counted: Mapping[str, int]) -> None:

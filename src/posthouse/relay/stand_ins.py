@@ -28,14 +28,11 @@ def seems_to(operation: Operation, model: str) -> bool:
     return embeds == (operation is Operation.EMBEDDING)
 
 
-def as_asked(request: ParsedRequest, operation: Operation) -> ParsedRequest:
-    """The request as its money is counted when this is asked in its place."""
-    if operation is not Operation.CHAT:
-        return structs.replace(request, counted={})
+def told_what_to_do(request: ParsedRequest) -> ParsedRequest:
+    """The request with what a chat model that stands in is told, and may answer."""
     size = request.prompt
     return structs.replace(
         request,
-        counted={},
         prompt=structs.replace(size, text_bytes=size.text_bytes + INSTRUCTIONS),
         output_limit=request.worded_limit,
     )
