@@ -7,6 +7,7 @@ read here and nowhere else.
 import asyncio
 import os
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
@@ -18,7 +19,11 @@ from tests.faults.wire import Fields, Peer, Reply, request_bytes
 
 from posthouse.app import Application, run_options
 from posthouse.billing.tokenizer import count_tokens
-from posthouse.cli.installation import Installation, open_installation
+from posthouse.cli.installation import (
+    DATABASE_NAME,
+    Installation,
+    open_installation,
+)
 from posthouse.model.call import CallRecord
 from posthouse.routing.health import ChannelHealth
 from posthouse.server.run import Server, new_event_loop
@@ -166,16 +171,12 @@ class Station:
         assert len(found) == count, f"{len(found)} calls of {count} have ended"
         return found
 
-    async def assert_books_in_order(self) -> None:
-        """No hold is open, and the auditor finds nothing."""
+    async def assert_nothing_held(self) -> None:
+        """No hold is open, and the ledger takes what has ended."""
         await eventually(
             lambda: not self.application.holds.open_holds, "a hold is left open"
         )
         await self.application.holds.drain()
-        installation = self.installation
-        report = await audit(installation.database, installation.journals)
-        faults = [check for check in report.checks if not check.passed]
-        assert report.clean, faults
 
     # --- the inside ---------------------------------------------------------------
 
@@ -267,6 +268,8 @@ async def running(
         # A process to count tokens in would be started in every test.
         patch("posthouse.app.application.counting_elsewhere", lambda _: nullcontext()),
     ):
+        if not given.data.exists():
+            await _lay_out(given.data)
         async with open_installation(given) as installation:
             await installation.apply(load_file(file))
             application = Application(
@@ -282,18 +285,34 @@ async def running(
             station = Station(installation, application, server, logs)
             try:
                 yield station
-                await station.assert_books_in_order()
+                await station.assert_nothing_held()
             finally:
                 await server.stop()
                 await application.close()
             report = await audit(installation.database, installation.journals)
-            assert report.clean, report.checks
+            faults = [check for check in report.checks if not check.passed]
+            assert report.clean, faults
         unexpected = [
             entry
             for entry in logs
             if entry["log_level"] == "error" and entry["event"] != REFUSED
         ]
         assert not unexpected, unexpected
+
+
+_empty: list[bytes] = []
+"""A database with nothing but the schema, once there is one."""
+
+
+async def _lay_out(data: Path) -> None:
+    """Make a data folder; the schema is brought about once and then copied."""
+    if not _empty:
+        with tempfile.TemporaryDirectory() as folder:
+            async with open_installation(load_settings(data=Path(folder))):
+                pass
+            _empty.append((Path(folder) / DATABASE_NAME).read_bytes())
+    data.mkdir(mode=0o700)
+    (data / DATABASE_NAME).write_bytes(_empty[0])
 
 
 def _sockets() -> list[socket.socket]:

@@ -12,7 +12,7 @@ from tests.faults.station import play
 from tests.faults.table import CELLS, ROWS, Cell, absent
 from tests.faults.variation import FORMS, OPERATIONS
 
-SHARE = 24
+SHARE = 80
 """Cells that one test runs, in one Posthouse."""
 CELLS_DECLARED = 1560
 """A cell that goes missing is noticed here; new ones raise the number."""
