@@ -169,9 +169,6 @@ class Admission:
 
     def _dearest(self, call: Call) -> tuple[int, int]:
         """The highest hold and prompt charge of all models that may serve."""
-        request = call.incoming.request
-        sent = {Unit.INPUT.value: call.prompt_tokens, **request.counted}
-        prompt = Usage(sent, UsageSource.ESTIMATED)
         offered = [
             (price, offer.model, _as_billed(call, name))
             for name, offer in call.menu.offers.items()
@@ -187,7 +184,10 @@ class Admission:
             )
             for price, model, billed in offered
         ]
-        prompts = [charge(price, prompt, request.service_tier) for price, *_ in offered]
+        prompts = [
+            charge(price, _prompt(call, billed), billed.service_tier)
+            for price, _, billed in offered
+        ]
         return max(amounts), max(prompts)
 
 
@@ -239,6 +239,12 @@ def _not_found(model: str) -> ModelNotFound:
         f"The model '{model}' does not exist or you do not have access to it.",
         param="model",
     )
+
+
+def _prompt(call: Call, request: ParsedRequest) -> Usage:
+    """What is used before there is an answer."""
+    sent = {Unit.INPUT.value: call.prompt_tokens, **request.counted}
+    return Usage(sent, UsageSource.ESTIMATED)
 
 
 def _as_billed(call: Call, model: str) -> ParsedRequest:
