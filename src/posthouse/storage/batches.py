@@ -183,7 +183,7 @@ def _fairly(
 ) -> list[str]:
     """Choose batches, oldest first, but no account has more than its share."""
     counts = dict(busy)
-    names = []
+    names: list[str] = []
     for name, account_id in free:
         if len(names) == most:
             break
