@@ -250,6 +250,18 @@ BILLABLE = (
         )
     ),
     Billable(
+        "/v1/responses/compact",
+        _json({"model": "gpt-4o", "input": TEXT}),
+        route="/v1/responses/",
+        provider="openai",
+        reply={
+            "id": "cmp_1",
+            "object": "response.compaction",
+            "output": [],
+            "usage": {"input_tokens": 10, "output_tokens": 2, "total_tokens": 12},
+        },
+    ),
+    Billable(
         "/v1/generation/stable-diffusion-xl-1024-v1-0/text-to-image",
         _json({"text_prompts": [{"text": TEXT}], "samples": 1}),
         route="/v1/generation/",
@@ -260,7 +272,6 @@ BILLABLE = (
 """One or several of each route."""
 FREE = {
     "/v1/messages/count_tokens": "counting costs nothing",
-    "/v1/responses/": "what is asked of a kept response",
     "/v1/files": "keeping files costs nothing; there is a quota",
     "/v1/uploads": "the same, in parts",
     "/v1/uploads/": "the same, in parts",
