@@ -71,12 +71,11 @@ class _Door(Door):
         exchange: Exchange,
         upgrade: Upgrade,
         subprotocol: str | None,
-        authorize: Callable[[], Awaitable[Principal]],
     ) -> None:
         self._exchange = exchange
         self._upgrade = upgrade
         self._subprotocol = subprotocol
-        self.authorize = authorize
+        self.authorize: Callable[[], Awaitable[Principal]]
         self.opening: bytes | None = None
 
     @override
@@ -119,30 +118,13 @@ class RealtimeRoutes:
         if upgrade is None:
             raise UpgradeRequired
         offered = offered_subprotocols(exchange.head)
-        presented = _presented(request, offered)
-        address = request.client_address
-        authorize = partial(self._authenticator.authenticate, presented, address)
-        model, opening = _model(request.query), None
-        if presented is not None and presented.startswith(PREFIX):
-            ticket = self._tickets.read(presented)
-            authorize = partial(self._tickets.principal, ticket, address)
-            if model not in ("", ticket.model):
-                raise ModelNotFound(param="model")
-            model, opening = ticket.model, ticket.opening.encode()
-        principal = await authorize()
-        upgrade.judge(exchange.head)
-        if not model:
-            raise InvalidRequest(
-                "The address must name one model: ?model=…",
-                param="model",
-                code="missing_required_parameter",
-            )
-        if principal.models is not None and not allows(principal, model):
-            raise ModelNotFound(param="model")
-        incoming = _incoming(request, principal, model, offered)
         chosen = SUBPROTOCOL if SUBPROTOCOL in offered else None
-        door = _Door(exchange, upgrade, chosen, authorize)
-        door.opening = opening
+        door = _Door(exchange, upgrade, chosen)
+        model = self._enter(request, door, _presented(request, offered))
+        principal = await door.authorize()
+        upgrade.judge(exchange.head)
+        _check_model(principal, model)
+        incoming = _incoming(request, principal, model, offered)
         try:
             await self._realtime.serve(incoming, exchange, door)
         except RateLimited:
@@ -151,6 +133,21 @@ class RealtimeRoutes:
         finally:
             if exchange.started:
                 exchange.abort()
+
+    def _enter(self, request: Request, door: _Door, presented: str | None) -> str:
+        """Find who decides on the key, and the model; raises PosthouseError."""
+        address = request.client_address
+        model = _model(request.query)
+        if presented is None or not presented.startswith(PREFIX):
+            authenticate = self._authenticator.authenticate
+            door.authorize = partial(authenticate, presented, address)
+            return model
+        ticket = self._tickets.read(presented)
+        if model not in ("", ticket.model):
+            raise ModelNotFound(param="model")
+        door.authorize = partial(self._tickets.principal, ticket, address)
+        door.opening = ticket.opening.encode()
+        return ticket.model
 
     async def issue(self, request: Request) -> None:
         """POST /v1/realtime/client_secrets: a key of some minutes, for a browser."""
@@ -182,6 +179,18 @@ class RealtimeRoutes:
         }
         headers = [(b"content-type", b"application/json"), _NO_STORE]
         await request.client.respond(200, headers, json.encode(told))
+
+
+def _check_model(principal: Principal, model: str) -> None:
+    """Refuse a session without a model, or with one that the key may not use."""
+    if not model:
+        raise InvalidRequest(
+            "The address must name one model: ?model=…",
+            param="model",
+            code="missing_required_parameter",
+        )
+    if principal.models is not None and not allows(principal, model):
+        raise ModelNotFound(param="model")
 
 
 def _asked(body: bytes) -> dict[str, Any]:
