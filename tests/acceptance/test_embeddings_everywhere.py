@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 import tiktoken
@@ -184,6 +185,19 @@ def test_a_length_that_is_no_choice_is_told(
     assert "dimensions" not in fake.everything[-1].request.json
     record = posthouse.call(reply.headers["x-request-id"])
     assert record["translation"] == told
+
+
+def test_googles_client_is_told_of_it_too(posthouse: Posthouse) -> None:
+    """Between dialects what the provider's row leaves out is told as well."""
+    reply = httpx2.post(
+        f"{posthouse.url}/v1beta/models/embed-v4.0:embedContent",
+        json={"content": {"parts": [{"text": "a"}]}, "outputDimensionality": 64},
+        headers={"x-goog-api-key": KEY},
+        timeout=20,
+    )
+    assert reply.status_code == 200, reply.text
+    told = "openai_embeddings -dimensions"
+    assert reply.headers["x-posthouse-translation"] == told
 
 
 def test_a_length_is_asked_for_by_the_providers_word(

@@ -339,8 +339,9 @@ def _plain_translation(
         return ImageTranslation(*pictures, member.upstream_model, clock=clock)
     if client is None or upstream is None or client.kind != upstream.kind:
         return _stand_in(member, row, caller, dialect, clock=clock)
+    spoken: Dialect = _limited(member, row, dialect) or dialect
     return PlainTranslation(
-        (find_dialect(caller), client), (dialect, upstream), member.upstream_model
+        (find_dialect(caller), client), (spoken, upstream), member.upstream_model
     )
 
 

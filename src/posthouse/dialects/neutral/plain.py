@@ -116,7 +116,12 @@ class PlainTranslation(MediaDialect, Generic[Asked, Answered]):
             kept=None,
         )
         request.reading.sent[self.name] = sent
-        return write_body(self._upstream, sent, edits)
+        body = write_body(self._upstream, sent, edits)
+        if sent.kept is not None:
+            # What its own dialect has left out.
+            more = sent.kept.losses.get(self.name, ())
+            request.reading.losses[self.name] = (*losses.told, *more)
+        return body
 
     @override
     def target_of(self, request: ParsedRequest) -> str:
