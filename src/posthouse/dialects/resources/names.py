@@ -35,7 +35,7 @@ _NOT_OURS = listed(
 _ALSO = listed(
     """
     agent after before container conversation ending_before fine_tuned_model
-    fine_tuned_model_checkpoint result_files starting_after training_file
+    fine_tuned_model_checkpoint id ids result_files starting_after training_file
     validation_file
     """
 )
@@ -59,7 +59,7 @@ _JSON_STARTS = (b"{", b"[")
 
 def is_id_name(name: str) -> bool:
     """Whether a member of this name, in lower case, holds an id, or several."""
-    if name in _ALSO or name == "id":
+    if name in _ALSO:
         return True
     return name.endswith(("_id", "_ids")) and name not in _NOT_OURS
 
@@ -173,7 +173,11 @@ def _walk(top: Any, named: Named, *, stored: bool) -> None:
 def _members(
     members: Members, parent: str, *, strict: bool, stored: bool
 ) -> Iterator[tuple[str, Any, bool]]:
-    types = {value for name, value in members if name == "type" and _is_text(value)}
+    types = {
+        value
+        for name, value in members
+        if name.casefold() == "type" and isinstance(value, str)
+    }
     for written, value in members:
         name = written.casefold()
         if name == "id" and not stored:
@@ -181,10 +185,6 @@ def _members(
         else:
             counts = _counts(name, types)
         yield name, value, strict and counts
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _counts(name: str, types: set[str]) -> bool:
