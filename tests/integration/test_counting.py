@@ -28,6 +28,13 @@ base_url = "{origin}"
 api_key = "sk-gemini"
 models = [{{ public = "gemini", upstream = "gemini-upstream" }}]
 
+[[channels]]
+name = "openai"
+provider = "openai"
+base_url = "{origin}"
+api_key = "sk-openai"
+models = ["text-embedding-3-small"]
+
 [[prices]]
 model = "claude"
 input = "1"
@@ -159,6 +166,17 @@ def test_callers_of_another_dialect_get_our_own_count(
     assert status == 200
     assert body["input_tokens"] > 0
     assert len(fake.everything) == before
+
+
+def test_a_model_that_is_not_chatted_with_has_no_prompts(
+    posthouse: Posthouse, fake: ThreadedFake
+) -> None:
+    before = len(fake.everything)
+    status, _, body = ask(
+        posthouse, CLAUDE, ASKED | {"model": "text-embedding-3-small"}
+    )
+    assert (status, len(fake.everything)) == (400, before)
+    assert body["error"]["details"]["error_code"] == "unsupported_operation"
 
 
 def test_counting_is_a_request_to_the_limits_of_a_key(
