@@ -184,6 +184,15 @@ def test_an_empty_answer_is_a_bad_one(kind) -> None:
         SPEECH.parse_answer(spoken(), Answer(headers(kind), b""), None)
 
 
+def test_bare_samples_may_begin_like_an_error() -> None:
+    samples = b'{"' + bytes(4_000)
+    sent, _ = relayed(spoken(response_format="pcm"), [samples], "audio/pcm")
+    assert b"".join(frame.raw for frame in sent) == samples
+    error = b'{"error":{"message":"no voice","code":400}}'
+    with pytest.raises(UpstreamRejected):
+        relayed(spoken(response_format="pcm"), [error], "audio/pcm")
+
+
 def test_whole_sound_is_measured() -> None:
     reply = SPEECH.parse_answer(
         spoken(response_format="wav"), Answer(headers("audio/x-wav"), wav(1.2)), None

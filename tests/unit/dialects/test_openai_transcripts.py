@@ -209,6 +209,14 @@ def test_texts_pass_untouched(form) -> None:
     assert reply.output_text() == body.decode()
 
 
+def test_forms_that_nobody_knows_yet_pass_as_they_come() -> None:
+    request = heard(wav(5), response_format="lrc")
+    reply = answered(request, b"[00:00.00]Hello", "text/x-lrc")
+    assert (reply.body, reply.content_type[:10]) == (b"[00:00.00]Hello", b"text/plain")
+    body = b'{"lines": [], "text": "Hello"}'
+    assert answered(request, body).content_type == b"application/json"
+
+
 def test_json_is_written_as_the_text_that_was_asked_for() -> None:
     assert answered(heard(wav(5), response_format="text"), VERBOSE).body == (
         b"Fresh <horses> stand ready.\n"

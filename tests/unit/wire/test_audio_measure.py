@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support import sounds
 from tinytag import TinyTag
 
+from posthouse.wire.audio import flac
 from posthouse.wire.audio.measure import (
     SpeechMeter,
     is_possible,
@@ -115,6 +116,18 @@ def test_a_flac_head_that_claims_a_thousand_years_is_not_believed(made):
     data[21] |= 0x0F
     data[22:26] = b"\xff" * 4
     assert measure(bytes(data)) == pytest.approx(7.3)
+
+
+def test_silence_in_no_bytes_is_more_than_can_be(made):
+    """Frames of FLAC that are all one sample, eight seconds in fourteen bytes."""
+    pieces = [made["flac"][:42].replace(b"fLaC\0", b"fLaC\x80", 1)]
+    for number in range(5_000):
+        head = b"\xff\xf8\x74\x08" + chr(number).encode() + b"\xff\xff"
+        pieces.append(head + bytes([flac.checksum(head)]) + bytes(6))
+    bomb = b"".join(pieces)
+    seconds = measure(bomb)
+    assert seconds == pytest.approx(5_000 * 65_536 / 8_000)
+    assert not is_possible(seconds, len(bomb))
 
 
 @pytest.mark.parametrize("units", [1, 2**31])

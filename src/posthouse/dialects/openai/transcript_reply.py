@@ -33,6 +33,7 @@ EVENT_STREAM = b"text/event-stream; charset=utf-8"
 PLAIN = b"text/plain; charset=utf-8"
 TEXTS = {"text": PLAIN, "srt": PLAIN, "vtt": b"text/vtt; charset=utf-8"}
 """Forms that are no JSON, and what they are sent as."""
+_JSON_FORMS = frozenset({"json", "verbose_json", "diarized_json"})
 LONGEST_SOUND = 10**7
 """Seconds; more is no length of anything."""
 _SECOND = Unit.SECOND.value
@@ -171,7 +172,7 @@ def parse_reply(request: ParsedRequest, answer: Answer) -> ParsedReply:
     else:
         transcript = None
         usage, text = transcript_usage(request), _text_of(kind, body)
-    content_type = TEXTS.get(form, JSON)
+    content_type = TEXTS.get(form, PLAIN if transcript is None else JSON)
     if request.stream:
         body = as_stream(request, transcript, text)
         content_type = EVENT_STREAM
@@ -186,8 +187,10 @@ def parse_reply(request: ParsedRequest, answer: Answer) -> ParsedReply:
 
 def _is_json(form: str, kind: bytes, body: bytes) -> bool:
     """Whether a reply is JSON, as all are but those that were asked as text."""
+    if form in _JSON_FORMS:
+        return True
     told = not kind or kind.lower().startswith(JSON)
-    return form not in TEXTS or (told and body.lstrip()[:1] == b"{")
+    return told and body.lstrip()[:1] == b"{"
 
 
 def _text_of(kind: bytes, body: bytes) -> str:

@@ -54,7 +54,7 @@ _BYTES_PER_TOKEN = 3
 _LEAST_TEXT = 4
 """Bytes of text for a token of a prompt that nobody has counted."""
 _ERROR = (b'{"', b"{\n", b"<!doc", b"<html")
-"""What error pages and objects begin with, and no sound."""
+"""What error pages and objects begin with, and no sound that has a head."""
 
 
 def usage_of(seconds: int) -> ReportedUsage:
@@ -87,6 +87,7 @@ class SoundTap(RawTap):
     def __init__(self, request: ParsedRequest, content_type: bytes) -> None:
         """Begin sound of this type."""
         super().__init__(content_type)
+        self._request = request
         self._meter = meter_for(request)
         self._seconds = 0
         self._begun = False
@@ -95,8 +96,7 @@ class SoundTap(RawTap):
     def produced(self, data: bytes) -> None:
         if not self._begun:
             self._begun = True
-            if data[:5].lower().startswith(_ERROR):
-                raise fault_of(data)
+            _refuse_error(self._request, data)
         self._meter.feed(data)
         seconds = self._meter.whole_seconds()
         if seconds != self._seconds:
@@ -111,6 +111,17 @@ class SoundTap(RawTap):
         self._held = sound[-HELD_BACK:]
         before = sound[:-HELD_BACK]
         return TappedFrame(before, content=bool(before))
+
+
+def _refuse_error(request: ParsedRequest, data: bytes) -> None:
+    """Raise UpstreamFault if what should be sound begins like an error.
+
+    Bare samples may begin with any byte: there it must be one to the end.
+    """
+    if not data[:5].lower().startswith(_ERROR):
+        return
+    if response_format(request) != "pcm" or data.rstrip().endswith((b"}", b">")):
+        raise fault_of(data)
 
 
 def fault_of(body: bytes) -> UpstreamFault:
@@ -228,8 +239,9 @@ def parse_answer(request: ParsedRequest, answer: Answer) -> ParsedReply:
     """Read sound that came in one piece; raises UpstreamFault."""
     kind = answer.header(b"content-type") or b""
     body = answer.body
-    if not body or not is_sound(kind) or body[:5].lower().startswith(_ERROR):
+    if not body or not is_sound(kind):
         raise fault_of(body)
+    _refuse_error(request, body)
     meter = meter_for(request)
     meter.feed(body)
     usage = usage_of(meter.whole_seconds())
