@@ -59,6 +59,18 @@ Complete = Callable[[Incoming], Awaitable[Incoming]]
 class Calls:
     """Takes requests to the relay."""
 
+    guard: Guard | None = None
+    """Knows whose the things are that calls name; None: nobody does."""
+
+    links: Links | None = None
+    """Follows links in callers' words, for models that shall read them."""
+    inputs: FileInputs | None = None
+    """Brings the files that calls name into them."""
+    errands: Errands | None = None
+    """Runs chats that name a model which does not chat; None: they are refused."""
+    guard: Guard | None = None
+    """Knows whose the things are that calls name."""
+
     def __init__(
         self,
         authenticator: Authenticator,
@@ -74,14 +86,6 @@ class Calls:
         Without `tracing` nothing is traced, without `bring` no URL is fetched.
         """
         self._bring = bring
-        self.links: Links | None = None
-        """Follows links in callers' words, for models that shall read them."""
-        self.inputs: FileInputs | None = None
-        """Brings the files that calls name into them."""
-        self.errands: Errands | None = None
-        """Runs chats that name a model which does not chat; None: they are refused."""
-        self.guard: Guard | None = None
-        """Knows whose the things are that calls name."""
         self.deployments: dict[str, Deployment] = {}
         self.relay = relay
         self._authenticator = authenticator
@@ -151,14 +155,11 @@ class Calls:
         if complete is not None:
             incoming = await complete(incoming)
         incoming = await self._guarded(incoming)
-        wanted = client or request.client
-        if isinstance(incoming.keeper, Leavings):
-            wanted = ReadAlong(wanted, incoming.keeper)
         linked = self.relay.snapshot.table.linked
         if self.links is not None and incoming.request.model in linked:
             incoming = await self.links.followed(incoming)
         try:
-            await self._serve(incoming, wanted)
+            await self._serve(incoming, client or request.client)
         except RateLimited:
             self.tell_limits(request, incoming.principal)
             raise
@@ -176,6 +177,8 @@ class Calls:
         return incoming
 
     async def _serve(self, incoming: Incoming, client: Client) -> None:
+        if isinstance(incoming.keeper, Leavings):
+            client = ReadAlong(client, incoming.keeper)
         try:
             await self.relay.serve(incoming, client)
         except (ModelNotFound, UnsupportedOperation):

@@ -94,22 +94,22 @@ class LineCalls(Calls):
         complete: Complete | None = None,
     ) -> None:
         exchange = _line(request)
-        incoming = await self._incoming(request, dialect, parse)
         keep = exchange.keep
         if keep is None:
-            self.relay.judge(incoming, exchange)
+            self.relay.judge(await self._incoming(request, dialect, parse), exchange)
             await exchange.respond(200, (), b"{}")
             return
-        _judge(incoming)
-        if complete is not None:
-            incoming = await complete(incoming)
-        incoming = await self._guarded(incoming)
 
         async def keep_first(served: Served) -> None:
             await keep(served.body)
 
-        incoming = structs.replace(incoming, keep_first=keep_first, off_peak=True)
-        await self._serve(incoming, client or exchange)
+        async def completed(incoming: Incoming) -> Incoming:
+            _judge(incoming)
+            if complete is not None:
+                incoming = await complete(incoming)
+            return structs.replace(incoming, keep_first=keep_first, off_peak=True)
+
+        await super().serve(request, dialect, parse, client=client, complete=completed)
 
 
 def _judge(incoming: Incoming) -> None:
