@@ -81,7 +81,7 @@ def held_output(request: ParsedRequest, model: ModelRow | None) -> int:
     """
     if request.operation not in _ANSWERING:
         words = request.output_limit or 0
-        if words and request.worded_limit and model is not None and model.reasoning:
+        if words and request.worded_limit and (model is None or model.reasoning):
             words += THOUGHTS
         return words * max(request.choices, 1)
     longest = model.max_output if model is not None else 0
