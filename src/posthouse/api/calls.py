@@ -59,9 +59,6 @@ Complete = Callable[[Incoming], Awaitable[Incoming]]
 class Calls:
     """Takes requests to the relay."""
 
-    guard: Guard | None = None
-    """Knows whose the things are that calls name; None: nobody does."""
-
     links: Links | None = None
     """Follows links in callers' words, for models that shall read them."""
     inputs: FileInputs | None = None

@@ -7,6 +7,8 @@ headers that say something of it down. Which API it is tells `anthropic-version`
 import asyncio
 import re
 from collections.abc import Iterable
+from contextlib import nullcontext, suppress
+from functools import partial
 from hashlib import blake2b
 from urllib.parse import unquote
 
@@ -53,6 +55,8 @@ _PASSED = (
 )
 """The only headers of a caller that a provider sees, beside Content-Type."""
 _VALUE = re.compile(rb"[ -~]{0,512}")
+_ASKED_AS = {"HEAD": "GET"}
+"""The server leaves the body out of what a HEAD is answered."""
 _LARGE_BODY = 256 * 1024
 """Bytes from which a body is read in a thread, so that nobody waits for it."""
 
@@ -133,30 +137,19 @@ class ResourceRoutes:
         named = Named(ids=set(path.ids))
         read_query(query, named)
         stored = path.first != "responses"
-
-        def read() -> None:
-            try:
-                read_body(content_type, body, named, stored=stored)
-            except InvalidRequest:
-                # What everybody shares the provider judges.
-                if not lenient:
-                    raise
-
-        if len(body) < _LARGE_BODY:
-            read()
-        else:
-            await asyncio.to_thread(read)
+        # What everybody shares the provider judges.
+        with suppress(InvalidRequest) if lenient else nullcontext():
+            await _read(content_type, body, named, stored=stored)
         return Asked(
-            # The server leaves the body out of what a HEAD is answered.
-            method="GET" if request.method == "HEAD" else request.method,
-            path=path,
-            query=query,
-            content_type=content_type,
-            headers=_headers(request, None if lenient else caller.principal),
-            body=body,
-            named=named,
-            id=request.request_id,
-            caller=caller,
+            _ASKED_AS.get(request.method, request.method),
+            path,
+            query,
+            content_type,
+            _headers(request, None if lenient else caller.principal),
+            body,
+            named,
+            request.request_id,
+            caller,
         )
 
     def is_shared(self, request: Request) -> bool:
@@ -168,6 +161,17 @@ class ResourceRoutes:
         if named is not None:
             found = tuple(channel for channel in found if channel.name == named)
         return bool(found) and found[0].spec.resources == SHARED
+
+
+async def _read(
+    content_type: bytes | None, body: bytes, named: Named, *, stored: bool
+) -> None:
+    """Note what a body names; raises InvalidRequest."""
+    read = partial(read_body, content_type, body, named, stored=stored)
+    if len(body) < _LARGE_BODY:
+        read()
+    else:
+        await asyncio.to_thread(read)
 
 
 def family_of(request: Request) -> str:

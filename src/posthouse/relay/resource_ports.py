@@ -26,6 +26,7 @@ class Asked(Struct, frozen=True):
     """A request that is relayed."""
 
     method: str
+    """In capitals; a HEAD is asked like a GET."""
     path: ResourcePath
     query: str
     content_type: bytes | None
