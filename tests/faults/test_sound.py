@@ -308,6 +308,44 @@ def test_events_break_off_with_an_error_and_no_end(tmp_path: Path) -> None:
     play(lambda: with_providers(tmp_path, work, broken))
 
 
+@pytest.mark.parametrize("events", [False, True])
+def test_sound_that_comes_otherwise_is_given_as_it_was_asked_for(
+    tmp_path: Path, *, events: bool
+) -> None:
+    """In hexadecimal digits, with the characters that the provider has counted."""
+    answer = {
+        "data": {"audio": SOUND.hex(), "status": 2},
+        "extra_info": {"usage_characters": 77},
+        "base_resp": {"status_code": 0, "status_msg": "success"},
+    }
+
+    async def work(origin: str) -> None:
+        text = CONFIGURATION + channel("a", origin, 1).replace(
+            "openai-compatible", "minimax"
+        )
+        shape = {"stream_format": "sse"} if events else {}
+        async with running(tmp_path, text) as station:
+            seen = await station.ask(SPEECH, speech(**shape))
+            assert (seen.status, seen.ended) == (200, True)
+            kind = seen.headers["content-type"]
+            if events:
+                assert kind.startswith("text/event-stream")
+                assert seen.frames[-1].startswith(b'data: {"type":"speech.audio.done"')
+            else:
+                assert (kind, seen.body) == ("audio/wav", SOUND)
+            record, _ = await station.books(seen.call_id)
+            assert (record.usage, record.usage_source) == (
+                {"character": 77},
+                "provider",
+            )
+
+    async def with_provider() -> None:
+        async with FakeUpstream(said(answer)) as provider:
+            await work(provider.origin)
+
+    play(with_provider)
+
+
 # --- transcripts -------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import structs
 
-from posthouse.dialects.base import Dialect, Frames, StreamTap
+from posthouse.dialects.base import Dialect, Frames, Headers, StreamTap
 from posthouse.dialects.neutral.images import SeveralImages
 from posthouse.errors import (
     InsufficientQuota,
@@ -209,7 +209,7 @@ class StreamExchange:
     async def _given(self, target: Target, served: Served) -> Served:
         """Have a whole reply end the stream."""
         call = self._call
-        await self.writer.start(call.headers(target))
+        await self.writer.start(call.headers(target), _own_headers(served))
         self._answering(call, target)
         self.content_ms = max(1, call.elapsed_ms())
         self.terminal = served.body
@@ -363,3 +363,9 @@ class StreamExchange:
     async def fail(self, error: PosthouseError) -> None:
         """Tell of an error inside the stream, and end it without a terminator."""
         await self.writer.fail(self.tap.error_frame(error))
+
+
+def _own_headers(served: Served) -> Headers | None:
+    """What a whole reply has in place of a stream's headers; None where it is one."""
+    kind = served.content_type
+    return ((b"content-type", kind),) if kind.startswith(b"audio/") else None

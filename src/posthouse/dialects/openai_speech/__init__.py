@@ -23,6 +23,7 @@ from posthouse.dialects.base import (
 from posthouse.dialects.neutral.raw_stream import RawFrames
 from posthouse.dialects.openai import errors
 from posthouse.dialects.openai.corrected_media import CorrectedMedia
+from posthouse.dialects.openai_speech.codec import OpenAISpeechCodec
 from posthouse.dialects.openai_speech.reply import (
     EVENT_STREAM,
     SoundEventTap,
@@ -83,4 +84,5 @@ class OpenAISpeech(MediaDialect):
 
 
 DIALECT = OpenAISpeech()
+PLAIN_CODEC = OpenAISpeechCodec()
 corrected = partial(CorrectedMedia, DIALECT)
