@@ -232,3 +232,35 @@ def test_every_pair_of_dialects_ranks_alike(
                 assert entry["relevance_score"] == scores[entry["index"]]
                 shown = {"text": texts[entry["index"]]} if documents else None
                 assert entry.get("document") == shown
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["text", "image", "a"]), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+FIELDS = ["query", "documents", "top_n", "return_documents", "rank_fields", "model"]
+FIELDS += ["truncation", "max_tokens_per_doc", "max_doc_length", "instruction", "x"]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4))
+def test_whatever_is_asked_is_judged(members: dict[str, Any]) -> None:
+    """Refused for a reason, or read, sized and written; never anything else."""
+    for module in (jina_rerank, cohere_rerank):
+        try:
+            parsed = module.DIALECT.parse_request(request(**members))
+            module.DIALECT.render_request(parsed, EDITS)
+            asked = module.PLAIN_CODEC.read_request(parsed)
+            voyage_rerank.PLAIN_CODEC.write_request(asked, "m", Losses())
+        except InvalidRequest:
+            continue
+        assert parsed.prompt.text_bytes >= 0
+        assert parsed.counted["search"] >= 1
+        assert asked.top_n is None or 1 <= asked.top_n <= len(asked.documents)

@@ -97,6 +97,43 @@ def test_a_form_that_is_none_is_refused(form: bytes) -> None:
         parse_form_request(form)
 
 
+MEMBERS = ["text", "target_lang", "source_lang", "context", "formality", "model"]
+MEMBERS += ["tag_handling", "show_billed_characters", "x"]
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=4)
+    | st.lists(st.text(max_size=3) | st.none(), max_size=3)
+)
+
+
+@given(st.dictionaries(st.sampled_from(MEMBERS), VALUES, max_size=5))
+def test_whatever_is_asked_is_judged(members: dict[str, Any]) -> None:
+    """Refused for a reason, or read, counted and written; never anything else."""
+    body = {"text": ["a"], "target_lang": "DE"} | members
+    for upstream in (deepl_translate, baidu_translate):
+        try:
+            parsed = deepl_translate.DIALECT.parse_request(json.dumps(body).encode())
+            deepl_translate.DIALECT.render_request(parsed, EDITS)
+            asked_ = deepl_translate.PLAIN_CODEC.read_request(parsed)
+            upstream.PLAIN_CODEC.write_request(asked_, "m", Losses())
+        except InvalidRequest:
+            continue
+        assert parsed.counted["character"] >= 1
+
+
+@given(st.text(max_size=30))
+def test_whatever_baidu_is_asked_is_judged(text: str) -> None:
+    for body in (text.encode(), urlencode({"q": text, "to": "de"}).encode()):
+        try:
+            parsed = baidu_translate.DIALECT.parse_request(body)
+            baidu_translate.DIALECT.render_request(parsed, EDITS)
+        except InvalidRequest:
+            continue
+        assert parsed.counted["character"] >= 1
+
+
 # --- between the two ----------------------------------------------------------------
 
 
