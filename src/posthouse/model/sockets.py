@@ -21,6 +21,10 @@ class Saying(Struct, frozen=True):
 class Talker(Protocol):
     """A provider's side of one socket."""
 
+    @property
+    def waiting(self) -> int:
+        """How many sayings it has ready."""
+
     def take(self, kind: int, payload: bytes) -> None:
         """Hear a message."""
 

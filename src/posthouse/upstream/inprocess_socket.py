@@ -18,6 +18,9 @@ from posthouse.wire.websocket_end import LOST, Closing
 Talk = Callable[[UpstreamRequest], Talker]
 """Gives who answers a handshake; raises HandshakeRefused."""
 
+WAITING = 1024
+"""Sayings that may wait to be taken; beyond, what is sent has to wait as well."""
+
 
 class InProcessSocket(MessageSocket):
     """Our end of such a socket."""
@@ -26,12 +29,14 @@ class InProcessSocket(MessageSocket):
         """Begin to listen."""
         self._talker = talker
         self._heard = asyncio.Event()
+        self._taken = asyncio.Event()
         self.closing: Closing | None = None
 
     @override
     async def receive(self) -> Message | None:
         while self.closing is None:
             saying = self._talker.next()
+            self._taken.set()
             if saying is None:
                 self._heard.clear()
                 await self._heard.wait()
@@ -51,6 +56,9 @@ class InProcessSocket(MessageSocket):
 
     @override
     async def send(self, kind: int, payload: bytes) -> None:
+        while self._talker.waiting > WAITING and self.closing is None:
+            self._taken.clear()
+            await self._taken.wait()
         if self.closing is None:
             self._talker.take(kind, payload)
             self._heard.set()
@@ -60,6 +68,7 @@ class InProcessSocket(MessageSocket):
         if self.closing is None:
             self.closing = closing
         self._heard.set()
+        self._taken.set()
 
     @override
     async def farewell(self) -> None:

@@ -91,8 +91,9 @@ class Link(asyncio.Protocol):
     @override
     def eof_received(self) -> None:
         if self.duplex is None:
-            self.protocol.receive_eof()
-            self._judge()
+            if self._taken:
+                self.protocol.receive_eof()
+                self._judge()
             self._fail(FailureKind.RESET, "closed during the handshake")
 
     @override

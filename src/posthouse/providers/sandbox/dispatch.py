@@ -60,6 +60,7 @@ MODELS = (
     "sandbox-speech-tokens",
     "sandbox-transcription",
     "sandbox-transcription-tokens",
+    "sandbox-realtime",
 )
 
 

@@ -102,6 +102,11 @@ class RealtimeSession:
 
     # --- the socket's side ----------------------------------------------------------
 
+    @property
+    def waiting(self) -> int:
+        """How many sayings it has ready."""
+        return len(self._said)
+
     def take(self, kind: int, payload: bytes) -> None:
         """Hear a message."""
         event: dict[str, Any] = {}
