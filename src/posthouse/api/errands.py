@@ -13,7 +13,7 @@ from msgspec import structs
 from typing_extensions import override
 
 from posthouse.api.wrapped_client import WrappedClient
-from posthouse.dialects.base import MediaDialect, ParsedRequest
+from posthouse.dialects.base import Manners, MediaDialect, ParsedRequest
 from posthouse.dialects.errands import (
     Errand,
     Result,
@@ -97,20 +97,10 @@ class Errands:
         if self._pictures is not None and errand.operation in PAID_BY_RESULT:
             call = await self._pictures(call)
         call = structs.replace(call, deliver=self._teller(errand, chat, codec, call))
-        if not chat.stream:
+        if chat.stream:
+            await _stream(relay, call, client, incoming.dialect.manners)
+        else:
             await relay.serve(call, client)
-            return
-        manners = incoming.dialect.manners
-        writer = StreamWriter(client, manners, relay.ports.stream_times, time.monotonic)
-        relay.ports.keep_alive.add(writer)
-        try:
-            await relay.serve(call, _Late(client, writer))
-        except PosthouseError as error:
-            if not writer.started:
-                raise
-            await writer.fail(manners.error_frame(error))
-        finally:
-            relay.ports.keep_alive.remove(writer)
 
     def _teller(
         self, errand: Errand, chat: ChatRequest, codec: ChatCodec, call: Incoming
@@ -159,6 +149,23 @@ def _request(errand: Errand, model: str) -> ParsedRequest:
     else:
         parsed = dialect.parse_request(json.encode({"model": model, **errand.members}))
     return structs.replace(parsed, stream=False, dropped=errand.losses)
+
+
+async def _stream(
+    relay: Relay, call: Incoming, client: Client, manners: Manners
+) -> None:
+    """Serve a client that wants a stream; raises PosthouseError before it begins."""
+    ports = relay.ports
+    writer = StreamWriter(client, manners, ports.stream_times, time.monotonic)
+    ports.keep_alive.add(writer)
+    try:
+        await relay.serve(call, _Late(client, writer))
+    except PosthouseError as error:
+        if not writer.started:
+            raise
+        await writer.fail(manners.error_frame(error))
+    finally:
+        ports.keep_alive.remove(writer)
 
 
 class _Late(WrappedClient):

@@ -61,12 +61,8 @@ class Links:
             dropped += (LOSS,)
         filled, added = with_linked(chat, fetched)
         written = codec.write_request(filled, _EVERYTHING, Losses())
-        envelope = {
-            name: json.raw(written[name])
-            if name in _TALK and name in written
-            else value
-            for name, value in request.envelope.items()
-        }
+        talk = {name: json.raw(written[name]) for name in _TALK if name in written}
+        envelope = {**request.envelope, **talk}
         changed = structs.replace(
             request,
             envelope=envelope,
