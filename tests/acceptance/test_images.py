@@ -176,6 +176,25 @@ def test_an_edit_takes_several_pictures_and_a_mask(
     assert (record["operation"], record["usage"]["image_input"]) == ("image_edit", 170)
 
 
+def test_an_edit_may_name_files_of_ours(
+    posthouse: Posthouse, sdk: openai.OpenAI, picture: tuple[str, bytes]
+) -> None:
+    kept = sdk.files.create(file=picture, purpose="vision")
+    body = {
+        "model": BY_TOKENS,
+        "prompt": "add a hat",
+        "images": [{"file_id": kept.id}],
+        "mask": {"file_id": kept.id},
+    }
+    reply = sdk.post("/images/edits", cast_to=object, body=body)
+    assert isinstance(reply, dict)
+    assert of_base64(reply["data"][0]["b64_json"]) == ("PNG", (1024, 1024))
+    body["images"] = [{"file_id": "file-nobodys"}]
+    with pytest.raises(openai.BadRequestError) as caught:
+        sdk.post("/images/edits", cast_to=object, body=body)
+    assert caught.value.code == "file_not_found"
+
+
 def test_an_edit_is_streamed(sdk: openai.OpenAI, picture: tuple[str, bytes]) -> None:
     stream = sdk.images.edit(
         model=BY_TOKENS,

@@ -67,7 +67,7 @@ class FileInputs:
             parse: judges another body.
         """
         dialect = incoming.dialect.name
-        if dialect not in DIALECTS:
+        if dialect not in DIALECTS or incoming.request.form is not None:
             return incoming
         names = names_in(dialect, body)
         if len(names) > MOST_FILES:

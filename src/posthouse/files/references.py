@@ -68,9 +68,9 @@ def with_contents(dialect: str, body: bytes, found: Mapping[str, Content]) -> by
 
 def _walked(dialect: str, body: bytes, visit: Visit | Callable[..., None]) -> bytes:
     envelope = json.decode_envelope(body)
-    member = _PLACES[dialect]
-    if member in envelope:
-        envelope[member] = _walk(envelope[member], visit)
+    for member in _PLACES[dialect]:
+        if member in envelope:
+            envelope[member] = _walk(envelope[member], visit)
     return json.encode(envelope)
 
 
@@ -168,19 +168,33 @@ def _block(part: dict[str, Any], content: Content) -> dict[str, Any]:
     return {**part, "source": source}
 
 
+# --- OpenAI's pictures ----------------------------------------------------------------
+
+
+def _picture_name(source: Mapping[str, Any]) -> str | None:
+    return _text(source, "file_id")
+
+
+def _picture(_: dict[str, Any], content: Content) -> dict[str, Any]:
+    return {"image_url": _data_uri(content)}
+
+
 _PLACES = {
-    "openai_chat": "messages",
-    "openai_responses": "input",
-    "anthropic_messages": "messages",
+    "openai_chat": ("messages",),
+    "openai_image_edits": ("images", "mask"),
+    "openai_responses": ("input",),
+    "anthropic_messages": ("messages",),
 }
 """Where each dialect has its content; others name no files."""
 _READERS = {
     "openai_chat": _chat_name,
+    "openai_image_edits": _picture_name,
     "openai_responses": _response_name,
     "anthropic_messages": _block_name,
 }
 _WRITERS = {
     "openai_chat": _chat_part,
+    "openai_image_edits": _picture,
     "openai_responses": _response_part,
     "anthropic_messages": _block,
 }

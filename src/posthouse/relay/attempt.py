@@ -104,6 +104,8 @@ class AttemptLog(Struct):
     """Whether it begins after the call's first attempt."""
     content_at: float = 0.0
     """When the first content came, by the clock; 0: not, or nobody asks."""
+    once: bool = False
+    """What may have been done by one provider is not asked of another."""
     _resent_at: float = 0.0
 
     def resending(self) -> None:
@@ -373,6 +375,8 @@ class AttemptLoop:
     ) -> bool:
         """Whether another attempt is allowed after this failure."""
         if failed.retry is Retry.NEVER or self._clock() >= deadline:
+            return False
+        if log.once and failed.sent and not failed.status:
             return False
         most = self._most_attempts
         if isinstance(failed.error, UpstreamBadResponse):

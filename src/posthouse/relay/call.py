@@ -107,7 +107,8 @@ class Call:
         self.started = clock()
         self.created_ms = int(wall_clock() * 1000)
         self.watch = ClientWatch(client)
-        self.attempts = AttemptLog(clock, self.started)
+        once = incoming.request.operation in PAID_BY_RESULT
+        self.attempts = AttemptLog(clock, self.started, once=once)
         self.menu: Menu
         """Who may serve it; set when it is admitted."""
         self.other_prices: list[Price] = []
@@ -128,7 +129,10 @@ class Call:
         fork.created_ms = self.created_ms
         fork.watch = self.watch
         fork.attempts = AttemptLog(
-            self.clock, self.started, later=bool(self.attempts.records)
+            self.clock,
+            self.started,
+            later=bool(self.attempts.records),
+            once=self.attempts.once,
         )
         fork.menu = self.menu
         fork.other_prices = self.other_prices

@@ -24,6 +24,7 @@ from posthouse.wire import json
 from posthouse.wire.json import Envelope, MalformedJSON
 from posthouse.wire.multipart import JSON
 from posthouse.wire.pictures import picture_type
+from posthouse.wire.sse import SSEDecoder, with_data
 
 log = logger("posthouse.delivery")
 
@@ -54,9 +55,25 @@ class ImageDelivery:
     async def chosen(self, incoming: Incoming) -> Incoming:
         """Have a call's pictures delivered as it wants them."""
         wanted = incoming.request.wants_base64
-        if incoming.request.stream or (wanted is None and not self._rehost):
+        if incoming.request.stream:
+            # Their events have no other form.
+            return structs.replace(incoming, deliver=self._streamed)
+        if wanted is None and not self._rehost:
             return incoming
         return structs.replace(incoming, deliver=self._deliverer(wanted))
+
+    async def _streamed(self, _: Target, served: Served) -> Served:
+        """Turn the events of a stream that has come in one piece."""
+        frames = SSEDecoder()
+        turned = []
+        for raw, data in (*frames.feed(served.body), *frames.close()):
+            try:
+                picture = json.decode_envelope(data) if data else {}
+                changed = await self._as_base64(picture)
+            except MalformedJSON:
+                changed = False
+            turned.append(with_data(raw, json.encode(picture)) if changed else raw)
+        return structs.replace(served, body=b"".join(turned))
 
     async def as_given(self, incoming: Incoming) -> Incoming:
         """Have a call's pictures delivered as the provider gives them, but kept."""

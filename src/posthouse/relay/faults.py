@@ -1,8 +1,8 @@
 """What a failed exchange means: which error, what it says of the channel.
 
 Source of the rules: a request that was never sent may go anywhere; one that
-may have been accepted is tried again, for every operation here can be asked
-twice; one whose content has begun to flow never is.
+may have been accepted is tried again, unless what it asks for is made only once
+(`AttemptLog.once`); one whose content has begun to flow never is.
 """
 
 import email.utils

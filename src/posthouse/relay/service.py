@@ -167,7 +167,7 @@ class Relay:
             plan, first = self._plan(call, admitted.routes), None
             if call.incoming.wait:
                 plan, first = await self._wait(call, admitted)
-            if call.menu.hedge is None:
+            if call.menu.hedge is None or call.attempts.once:
                 served = await self._ports.attempts.run(
                     plan, call.attempts, exchange.attempt, first
                 )
@@ -264,7 +264,7 @@ class Relay:
             plan, first = self._plan(call, admitted.routes), None
             if call.incoming.wait:
                 plan, first = await self._wait(call, admitted)
-            if call.menu.hedge is None:
+            if call.menu.hedge is None or call.attempts.once:
                 served = await self._ports.attempts.run(
                     plan, call.attempts, exchange.attempt, first
                 )

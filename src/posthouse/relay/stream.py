@@ -88,6 +88,8 @@ class StreamExchange:
         """What was delivered by a stream that did not come to its end."""
         self.terminal = b""
         """The frame that ends the stream, for after the settlement."""
+        self._whole_reply: tuple[Target, Served] | None = None
+        """What ends the stream, where it has come in one piece."""
         self._untold = False
         """It was cut off where nothing can be said inside: its breaking off says it."""
         self.tap = self._new_tap(call.incoming.dialect, None)
@@ -213,6 +215,7 @@ class StreamExchange:
         self._answering(call, target)
         self.content_ms = max(1, call.elapsed_ms())
         self.terminal = served.body
+        self._whole_reply = target, served
         return structs.replace(served, body=b"")
 
     @property
@@ -314,8 +317,15 @@ class StreamExchange:
         if fault is not None:
             raise fault
         if terminal:
-            self._check_begun(tap)
+            await self._begin_at_end(target, tap)
         return terminal
+
+    async def _begin_at_end(self, target: Target, tap: StreamTap) -> None:
+        """Begin the reply if nothing has: its first frame may be its last."""
+        self._check_begun(tap)
+        if not self.writer.started:
+            await self.writer.start(self._call.headers(target), tap.stream_headers)
+            self.content_ms = max(1, self._call.elapsed_ms())
 
     def _ends(self, tap: StreamTap) -> bool:
         """Whether a stream is whole whose connection was closed."""
@@ -355,6 +365,9 @@ class StreamExchange:
 
     async def finish(self) -> None:
         """Send the terminal frame and end the body."""
+        deliver = self._call.incoming.deliver
+        if deliver is not None and self._whole_reply is not None:
+            self.terminal = (await deliver(*self._whole_reply)).body
         if self._untold:
             self.writer.break_off()
         else:

@@ -341,6 +341,9 @@ def test_a_partial_picture_counts_as_what_it_costs() -> None:
     tap, _ = tapped(PARTIAL * 3)
     assert tap.output_bytes == 3 * 100 * 3
     assert tap.close() is None
+    assert tap.usage == ReportedUsage(
+        output=300, image_output=300, counted={"image": 0}
+    )
 
 
 def test_an_error_event_is_an_error() -> None:

@@ -14,6 +14,7 @@ from posthouse.relay.delivery import ImageDelivery
 from posthouse.relay.media_store import MediaStore
 from posthouse.relay.served import Completion, Served
 from posthouse.upstream.egress import Fetch, Fetched
+from posthouse.wire.sse import SSEDecoder
 
 PNG = b"\x89PNG\r\n\x1a\n picture"
 TEXT = base64.b64encode(PNG).decode()
@@ -71,14 +72,14 @@ class World:
         return json.loads(served.body)
 
 
-def _Incoming(wanted: bool | None) -> Any:  # noqa: N802 - stands for the class
+def _Incoming(wanted: bool | None, *, stream: bool = False) -> Any:  # noqa: N802 - stands for the class
     from posthouse.relay.call import Incoming
 
     request = ParsedRequest(
         operation=Operation.IMAGE,
         envelope={},
         model="m",
-        stream=False,
+        stream=stream,
         prompt=PromptSize(),
         affinity=b"",
         wants_base64=wanted,
@@ -157,6 +158,27 @@ async def test_what_cannot_be_turned_stays_as_it_came(trouble: str) -> None:
 async def test_without_room_base64_stays() -> None:
     world = World(quota=3)
     assert await world.given(reply(b64_json=TEXT), wanted=False) == reply(b64_json=TEXT)
+
+
+async def test_the_events_of_a_whole_reply_have_base64() -> None:
+    world = World()
+    events = [{"type": "image_generation.completed", "url": THERE, "kept": 1}]
+    events.append({"type": "image_generation.completed", "b64_json": TEXT})
+    body = b"".join(
+        b"event: x\ndata: %b\n\n" % json.dumps(event).encode() for event in events
+    )
+    nobody: Any = None
+    served = Served(
+        nobody, Completion.WHOLE, None, None, str, body=body, content_type=b"text/x"
+    )
+    chosen = await world.delivery.chosen(_Incoming(wanted=None, stream=True))
+    assert chosen.deliver is not None
+    found = (await chosen.deliver(nobody, served)).body
+    first, second = SSEDecoder().feed(found)
+    turned = {"type": events[0]["type"], "kept": 1, "b64_json": TEXT}
+    assert json.loads(first[1]) == turned
+    assert first[0].startswith(b"event: x\n")
+    assert json.loads(second[1]) == events[1]
 
 
 @pytest.mark.parametrize(

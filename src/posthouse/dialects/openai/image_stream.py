@@ -61,6 +61,7 @@ class ImageStreamTap(StreamTap):
         "_completed",
         "_grouped",
         "_made",
+        "_partial",
         "_public_model",
         "_request",
         "_told",
@@ -90,6 +91,7 @@ class ImageStreamTap(StreamTap):
         """The last event brings no picture, but tells that all have come."""
         self._made = 0
         self._told: Any = None
+        self._partial = 0
 
     @override
     def feed(self, raw: bytes, data: bytes) -> TappedFrame:
@@ -111,12 +113,13 @@ class ImageStreamTap(StreamTap):
 
     def _judge(self, stage: str, event: _Event, raw: bytes) -> TappedFrame:
         if stage == _PARTIAL:
-            self.output_bytes += PARTIAL_TOKENS * _BYTES_PER_TOKEN
+            self._tell_partial()
             return TappedFrame(raw, content=True)
         if stage == _SUCCEEDED:
             self._grouped = True
             self._made += 1
             self.service_tier = told_tier(self._request, event.size, event.quality)
+            self.usage = image_usage(self._told, self._made)
             return TappedFrame(raw, content=True)
         if stage != _COMPLETED:
             return TappedFrame(raw)
@@ -128,6 +131,17 @@ class ImageStreamTap(StreamTap):
         self.usage = image_usage(self._told, max(self._made, 1))
         self.finished = self._grouped or self._completed >= self._request.choices
         return TappedFrame(raw, content=True, terminal=self.finished)
+
+    def _tell_partial(self) -> None:
+        """Count what a partial picture has cost, should nothing follow it."""
+        self._partial += 1
+        self.output_bytes += PARTIAL_TOKENS * _BYTES_PER_TOKEN
+        if self._told is None:
+            tokens = PARTIAL_TOKENS * self._partial
+            counted = {"image": self._made}
+            self.usage = ReportedUsage(
+                output=tokens, image_output=tokens, counted=counted
+            )
 
     def _refuse(self, raw: bytes, data: bytes) -> None:
         """Raise UpstreamFault for an event that tells of an error."""
