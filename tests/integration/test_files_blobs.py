@@ -9,12 +9,14 @@ import pytest
 from tests.support import store as databases
 from tests.support.processes import ServerProcess, free_port, python_module
 
+from posthouse.cli.doctor import look_at_files
 from posthouse.errors import InvalidRequest, NotFound, PayloadTooLarge
 from posthouse.files.ports import BlobUnavailable
 from posthouse.files.records import FileDetails
 from posthouse.files.service import FileLimits, Files, Limit, new_blob
 from posthouse.files.uploads import Uploads
-from posthouse.settings.environment import Settings
+from posthouse.settings.environment import Settings, load_settings
+from posthouse.settings.failure import ConfigurationError
 from posthouse.storage.blobs import ObjectBlobs
 from posthouse.storage.database import Database
 from posthouse.storage.files import StoredFiles, StoredRemovals
@@ -274,3 +276,48 @@ async def test_an_upload_ends_after_an_hour(
     await uploads.begin("one", DETAILS, LARGE)
     assert await files.sweep() == 1
     assert not await is_there(files.blobs, got.blob)  # type: ignore[arg-type]  # it is one
+
+
+async def test_a_folder_may_be_elsewhere(tmp_path: Path) -> None:
+    """One that nodes share; it is made if it is not there."""
+    folder = tmp_path / "shared folder"
+    settings = Settings(data=tmp_path / "data", files=folder.as_uri())
+    blobs = ObjectBlobs(settings)
+    blob = new_blob()
+    writer = blobs.writer(blob)
+    await writer.write(b"content")
+    await writer.finish()
+    assert (folder / blob).read_bytes() == b"content"
+    (folder / blob).rename(folder / f"{blob}#2")
+    await blobs.remove(blob)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["/a/folder", "file://folder", "file:///", "s3://", "http://a/b", "s3://a:b@c/d"],
+)
+def test_a_place_that_cannot_be_is_refused(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the name of its variable."""
+    monkeypatch.setenv("POSTHOUSE_FILES", place)
+    with pytest.raises(ConfigurationError, match="POSTHOUSE_FILES"):
+        load_settings()
+
+
+def test_the_doctor_tries_the_place(s3: str, tmp_path: Path) -> None:
+    """A bucket that is there, one that is not, and a folder of one node alone."""
+    for bucket, expected in (("bucket", "ok"), ("nowhere", "fault")):
+        settings = Settings(
+            data=tmp_path,
+            files=f"s3://{bucket}",
+            files_endpoint=s3,
+            files_region="us-east-1",
+            files_access_key_id="key",
+            files_secret_access_key="secret",
+        )
+        found = asyncio.run(look_at_files(settings))
+        assert (found.subject, found.result) == ("files", expected)
+    alone = asyncio.run(look_at_files(Settings(data=tmp_path)))
+    assert alone.result == "warning"

@@ -22,6 +22,8 @@ from posthouse.cli.installation import Books, open_books
 from posthouse.cli.options import AsJSON, Config, Data, run
 from posthouse.cli.options import command as make_command
 from posthouse.cli.output import Column, print_json, print_table, working
+from posthouse.files.ports import BlobUnavailable
+from posthouse.files.service import new_blob
 from posthouse.relay.authorize import unusable_credentials
 from posthouse.settings.coordination import read_coordination
 from posthouse.settings.environment import Settings, load_settings, unknown_variables
@@ -29,6 +31,7 @@ from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.loader import load_file
 from posthouse.settings.secret import FILE_NAME
 from posthouse.storage.audit import audit
+from posthouse.storage.blobs import FOLDER, ObjectBlobs
 from posthouse.storage.configuration import load_configuration
 
 LEAST_FREE_BYTES: Final = 256 * 1024 * 1024
@@ -49,7 +52,8 @@ def doctor(
 ) -> None:
     """Look at everything that a healthy installation needs.
 
-    It changes nothing. Exit code 1 if anything is a fault; warnings alone are
+    It changes nothing, but for a file that it stores and removes where callers'
+    files are in a bucket. Exit code 1 if anything is a fault; warnings alone are
     no reason.
     """
     settings = load_settings(config=config, data=data)
@@ -57,6 +61,8 @@ def doctor(
         findings = [*_look_at_machine(settings), _look_at_file(settings)]
         if settings.coordination is not None:
             findings.append(run(_look_at_coordination(settings, settings.coordination)))
+        if settings.files is not None or settings.database is not None:
+            findings.append(run(look_at_files(settings)))
         findings += run(_look_at_installation(settings))
     if as_json:
         print_json([structs.asdict(finding) for finding in findings])
@@ -134,6 +140,25 @@ async def _look_at_coordination(settings: Settings, url: str) -> Finding:
 
     seen = await look(read_coordination(url), settings.coordination_seconds)
     return Finding("coordination", seen.result, seen.detail)
+
+
+async def look_at_files(settings: Settings) -> Finding:
+    """Whether the place of callers' files takes one, gives it, and lets it go."""
+    if settings.files is None:
+        detail = f"are in {settings.data / FOLDER}, which all nodes must share"
+        return Finding("files", "warning", detail)
+    blobs = ObjectBlobs(settings)
+    blob = new_blob()
+    try:
+        writer = blobs.writer(blob)
+        await writer.write(b"posthouse doctor")
+        await writer.finish()
+        await blobs.read_part(blob, 0, 1)
+        await blobs.remove(blob)
+    except BlobUnavailable as error:
+        detail = f"{settings.files} cannot be used: {error}"
+        return Finding("files", "fault", detail)
+    return Finding("files", "ok", settings.files)
 
 
 async def _look_at_installation(settings: Settings) -> list[Finding]:

@@ -18,6 +18,8 @@ def check_place(value: str) -> None:
     parts = urlsplit(value)
     if parts.scheme not in _SCHEMES:
         raise ValueError(f"does not begin with one of {', '.join(sorted(_SCHEMES))}")
+    if parts.scheme == "file" and (parts.netloc or len(parts.path) < 2):
+        raise ValueError("names no folder: file:///folder has three slashes")
     if parts.scheme != "file" and not parts.netloc:
         raise ValueError("names no bucket")
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -37,8 +39,9 @@ class KeepingSettings(Guarded, frozen=True, kw_only=True):
     files: Annotated[
         str | None,
         Rule(
-            "Where callers' files are kept, such as `s3://bucket/prefix`; without it "
-            "in DATA/files. Nodes that share a database must share it.",
+            "Where callers' files are kept, such as `s3://bucket/prefix` or "
+            "`file:///folder`; without it in DATA/files. Nodes that share a database "
+            "must share it.",
             item=check_place,
         ),
     ] = None
