@@ -16,6 +16,8 @@ from posthouse.relay.call import Incoming
 from posthouse.relay.service import Relay
 from posthouse.wire import json
 
+NULL = json.raw(None)
+
 Complete = Callable[[Incoming], Awaitable[Incoming]]
 
 
@@ -30,7 +32,7 @@ def completing(relay: Relay, operation: Operation, usual: str) -> Complete:
 
     async def complete(incoming: Incoming) -> Incoming:
         request = incoming.request
-        if "model" in request.envelope:
+        if request.envelope.get("model", NULL) != NULL:
             return incoming
         model = default_model(relay, incoming.principal, operation, usual)
         envelope = {**request.envelope, "model": json.raw(model)}

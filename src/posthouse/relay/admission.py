@@ -65,7 +65,7 @@ class Admission:
     async def admit(self, call: Call) -> Admitted:
         """Admit a call; raises PosthouseError, and then nothing is held."""
         menu = call.menu = self._menu(call)
-        if Operation.CHAT in menu.instead.values():
+        if menu.instead and Operation.CHAT in menu.instead.values():
             call.incoming = structs.replace(
                 call.incoming, request=told_what_to_do(call.incoming.request)
             )

@@ -91,20 +91,21 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
     if served.each:
         return told_by_each(call, served)
     usage = served.usage
-    if _asked_apiece(call, served) or (usage is not None and usage.counted):
+    request = call.incoming.request
+    if (request.counted and _asked_apiece(call, served)) or (usage and usage.counted):
         if _is_billed_by_unread_tokens(call, served):
             return None
         return _counted_apiece(call, served)
     if usage is None or usage.input is None:
         return None
-    if usage.output is None and call.incoming.request.operation not in _WITHOUT_OUTPUT:
+    if usage.output is None and request.operation not in _WITHOUT_OUTPUT:
         return None
     model = call.offer(served.target).model
     found = normalise(
         usage,
         estimate=TokenEstimate(call.prompt_tokens, 0),
         context=model.context if model else 0,
-        choices=call.incoming.request.choices,
+        choices=request.choices,
     )
     return None if found.suspicious else found
 
