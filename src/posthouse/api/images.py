@@ -18,8 +18,8 @@ from posthouse.server.request import Request
 from posthouse.server.routes import Handler, Route
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
+from posthouse.wire.media_types import media_type
 from posthouse.wire.multipart import MalformedForm, is_form, read_form, render_form
-from posthouse.wire.pictures import EXTENSIONS, picture_type
 
 _OPENAI = {
     "images/generations": "openai_images",
@@ -48,7 +48,6 @@ _SAFE_HEADERS = (
     (b"cache-control", b"private, max-age=3600, immutable"),
     (b"referrer-policy", b"no-referrer"),
 )
-_UNKNOWN = b"application/octet-stream"
 
 
 class ImageRoutes:
@@ -144,13 +143,10 @@ class ImageRoutes:
             raise StorageUnavailable from None
         if data is None:
             raise NotFound
-        kind = picture_type(data)
-        shown = kind.encode() if kind else _UNKNOWN
-        ending = EXTENSIONS.get(kind or "", "bin")
-        name = f'inline; filename="picture.{ending}"'.encode()
+        kind, ending = media_type(data)
         headers = [
-            (b"content-type", shown),
-            (b"content-disposition", name),
+            (b"content-type", kind.encode()),
+            (b"content-disposition", f'inline; filename="made.{ending}"'.encode()),
             *_SAFE_HEADERS,
         ]
         await request.client.respond(200, headers, data)

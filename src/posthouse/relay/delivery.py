@@ -139,8 +139,8 @@ class ImageDelivery:
         return data is not None and await self._given(picture, data)
 
     async def _given(self, picture: Envelope, data: bytes) -> bool:
-        """Keep a picture and give its URL."""
-        kept = await self._store.keep(data)
+        """Keep a picture and give its URL; what is none is not kept."""
+        kept = await self._store.keep(data) if picture_type(data) else None
         if kept is None:
             return False
         picture.pop(_BASE64, None)
