@@ -38,6 +38,7 @@ MEANINGS = {
     "/v1/rerank": "Rerankings as Jina has them, and Cohere's first version: see "
     "[rerankings](../guide/rerank.md).",
     "/v2/rerank": "Rerankings as Cohere's second version has them.",
+    "/v1/translations": "Translations, asked for in our own way.",
     "/v2/translate": "Translations as DeepL has them, by JSON or a form: see "
     "[translations](../guide/translation.md).",
     "/v2/usage": "As DeepL has it: how many characters the account still pays for.",

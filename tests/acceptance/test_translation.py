@@ -353,6 +353,47 @@ def test_a_bad_header_is_not_made_good_by_a_number(posthouse: Posthouse) -> None
     assert reply.status_code == 401
 
 
+@pytest.mark.parametrize("model", [*MODELS, "sandbox-translation"])
+def test_our_own_form(posthouse: Posthouse, model: str | None) -> None:
+    """One text or several, whoever translates."""
+    body: dict[str, Any] = {"text": "Hello", "target_language": "de"}
+    if model is not None:
+        body["model"] = model
+    reply = httpx2.post(
+        f"{posthouse.url}/v1/translations",
+        json=body,
+        headers={"authorization": f"Bearer {KEY}"},
+        timeout=20,
+    )
+    assert reply.status_code == 200, reply.text
+    value = reply.json()
+    assert value["target_language"] == "de"
+    assert value["model"] == (model or "translation")
+    (one,) = value["translations"]
+    assert one["text"] in {"<Hello>", "[DE] Hello"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"text": "a"},
+        {"target_language": "de"},
+        {"text": "a", "target_language": "d"},
+        {"text": ["a"] * 51, "target_language": "de"},
+        {"text": "a", "target_language": "de", "format": "text/odd"},
+    ],
+)
+def test_what_our_own_form_refuses(posthouse: Posthouse, body: Any) -> None:
+    reply = httpx2.post(
+        f"{posthouse.url}/v1/translations",
+        json=body,
+        headers={"authorization": f"Bearer {KEY}"},
+        timeout=20,
+    )
+    assert reply.status_code == 400
+    assert reply.json()["error"]["type"] == "invalid_request_error"
+
+
 def test_the_sandbox_translates(posthouse: Posthouse) -> None:
     body = {"text": ["Hello"], "target_lang": "DE", "model": "sandbox-translation"}
     reply = post(posthouse, body)

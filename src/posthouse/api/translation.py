@@ -1,4 +1,4 @@
-"""Translations in DeepL's form and in Baidu's, and what DeepL's clients ask besides.
+"""Translations in DeepL's form, Baidu's and our own; what DeepL's clients ask besides.
 
 DeepL's requests name no model; those that do are served by it, all others by the
 model that is called `translation`, or the first that translates.
@@ -49,6 +49,7 @@ class TranslationRoutes:
         self._remaining = remaining
         self._deepls = find_dialect("deepl_translate")
         self._baidus = find_dialect("baidu_translate")
+        self._ours = find_dialect("plain_translate")
         self._complete = completing(calls.relay, Operation.TRANSLATION, USUAL_MODEL)
 
     def routes(self) -> list[Route]:
@@ -56,11 +57,19 @@ class TranslationRoutes:
         deepls, baidus = self._deepls.manners, self._baidus.manners
         asks = ("GET", "POST")
         return [
+            Route(("POST",), "/v1/translations", self.ours),
             Route(("POST",), "/v2/translate", self.deepls, manners=deepls),
             Route(asks, "/v2/usage", self.usage, manners=deepls),
             Route(asks, "/v2/languages", self.languages, manners=deepls),
             Route(asks, "/api/trans/vip/translate", self.baidus, manners=baidus),
         ]
+
+    async def ours(self, request: Request) -> None:
+        """POST /v1/translations."""
+        dialect = self._ours
+        await self._calls.serve(
+            request, dialect, dialect.parse_request, complete=self._complete
+        )
 
     async def deepls(self, request: Request) -> None:
         """POST /v2/translate."""
