@@ -4,6 +4,7 @@ Callers never meet a database that is locked: not while a backup runs, not while
 the records are listed and audited, not while commands write to it.
 """
 
+import itertools
 import json
 import sqlite3
 import statistics
@@ -29,6 +30,7 @@ key = "{KEY}"
 balance_usd = "10"
 """
 CALLERS = 4
+LEAST_CALLS = 100
 BODY = json.dumps(
     {"model": "sandbox", "messages": [{"role": "user", "content": "And you?"}]}
 ).encode()
@@ -95,7 +97,8 @@ def test_nobody_meets_a_locked_database(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         try:
-            for number in range(2):
+            rounds = itertools.count(1)
+            while (number := next(rounds)) <= 2 or len(replies) <= LEAST_CALLS:
                 for command in (
                     ("backup", str(tmp_path / f"backup-{number}")),
                     ("calls", "--limit", "1000"),
@@ -111,7 +114,6 @@ def test_nobody_meets_a_locked_database(tmp_path: Path) -> None:
             clerk.stop()
         statuses = {reply.status for reply in replies}
         assert statuses == {200}, [r.body for r in replies if r.status != 200][:3]
-        assert len(replies) > 100
         writes, reads = map(_ninety_ninth, (clerk.writes, clerk.reads))
         print(
             f"{len(replies)} calls; of {len(clerk.writes)} at p50 and p99: writes"

@@ -397,8 +397,8 @@ def test_a_client_that_leaves_in_the_middle_pays_for_what_it_had(
 
     def after(connection: Any) -> None:
         reply = connection.getresponse()
-        while b"Answer" not in reply.readline():
-            pass
+        while b"Answer" not in (line := reply.readline()):
+            assert line, "it ended before an answer began"
         reply.close()
 
     record = leaves(posthouse, stream=True, after=after)
