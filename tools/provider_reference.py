@@ -195,6 +195,9 @@ def credential_text(row: ProviderRow) -> str:
     return f"[signed](../guide/signed-providers.md), `{row.signing.scheme}`"
 
 
+APIS = {"openai": "OpenAI's API", "anthropic": "Anthropic's API"}
+
+
 def provider_lines(row: ProviderRow) -> Iterator[str]:
     """Give a provider's section."""
     yield from (f"## {row.title}", "")
@@ -211,6 +214,9 @@ def provider_lines(row: ProviderRow) -> Iterator[str]:
         )
     if row.errors is not None and row.errors.kinds:
         yield errors_line(row.errors)
+    if row.resources:
+        families = " and ".join(APIS[family] for family in row.resources)
+        yield f"- [What it keeps](../guide/resources.md) is reached by {families}"
     yield ""
     yield from table(
         ("Operation", "Path", "Dialect", "Verified", "Changed on the way"),
