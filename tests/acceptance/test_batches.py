@@ -236,6 +236,16 @@ def test_an_input_that_is_not_right_is_refused_whole(
     assert len(server.ask("calls", "--limit", "1000")) == before
 
 
+def test_there_are_batches_of_calls_alone(app: openai.OpenAI) -> None:
+    """Not of what costs nothing and tells something."""
+    path = "/v1/messages/count_tokens"
+    body = {"model": "sandbox", "messages": [{"role": "user", "content": "hi"}]}
+    done = finished(app, begin(app, [line("one", body, path)], path))
+    assert done.status == "failed"
+    assert done.errors is not None
+    assert [one.code for one in done.errors.data or []] == ["invalid_endpoint"]
+
+
 def test_a_batch_that_cannot_be_made_is_refused_at_once(
     app: openai.OpenAI, client: Callable[[str], openai.OpenAI]
 ) -> None:

@@ -28,6 +28,7 @@ from posthouse.errors import (
     Retry,
     StorageUnavailable,
     UnprocessableRequest,
+    UnsupportedOperation,
     UpstreamFault,
     UpstreamRateLimited,
 )
@@ -65,6 +66,8 @@ class LineExchange(InnerExchange):
     principal: Principal
     keep: KeepAnswer | None
     """None: the call is only judged."""
+    is_call = False
+    """Whether its handler has taken it to the relay."""
 
 
 class LineCalls(Calls):
@@ -94,9 +97,10 @@ class LineCalls(Calls):
         complete: Complete | None = None,
     ) -> None:
         exchange = _line(request)
+        exchange.is_call = True
         keep = exchange.keep
         if keep is None:
-            self.relay.judge(await self._incoming(request, dialect, parse), exchange)
+            self._look(await self._incoming(request, dialect, parse), exchange)
             await exchange.respond(200, (), b"{}")
             return
 
@@ -110,6 +114,15 @@ class LineCalls(Calls):
             return structs.replace(incoming, keep_first=keep_first, off_peak=True)
 
         await super().serve(request, dialect, parse, client=client, complete=completed)
+
+    def _look(self, incoming: Incoming, exchange: LineExchange) -> None:
+        """Refuse a call for the models that it names; raises PosthouseError."""
+        try:
+            self.relay.judge(incoming, exchange)
+        except (ModelNotFound, UnsupportedOperation):
+            errands = self.errands
+            if errands is None or not errands.is_one(self.relay, incoming):
+                raise
 
 
 def _judge(incoming: Incoming) -> None:
@@ -165,12 +178,14 @@ class RoutedLines(LineRunner):
     @override
     async def judge(self, call: LineCall) -> LineError | None:
         try:
-            await self._handle(call, None)
+            exchange = await self._handle(call, None)
         except (ModelNotFound, PriceMissing, AuthenticationFailed) as error:
             return LineError(type(error).code, error.message, param=error.param)
         except PosthouseError:
             # What is wrong with one line's body is told where its answer would be.
             return None
+        if not exchange.is_call:
+            return LineError("invalid_endpoint", "There are no batches of that")
         return None
 
     @override
