@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support import nursery
 from tests.unit.billing.books import Books, faults, opening, record
 
 from posthouse.billing import journal as journal_module
@@ -275,16 +276,6 @@ def test_leftovers_of_a_start_that_died_go(books):
     assert not nascent.exists()
 
 
-RECOVER = """
-import sys
-from pathlib import Path
-from posthouse.billing.recovery import recover
-from tests.unit.billing.books import Books
-books = Books(Path(sys.argv[1]))
-recover(books.root, books.open())
-"""
-
-
 @pytest.mark.parametrize(
     "point",
     [
@@ -300,9 +291,10 @@ recover(books.root, books.open())
 async def test_recovery_may_be_killed_anywhere(books, point):
     """Killed at each point, the next recovery does the rest, once."""
     wanted = crash(books)
-    command = [sys.executable, "-c", RECOVER, str(books.folder)]
     environment = {**os.environ, "POSTHOUSE_KILL_POINT": point}
-    assert subprocess.run(command, env=environment, check=False).returncode == -9
+    worker = "tests.unit.billing.recovering"
+    done = nursery.run(worker, books.folder, environment=environment, timeout=60)
+    assert done.returncode == -9
     assert Path(books.root).exists()
     run(books)
     assert books.ends() == wanted
