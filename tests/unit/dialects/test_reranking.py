@@ -72,6 +72,21 @@ def test_documents_are_given_by_jina_unless_refused() -> None:
     )
 
 
+def test_what_else_results_hold_stays() -> None:
+    """Also where something had to be put right."""
+    parsed = jina_rerank.DIALECT.parse_request(request(return_embeddings=True))
+    body = reply(result(0, 0.1, embedding=[0.5]), result(1, 0.9, embedding=[1.0]))
+    found = json.loads(jina_rerank.DIALECT.parse_reply(parsed, body, None).body)
+    assert [entry["embedding"] for entry in found["results"]] == [[1.0], [0.5]]
+
+
+def test_what_coheres_second_version_lacks_is_told() -> None:
+    """Whoever ranks, and once."""
+    parsed = cohere_rerank.DIALECT.parse_request(request(max_chunks_per_doc=3))
+    assert parsed.dropped == ("-max_chunks_per_doc",)
+    assert cohere_rerank.PLAIN_CODEC.read_request(parsed).extras == ()
+
+
 def test_documents_are_given_by_cohere_if_asked_for() -> None:
     """Its second version never does: they come from the request."""
     dialect = cohere_rerank.DIALECT

@@ -16,7 +16,10 @@ from posthouse.dialects.base import (
     StreamTap,
 )
 from posthouse.dialects.cohere_rerank.codec import CohereRerankCodec
-from posthouse.dialects.cohere_rerank.request import as_second_version
+from posthouse.dialects.cohere_rerank.request import (
+    as_second_version,
+    parse_request,
+)
 from posthouse.dialects.openai import errors, reranking, splice
 from posthouse.dialects.openai.plain_manners import manners_with
 
@@ -28,7 +31,7 @@ class CohereRerank(Dialect):
 
     name = "cohere_rerank"
     manners = manners_with("message")
-    parse_request = staticmethod(reranking.parse_rerank)
+    parse_request = staticmethod(parse_request)
     parse_error = staticmethod(errors.parse_error)
     prompt_text = staticmethod(reranking.prompt_text)
 

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from msgspec import structs
 from typing_extensions import override
 
 from posthouse.dialects.base import ParsedReply, ParsedRequest
+from posthouse.dialects.cohere_rerank.request import CHUNKS
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.plain import PlainCodec, Written
 from posthouse.dialects.openai.reranking import (
@@ -29,7 +31,10 @@ class CohereRerankCodec(PlainCodec[RerankRequest, RerankReply]):
 
     @override
     def read_request(self, request: ParsedRequest) -> RerankRequest:
-        return read_rerank(request, NAME, return_documents=False)
+        asked = read_rerank(request, NAME, return_documents=False)
+        # It has been told.
+        extras = tuple(name for name in asked.extras if name != CHUNKS)
+        return structs.replace(asked, extras=extras)
 
     @override
     def write_request(

@@ -3,12 +3,22 @@
 from msgspec import structs
 
 from posthouse.dialects.base import ParsedRequest
-from posthouse.dialects.openai.reranking import read_documents
+from posthouse.dialects.openai.reranking import parse_rerank, read_documents
 from posthouse.errors import InvalidRequest
 from posthouse.model.rerank import RerankItem
 from posthouse.wire import json
 
-_FIRST_ONLY = ("rank_fields", "return_documents", "max_chunks_per_doc")
+CHUNKS = "max_chunks_per_doc"
+"""No provider is told: the second version cuts documents by itself."""
+_FIRST_ONLY = ("rank_fields", "return_documents", CHUNKS)
+
+
+def parse_request(body: bytes) -> ParsedRequest:
+    """Read a request of either version; raises InvalidRequest."""
+    request = parse_rerank(body)
+    if CHUNKS not in request.envelope:
+        return request
+    return structs.replace(request, dropped=(f"-{CHUNKS}",))
 
 
 def as_second_version(request: ParsedRequest) -> ParsedRequest:

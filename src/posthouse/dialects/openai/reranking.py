@@ -8,7 +8,7 @@ than there are documents, which some providers refuse.
 
 from typing import Any
 
-from msgspec import UNSET, Raw, Struct, UnsetType, structs
+from msgspec import Raw, Struct, structs
 
 from posthouse.dialects.base import ParsedReply, ParsedRequest, PromptSize
 from posthouse.dialects.neutral.codec import Losses
@@ -259,11 +259,13 @@ def prompt_text(request: ParsedRequest) -> str:
 
 class _Result(Struct):
     index: int
-    relevance_score: Raw
-    document: Raw | UnsetType = UNSET
+    score: Raw
+    members: _Object
+    """All of it, as it came."""
 
 
-_results = json.decoder(list[_Result])
+_results = json.decoder(list[_Object])
+_index = json.decoder(int)
 
 
 def parse_results(
@@ -295,7 +297,7 @@ def parse_results(
         for result in results:
             changed |= _put_back(result, documents[result.index])
     if changed:
-        envelope["results"] = json.raw([_written(result) for result in results])
+        envelope["results"] = json.raw([result.members for result in results])
     if public_model is not None and "model" in envelope:
         envelope["model"] = json.raw(public_model)
         changed = True
@@ -322,12 +324,17 @@ def _listed(envelope: Envelope) -> list[_Result]:
     value = envelope.get("results")
     try:
         if value is not None:
-            found: list[_Result] = json.decode_with(_results, value)
-            return found
+            return [_result(members) for members in json.decode_with(_results, value)]
         fault = fault_in(json.decode_leniently(json.encode(envelope)))
-    except MalformedJSON:
+    except (MalformedJSON, KeyError):
         fault = None
     raise fault or UpstreamBadResponse
+
+
+def _result(members: _Object) -> _Result:
+    """Read one; raises KeyError and MalformedJSON."""
+    index = json.decode_with(_index, members["index"])
+    return _Result(index, members["relevance_score"], members)
 
 
 def _ordered(found: list[_Result], documents: int) -> list[_Result]:
@@ -335,7 +342,7 @@ def _ordered(found: list[_Result], documents: int) -> list[_Result]:
     seen = {result.index for result in found}
     if len(seen) < len(found) or not seen <= set(range(documents)):
         raise UpstreamBadResponse
-    return sorted(found, key=lambda result: -_value(result.relevance_score))
+    return sorted(found, key=lambda result: -_value(result.score))
 
 
 def _value(score: Raw) -> float:
@@ -348,9 +355,10 @@ def _value(score: Raw) -> float:
 
 def _put_back(result: _Result, document: RerankItem) -> bool:
     """Add the document where it is missing; tells whether it was."""
-    if result.document is not UNSET and json.opens_with(result.document, b"{"):
+    given = result.members.get("document")
+    if given is not None and json.opens_with(given, b"{"):
         return False
-    result.document = as_object(document)
+    result.members["document"] = as_object(document)
     return True
 
 
@@ -361,24 +369,13 @@ def as_object(document: RerankItem) -> Raw:
     return document.value
 
 
-def _written(result: _Result) -> dict[str, Any]:
-    written: dict[str, Any] = {
-        "index": result.index,
-        "relevance_score": result.relevance_score,
-    }
-    if result.document is not UNSET:
-        written["document"] = result.document
-    return written
-
-
 def read_results(reply: ParsedReply) -> RerankReply:
     """Read a reply that `parse_results` has judged; raises UpstreamFault."""
     envelope, told = _opened(reply.body)
     name = told.get("id")
     return RerankReply(
         results=tuple(
-            RerankResult(result.index, result.relevance_score)
-            for result in _listed(envelope)
+            RerankResult(result.index, result.score) for result in _listed(envelope)
         ),
         usage=reply.usage,
         id=name if isinstance(name, str) else None,
