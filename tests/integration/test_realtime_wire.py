@@ -24,6 +24,7 @@ from tests.integration.realtime_support import (
     until,
 )
 from tests.support.posthouse import Posthouse
+from tests.support.raw import send
 
 NONCE = "dGhlIHNhbXBsZSBub25jZQ=="
 GOOD = {
@@ -312,6 +313,28 @@ async def test_a_client_waits_for_a_provider_that_does_not_read(
         assert stuck < 40_000_000
         task.cancel()
         connection.transport.abort()
+
+
+async def test_idle_sessions_are_small_and_counted(
+    posthouse: Posthouse, provider: ThreadedRealtime
+) -> None:
+    """Both of a session's sockets and all that belongs to it."""
+
+    def resident() -> int:
+        status = Path(f"/proc/{posthouse.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+    def counted() -> bytes:
+        metrics = send(posthouse.url, "/metrics", method="GET").body
+        return metrics.partition(b"\nposthouse_realtime_sessions ")[2][:5]
+
+    opened = [await session(posthouse) for _ in range(20)]
+    before = resident()
+    opened += [await session(posthouse) for _ in range(100)]
+    assert (resident() - before) / 100 < 80
+    assert (await asyncio.to_thread(counted)).startswith(b"120.0")
+    for connection in opened:
+        await connection.close()
 
 
 async def test_sound_passes_as_it_was(

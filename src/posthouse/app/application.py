@@ -206,13 +206,14 @@ class Application:
         self._counting.enter_context(counting_elsewhere(self._tokens.count))
         self._watcher = asyncio.create_task(self._watch())
         self._lag.start()
-        self._keeping.start()
+        self._keeping.start(self.metrics)
         self._board.start(settings.data / RUN, self._worker)
         watched = Watched(
             lag=self._lag,
             holds=self.holds,
             queue=self._queue,
             upstream=self._upstream,
+            sessions=self._sessions,
             health=self._health,
             refusals=self._refusals,
             snapshot=lambda: self.relay.snapshot,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
+from posthouse.app.realtime import Sessions
 from posthouse.app.refusals import Refusals
 from posthouse.billing.holds import HoldManager
 from posthouse.observe import logs
@@ -30,6 +31,7 @@ class Watched(Struct, frozen=True):
     holds: HoldManager
     queue: FairQueue
     upstream: Upstream
+    sessions: Sessions
     health: HealthTable
     refusals: Refusals
     snapshot: Callable[[], Snapshot]
@@ -87,6 +89,11 @@ def export_gauges(metrics: Metrics, watched: Watched) -> None:
         "posthouse_upstream_connections",
         "Open connections to providers.",
         lambda: watched.upstream.open_connections,
+    )
+    gauge(
+        "posthouse_realtime_sessions",
+        "Realtime sessions that are open.",
+        lambda: watched.sessions.open,
     )
     gauge(
         "posthouse_limits_shared",

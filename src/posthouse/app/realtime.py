@@ -19,6 +19,7 @@ class Sessions:
     def __init__(self, upstream: Upstream, tickets: Tickets) -> None:
         """Reach providers as `upstream` does; `tickets` are for browsers."""
         self._tickets = tickets
+        self._realtime: Realtime | None = None
         self._opener = SocketOpener(upstream.dialer, talk=registry.talk)
 
     def routes(
@@ -32,7 +33,7 @@ class Sessions:
         """Give the routes; a session may hold `hold_max` nano-dollars for an answer."""
         relay: Relay = calls.relay
         ports = relay.ports
-        realtime = Realtime(
+        realtime = self._realtime = Realtime(
             RealtimePorts(
                 admission=ports.admission,
                 attempts=ports.attempts,
@@ -45,6 +46,11 @@ class Sessions:
             lambda: relay.snapshot,
         )
         return RealtimeRoutes(calls, authenticator, realtime, self._tickets).routes()
+
+    @property
+    def open(self) -> int:
+        """How many sessions are open."""
+        return 0 if self._realtime is None else self._realtime.sessions
 
     async def close(self) -> None:
         """Drop the sockets that are open."""

@@ -58,6 +58,8 @@ class Realtime:
         """Work with `ports`; `snapshot` gives the configuration of this moment."""
         self._ports = ports
         self._snapshot = snapshot
+        self.sessions = 0
+        """How many are open."""
 
     async def serve(self, incoming: Incoming, client: Client, door: Door) -> None:
         """Serve a session to its end; raises PosthouseError before it is open."""
@@ -99,7 +101,12 @@ class Realtime:
             books.begin(target)
             sides = Sides(client, upstream)
             session = Session(call, target, sides, books=books, door=door)
-            if not await session.run():
+            self.sessions += 1
+            try:
+                kept = await session.run()
+            finally:
+                self.sessions -= 1
+            if not kept:
                 raise AttemptFailed(UpstreamInterrupted(), status=101, delivered=True)
 
         incoming = call.incoming
