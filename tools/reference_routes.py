@@ -55,7 +55,8 @@ MEANINGS = {
     "Anthropic's (`anthropic-version`) or Google's (`x-goog-api-key`) read them.",
     "/v1/models/": "One model, `{id}`, which may hold slashes; Google's methods, too.",
     "/v1beta/models": "The models, as Google's callers read them.",
-    "/v1/audio/speech": "Speech made from a text, as it is made.",
+    "/v1/audio/speech": "Speech made from a text, as it is made: see "
+    "[sound](../guide/audio.md).",
     "/v1/audio/transcriptions": "The text of speech, whole or streamed.",
     "/v1/audio/translations": "The text of speech, in English.",
     "/v1/files": "Files: kept here, listed; OpenAI's and Anthropic's callers.",
