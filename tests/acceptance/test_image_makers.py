@@ -397,3 +397,39 @@ def test_masks_of_another_kind_are_refused(
             model="V_2", image=PICTURE, mask=held.getvalue(), prompt="a hat"
         )
     assert caught.value.param == "mask"
+
+
+@pytest.mark.parametrize(
+    ("body", "price"),
+    [
+        ({"model": "V_3", "quality": "hd"}, "0.09"),
+        ({"model": "V_3", "rendering_speed": "TURBO"}, "0.03"),
+        ({"model": "recraftv3", "style": "vector_illustration"}, "0.08"),
+    ],
+)
+def test_a_maker_is_paid_by_its_own_words(
+    posthouse: Posthouse, body: dict[str, str], price: str
+) -> None:
+    """What decides the price is what the maker was told."""
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    data = json.dumps({"prompt": "a fox", **body}).encode()
+    status, told, _ = ask(posthouse, "/v1/images/generations", data, headers)
+    assert status == 200
+    assert posthouse.call(told["x-request-id"])["price_usd"] == price
+
+
+def test_pictures_beside_a_prompt_reach_a_maker_that_takes_them(
+    posthouse: Posthouse, fake: ThreadedFake
+) -> None:
+    """As callers of Ark write it, also for makers who take bytes."""
+    url = f"{fake.origin}/files/1.png"
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    for model in ("doubao-seedream-4-0-250828", "gemini-2.5-flash-image"):
+        data = json.dumps({"model": model, "prompt": "a hat", "image": [url]}).encode()
+        status, _, found = ask(posthouse, "/v1/images/generations", data, headers)
+        assert status == 200, found
+        sent = fake.everything[-1].request.json
+        if "image" in sent:
+            assert sent["image"] == url
+        else:
+            assert sent["contents"][0]["parts"][0]["inlineData"]["data"] == TEXT

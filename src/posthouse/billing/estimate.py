@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from posthouse.billing.prices import rates_for
 from posthouse.dialects.base import ParsedRequest, PromptSize
-from posthouse.model.call import Operation
+from posthouse.model.call import PAID_BY_RESULT, Operation
 from posthouse.model.catalog import ModelRow, Price
 from posthouse.model.money import MAX_AMOUNT, PER_MILLION
 
@@ -117,7 +117,8 @@ def hold_amount(
     units = _input_units(request.prompt)
     dearest = 0
     prompts = _prompts(request)
-    for rates in _possible_rates(price, prompt_tokens, request.service_tier):
+    tier = _named_tier(price, request)
+    for rates in _possible_rates(price, prompt_tokens, tier):
         total = prompts * prompt_tokens * _dearest(rates, units)
         total += output * _dearest(rates, _OUTPUT_UNITS)
         total += request.searches * rates.get("search", 0)
@@ -189,6 +190,17 @@ def extension_amount(
         for rates in _possible_rates(price, prompt_tokens, request.service_tier)
     )
     return min(-(-max(tokens, 0) * rate // PER_MILLION), MAX_AMOUNT)
+
+
+def _named_tier(price: Price, request: ParsedRequest) -> str | None:
+    """The tier to hold for: what is paid by its result has variants, no tiers.
+
+    One that the price does not name is at the plain rate, whoever makes it.
+    """
+    tier = request.service_tier
+    if request.operation in PAID_BY_RESULT and tier not in price.service_tiers:
+        return None
+    return tier
 
 
 def _possible_rates(

@@ -371,3 +371,19 @@ def test_an_event_may_be_large_but_not_without_bounds() -> None:
     assert frames.feed(large) == []
     with pytest.raises(FrameTooLarge):
         frames.feed(b"x" * (30 * 1024 * 1024))
+
+
+def test_fewer_pictures_than_asked_for_are_what_there_is() -> None:
+    tap, _ = tapped(COMPLETED, n=2)
+    last = tap.close()
+    assert last is not None
+    assert (last.raw, last.terminal) == (b"", True)
+    assert tap.usage.counted == {"image": 1}
+
+
+def test_pictures_beside_a_prompt_are_counted() -> None:
+    assert generation(image="https://files.example/1.png").prompt.images == 1
+    assert generation(image=["a", "b"]).prompt.images == 2
+    for odd in (5, [5], {"url": "x"}, ["x"] * 17):
+        with pytest.raises(InvalidRequest):
+            generation(image=odd)

@@ -6,17 +6,13 @@ Its watermark stays as it is unless the caller says otherwise (`watermark`).
 from math import isqrt
 from typing import Any
 
-from msgspec import Raw
 from typing_extensions import override
 
-from posthouse.dialects.base import ParsedRequest
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.images import drop_unknown, take, url_of
 from posthouse.dialects.neutral.plain import Written
-from posthouse.dialects.openai.envelope import judged
 from posthouse.dialects.openai.image_codec import OpenAIImageCodec
-from posthouse.model.image import ImageRequest, Picture
-from posthouse.wire import json
+from posthouse.model.image import ImageRequest
 
 KNOWN = (
     "seed",
@@ -28,7 +24,6 @@ KNOWN = (
     "watermark",
 )
 _EDITORS = "seededit"
-_urls = json.decoder(str | list[str] | None)
 _LARGE = ("seedream-4-5", "seedream-5")
 _LEAST_OF_LARGE = 3_686_400
 """Pixels that the newer models make at least."""
@@ -38,15 +33,6 @@ class ArkImageCodec(OpenAIImageCodec):
     """See `ImageCodec`; replies are OpenAI's."""
 
     most = 1
-
-    @override
-    def _inputs(
-        self, request: ParsedRequest
-    ) -> tuple[tuple[Picture, ...], Picture | None]:
-        value = request.envelope.get("image", Raw(b"null"))
-        given: str | list[str] | None = judged(value, "image", _urls)
-        urls = [given] if isinstance(given, str) else given or []
-        return tuple(Picture(url=url) for url in urls), None
 
     @override
     def write_request(self, asked: ImageRequest, model: str, losses: Losses) -> Written:

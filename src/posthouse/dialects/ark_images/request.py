@@ -1,6 +1,6 @@
 """A native request to Volcengine Ark, judged."""
 
-from msgspec import Raw, structs
+from msgspec import structs
 
 from posthouse.dialects.base import ParsedRequest
 from posthouse.dialects.openai.envelope import (
@@ -10,9 +10,8 @@ from posthouse.dialects.openai.envelope import (
     optional_text,
     parse_envelope,
 )
-from posthouse.dialects.openai.image_request import judged_generation
+from posthouse.dialects.openai.image_request import given_images, judged_generation
 from posthouse.model.call import Operation
-from posthouse.wire import json
 from posthouse.wire.json import Envelope
 
 MOST_OF_A_GROUP = 15
@@ -35,17 +34,7 @@ def parse_request(body: bytes) -> ParsedRequest:
 
 
 def _inputs(envelope: Envelope) -> int:
-    value = envelope.get("image")
-    if value is None or value == Raw(b"null"):
-        return 0
-    if json.opens_with(value, b"["):
-        return min(value_count(value), MOST_INPUTS)
-    return 1
-
-
-def value_count(array: Raw) -> int:
-    """How many members an array has."""
-    return len(json.decode(array, list[Raw]))
+    return min(len(given_images(envelope)), MOST_INPUTS)
 
 
 def _group(envelope: Envelope) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from posthouse.dialects.base import ParsedReply, ParsedRequest
+from posthouse.dialects.ideogram_images.request import tier_of
 from posthouse.dialects.openai.errors import fault_in
 from posthouse.dialects.openai.vendor_images import made
 from posthouse.errors import UpstreamBadResponse
@@ -54,6 +55,6 @@ def parse_reply(request: ParsedRequest, body: bytes) -> ParsedReply:
     return ParsedReply(
         body=body,
         usage=made(found),
-        service_tier=request.service_tier,
+        service_tier=tier_of(request.target, request.envelope, request.form),
         output_text=str,
     )

@@ -54,7 +54,7 @@ _WRAPPED = "image_request"
 _NUMBERS = ("num_images", "seed", "image_weight", "resemblance", "detail")
 _CHARACTERS = ("character_reference_images",)
 SPEEDS = ("FLASH", "TURBO", "DEFAULT", "QUALITY")
-_BALANCED = "BALANCED"
+
 _object = json.decoder(dict[str, Raw])
 _text = json.decoder(str)
 
@@ -73,14 +73,7 @@ def _judged(native: Native, asked: str, model: str | None) -> ParsedRequest:
     members = members_of(native.envelope)
     prompt = optional_text(members, "prompt") or ""
     wanted = count(members, "num_images", highest=MOST_PICTURES) or 1
-    tier = None
-    if model is not None:
-        tier = tier_of(
-            optional_text(members, "rendering_speed"),
-            characters=_has_characters(native),
-            transparent=asked == "generate-transparent",
-        )
-    else:
+    if model is None:
         named = WITHOUT_MODEL.get(native.path) or optional_text(members, "model")
         model = checked_model_name(named or DEFAULT_MODEL)
     made_of_words = asked in ("generate", "generate-transparent")
@@ -90,22 +83,24 @@ def _judged(native: Native, asked: str, model: str | None) -> ParsedRequest:
         model,
         prompt=prompt,
         count=1 if native.path == "/describe" else wanted,
-        tier=tier,
+        tier=tier_of(native.path, native.envelope, native.form),
     )
 
 
-def _has_characters(native: Native) -> bool:
-    form = native.form
-    named = any(name in native.envelope for name in _CHARACTERS)
-    return named or (form is not None and any(form.all(*_CHARACTERS)))
+def tier_of(path: str, envelope: Envelope, form: Form | None) -> str | None:
+    """Name what a picture's price depends on: `TURBO` or `QUALITY/character`.
 
-
-def tier_of(speed: str | None, *, characters: bool, transparent: bool) -> str:
-    """Name what a picture's price depends on: `TURBO` or `QUALITY/character`."""
+    None where it depends on the model alone.
+    """
+    if not path.startswith(tuple(_FAMILIES)):
+        return None
+    speed = optional_text(envelope, "rendering_speed")
     found = speed if speed in SPEEDS else "DEFAULT"
-    if characters:
+    given = {*envelope, *(part.name for part in (form.parts if form else ()))}
+    if not given.isdisjoint(_CHARACTERS):
         return f"{found}/character"
-    return f"{found}/transparent" if transparent else found
+    is_transparent = path.endswith("generate-transparent")
+    return f"{found}/transparent" if is_transparent else found
 
 
 def members_of(envelope: Envelope) -> Envelope:

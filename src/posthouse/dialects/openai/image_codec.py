@@ -21,7 +21,11 @@ from posthouse.dialects.neutral.images import (
 from posthouse.dialects.neutral.plain import Written
 from posthouse.dialects.openai.envelope import count, judged, optional_text
 from posthouse.dialects.openai.image_reply import EVENT_STREAM, as_stream
-from posthouse.dialects.openai.image_request import IMAGE_FIELDS, gives_base64
+from posthouse.dialects.openai.image_request import (
+    IMAGE_FIELDS,
+    given_images,
+    gives_base64,
+)
 from posthouse.errors import UpstreamBadResponse
 from posthouse.model.call import Operation
 from posthouse.model.image import ImageReply, ImageRequest, MadePicture, Picture
@@ -89,7 +93,7 @@ class OpenAIImageCodec(ImageCodec):
     @override
     def read_request(self, request: ParsedRequest) -> ImageRequest:
         envelope = request.envelope
-        images, mask = self._inputs(request)
+        images, mask = _inputs(request)
         return ImageRequest(
             dialect=_NAMES[request.operation],
             operation=request.operation,
@@ -111,12 +115,6 @@ class OpenAIImageCodec(ImageCodec):
                 if name not in _KNOWN and value != _NULL
             },
         )
-
-    def _inputs(
-        self, request: ParsedRequest
-    ) -> tuple[tuple[Picture, ...], Picture | None]:
-        """Read the pictures that are given, and the mask; raises InvalidRequest."""
-        return _inputs(request)
 
     @override
     def write_request(self, asked: ImageRequest, model: str, losses: Losses) -> Written:
@@ -207,6 +205,8 @@ def _inputs(request: ParsedRequest) -> tuple[tuple[Picture, ...], Picture | None
         images = (part for part in form.all(*IMAGE_FIELDS) if part.filename is not None)
         return tuple(map(_file, images)), None if mask is None else _file(mask)
     envelope = request.envelope
+    if "image" in envelope:
+        return tuple(Picture(url=url) for url in given_images(envelope)), None
     sources = json.decode_with(_sources, envelope.get("images", _NULL)) or []
     source = json.decode_with(_source, envelope.get("mask", _NULL))
     return tuple(map(_given, sources)), None if source is None else _given(source)

@@ -73,11 +73,24 @@ _NUMBERS = ("n", "output_compression", "partial_images")
 _FLAGS = ("stream",)
 _SOURCES = frozenset({"image_url", "file_id"})
 _prompt = json.decoder(str | None)
+_urls = json.decoder(str | list[str] | None)
 
 
 def parse_generation(body: bytes) -> ParsedRequest:
     """Read a request for pictures of a text; raises InvalidRequest."""
-    return judged_generation(Operation.IMAGE, parse_envelope(body), inputs=0)
+    envelope = parse_envelope(body)
+    inputs = len(given_images(envelope))
+    if inputs > MOST_INPUTS:
+        raise _too_many("image")
+    return judged_generation(Operation.IMAGE, envelope, inputs=inputs)
+
+
+def given_images(envelope: Envelope) -> list[str]:
+    """Read pictures that are given by URL beside a prompt, as some makers have it."""
+    value = envelope.get("image")
+    found: str | list[str] | None
+    found = None if value is None else judged(value, "image", _urls)
+    return [found] if isinstance(found, str) else found or []
 
 
 def judged_generation(
@@ -251,11 +264,15 @@ def _check_inputs(found: int, name: str) -> None:
             code="missing_required_parameter",
         )
     if found > MOST_INPUTS:
-        raise InvalidRequest(
-            f"'{name}' may have at most {MOST_INPUTS} entries",
-            param=name,
-            code="array_above_max_length",
-        )
+        raise _too_many(name)
+
+
+def _too_many(name: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"'{name}' may have at most {MOST_INPUTS} entries",
+        param=name,
+        code="array_above_max_length",
+    )
 
 
 def tier_of(size: str | None, quality: str | None) -> str:

@@ -5,6 +5,7 @@ from msgspec import Raw, Struct
 from posthouse.dialects.base import ParsedReply, ParsedRequest
 from posthouse.dialects.openai.errors import fault_in
 from posthouse.dialects.openai.vendor_images import made
+from posthouse.dialects.recraft_images.request import PREFIX, tier_of
 from posthouse.errors import UpstreamBadResponse
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
@@ -53,6 +54,8 @@ def parse_reply(request: ParsedRequest, body: bytes) -> ParsedReply:
     return ParsedReply(
         body=body,
         usage=made(len(read(body).pictures)),
-        service_tier=request.service_tier,
+        service_tier=tier_of(
+            request.target.removeprefix(PREFIX), request.model, request.envelope
+        ),
         output_text=str,
     )
