@@ -23,7 +23,7 @@ from posthouse.storage.migrate import migrate
 from posthouse.storage.schema import batch_lines, journals, transfers
 from posthouse.storage.secrets import SecretBox
 from posthouse.tasks import batch_run, batches
-from posthouse.tasks.batch_run import Tools
+from posthouse.tasks.batch_run import Slots, Tools
 from posthouse.tasks.batches import BatchWorker
 from posthouse.tasks.ports import BatchLost, KeepAnswer
 from posthouse.tasks.records import (
@@ -88,9 +88,7 @@ class World:
         self.runner = Runner()
 
     def worker(self, owner: str = OURS) -> BatchWorker:
-        tools = Tools(
-            self.rows, self.lines, self.files, self.runner, asyncio.Semaphore(4), 4
-        )
+        tools = Tools(self.rows, self.lines, self.files, self.runner, Slots(4))
 
         async def settled() -> None:
             return None

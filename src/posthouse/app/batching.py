@@ -1,6 +1,5 @@
 """Batches, wired: what callers ask of them, and who works on them in this process."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from posthouse.api.batches import BatchRoutes
@@ -9,6 +8,7 @@ from posthouse.api.line_calls import LineCalls, RoutedLines
 from posthouse.api.message_batches import MessageBatchRoutes
 from posthouse.billing.holds import HoldManager
 from posthouse.files.service import Files
+from posthouse.observe.metrics import Metrics
 from posthouse.server.routes import Route
 from posthouse.settings.environment import Settings
 from posthouse.storage.batch_lines import StoredLines
@@ -16,7 +16,7 @@ from posthouse.storage.batches import StoredBatches
 from posthouse.storage.database import Database
 from posthouse.storage.key_principals import KeyPrincipals
 from posthouse.storage.secrets import SecretBox
-from posthouse.tasks.batch_run import Tools
+from posthouse.tasks.batch_run import Slots, Tools
 from posthouse.tasks.batches import BatchWorker, Desk
 
 CLOSING_SECONDS = 30.0
@@ -55,8 +55,7 @@ class Batching:
                 self._lines,
                 self._files,
                 runner,
-                asyncio.Semaphore(settings.batch_concurrency),
-                settings.batch_concurrency,
+                Slots(settings.batch_concurrency),
             )
             owner = holds.journal.id
             self._worker = BatchWorker(tools, owner=owner, settled=holds.drain)
@@ -68,6 +67,18 @@ class Batching:
                 calls, self._files, desk, max_body_bytes=settings.max_body_bytes
             ).routes(),
         ]
+
+    def export(self, metrics: Metrics) -> None:
+        """Have every scrape look."""
+
+        def working() -> int:
+            return 0 if self._worker is None else self._worker.working
+
+        def calls() -> int:
+            return 0 if self._worker is None else self._worker.calls
+
+        metrics.gauge("posthouse_batches", "Batches that are worked on.", working)
+        metrics.gauge("posthouse_batch_calls", "Calls of batches under way.", calls)
 
     async def close(self) -> None:
         """Let the calls of batches end, and leave the batches where they are."""

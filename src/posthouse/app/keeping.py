@@ -10,6 +10,7 @@ from posthouse.app.pictures import Pictures
 from posthouse.billing.holds import HoldManager
 from posthouse.files.service import FileLimits, Files
 from posthouse.files.uploads import Uploads
+from posthouse.observe.metrics import Metrics
 from posthouse.relay.media import FetchURL
 from posthouse.relay.resource_lookup import SHARED, Lookup
 from posthouse.relay.service import Relay
@@ -48,9 +49,10 @@ class Keeping:
         self._uploads = Uploads(StoredUploads(database), self.files)
         self._batching = Batching(settings, database, box=box, files=self.files)
 
-    def start(self) -> None:
-        """Begin to sweep, in the running loop."""
+    def start(self, metrics: Metrics) -> None:
+        """Begin to sweep, in the running loop; every scrape looks at batches."""
         self.files.start()
+        self._batching.export(metrics)
         self.pictures.start()
 
     async def close(self) -> None:

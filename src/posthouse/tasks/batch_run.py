@@ -38,6 +38,23 @@ _CLAIMED = 4
 """Lines that are taken at a time, for each that runs."""
 
 
+class Slots:
+    """Calls that a process makes for batches at a time, in the order of asking."""
+
+    def __init__(self, most: int) -> None:
+        self._free = asyncio.Semaphore(most)
+        self.most = most
+        self.taken = 0
+
+    async def __aenter__(self) -> None:
+        await self._free.acquire()
+        self.taken += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self.taken -= 1
+        self._free.release()
+
+
 class Tools(Struct, frozen=True):
     """What runs are made with."""
 
@@ -45,9 +62,8 @@ class Tools(Struct, frozen=True):
     lines: LineRows
     files: Files
     runner: LineRunner
-    slots: asyncio.Semaphore
+    slots: Slots
     """One for each call that this process makes for batches at a time."""
-    concurrency: int
 
 
 class BatchRun:
@@ -71,7 +87,7 @@ class BatchRun:
         self._done: list[Answered] = []
         self._again: list[int] = []
         self._faults: dict[int, int] = {}
-        self._width = tools.concurrency
+        self._width = tools.slots.most
         """Lines that run at one time: half as many when there was no room."""
         self._went_well = 0
         self._resume_at = 0.0
@@ -189,7 +205,7 @@ class BatchRun:
         self._went_well += 1
         if self._went_well >= 2 * self._width:
             self._went_well = 0
-            self._width = min(self._width + 1, self._tools.concurrency)
+            self._width = min(self._width + 1, self._tools.slots.most)
 
     async def _call(self, line: Line, keep: KeepAnswer) -> LineReply:
         batch = self._batch

@@ -126,6 +126,16 @@ class BatchWorker:
         """Of those that are worked on."""
         self._looking: asyncio.Task[None] | None = None
 
+    @property
+    def working(self) -> int:
+        """Batches that it works on."""
+        return len(self._working)
+
+    @property
+    def calls(self) -> int:
+        """Calls under way for them."""
+        return self._tools.slots.taken
+
     def start(self) -> None:
         """Begin, in the running loop."""
         self._looking = asyncio.create_task(self._look_always())
