@@ -5,8 +5,7 @@ from -1 to 1. To the relay it is a `Dialect` like any other. This is the one pla
 that computes with what a model answers, and it is no money.
 """
 
-from math import sqrt
-from operator import mul
+from math import dist, hypot, isfinite
 
 from msgspec import Raw, structs
 from typing_extensions import override
@@ -36,8 +35,9 @@ from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 from posthouse.wire.multipart import Payload
 
-DOCUMENT_LIMIT = 500
-"""The most documents whose vectors are compared within one call."""
+DOCUMENT_LIMIT = 128
+"""The most documents whose vectors are compared within one call: of the longest
+vectors so many take some fifty milliseconds to read and compare."""
 _OWN_WORDS = frozenset({"-taskType"})
 """What no caller has said."""
 
@@ -106,7 +106,7 @@ class ByEmbedding(MediaDialect):
         )
         if len(reply.vectors) != len(asked.documents) + 1:
             raise UpstreamBadResponse
-        first, *others = map(_unit, reply.vectors)
+        first, *others = map(_measured, reply.vectors)
         results = [
             RerankResult(index, json.raw(_cosine(first, other)))
             for index, other in enumerate(others)
@@ -165,20 +165,25 @@ def _tell(asked: RerankRequest, losses: Losses) -> None:
         losses.drop(name)
 
 
-def _unit(vector: Raw) -> list[float]:
-    """Give a vector the length of one; raises UpstreamBadResponse."""
+def _measured(vector: Raw) -> tuple[list[float], float]:
+    """Read a vector, and its length; raises UpstreamBadResponse."""
     try:
         numbers: list[float] = json.decode_with(_vector, vector)
     except MalformedJSON:
         raise UpstreamBadResponse from None
-    length = sqrt(sum(map(mul, numbers, numbers)))
-    if not 0 < length < float("inf"):
-        raise UpstreamBadResponse
-    return [number / length for number in numbers]
+    return numbers, hypot(*numbers)
 
 
-def _cosine(one: list[float], other: list[float]) -> float:
-    if len(one) != len(other):
+def _cosine(one: tuple[list[float], float], other: tuple[list[float], float]) -> float:
+    """The cosine of the angle between two vectors; raises UpstreamBadResponse.
+
+    By the lengths of the triangle's sides, which are measured in C.
+    """
+    (first, width), (second, height) = one, other
+    if len(first) != len(second) or not 0 < width * height < float("inf"):
         raise UpstreamBadResponse
-    cosine: float = sum(map(mul, one, other))
-    return round(cosine, 7)
+    across = dist(first, second)
+    cosine = (width / height + height / width - across * across / width / height) / 2
+    if not isfinite(cosine):
+        raise UpstreamBadResponse
+    return round(min(max(cosine, -1.0), 1.0), 7)
