@@ -99,8 +99,8 @@ class ResourceRelay:
                 call, money, caller.family, hold_max=self._ports.hold_max
             )
             hold = await self._ports.holds.open(opening)
-            work = _Work(self._ports, call, asked, place)
-            record = await work.do(money, hold)
+            work = _Work(self._ports, call, asked, place, money=money)
+            record = await work.do(hold)
             tokens = tokens_of(record.usage)
         finally:
             permit.release(tokens)
@@ -144,16 +144,23 @@ class _Work:
     """One admitted call."""
 
     def __init__(
-        self, ports: ResourcePorts, call: Call, asked: Asked, place: Place
+        self,
+        ports: ResourcePorts,
+        call: Call,
+        asked: Asked,
+        place: Place,
+        *,
+        money: Money,
     ) -> None:
         self._ports = ports
         self._call = call
         self._caller = asked.caller
         self._asked = asked
         self._place = place
+        self._money = money
         self._client = call.watch.client
 
-    async def do(self, money: Money, hold: Hold) -> CallRecord:
+    async def do(self, hold: Hold) -> CallRecord:
         """Do what is asked, and settle."""
         asked, place = self._asked, self._place
         is_list = (
@@ -161,6 +168,7 @@ class _Work:
         )
         call = self._call
         # Who leaves shall not have for nothing what is paid by its result.
+        money = self._money
         call.watch.drain = money.paid and money.offer is not None
         exchange = self._exchange(asked)
         try:
@@ -177,11 +185,12 @@ class _Work:
                 exchange.attempt,
             )
         except ClientGone as gone:
-            return await self._end(hold, _gone_ending(), gone=gone)
+            return await self._gone(hold, exchange.answer, gone)
         except PosthouseError as error:
             return await self._failed(hold, exchange.answer, error)
         except BaseException:
-            await self._end(hold, Ending(500, Outcome.FAILED, InternalFault.code))
+            ending = Ending(500, Outcome.FAILED, InternalFault.code)
+            await self._end(hold, ending, "internal_error")
             raise
         charged = charge_told(call, money, answer.target, answer.told)
         ending = Ending(answer.status, Outcome.SERVED)
@@ -256,35 +265,47 @@ class _Work:
         self, hold: Hold, answer: Answer | None, error: PosthouseError
     ) -> CallRecord:
         """Tell what went wrong: in the provider's own words, where it has any."""
-        ours = isinstance(error, AnotherAccount)
-        told = answer is not None and answer.status >= 400 and not ours
-        status = answer.status if told and answer is not None else error.status
-        if ours:
-            error = UpstreamCredential()
-            status = error.status
-        outcome = Outcome.REJECTED if told and status < 500 else Outcome.FAILED
-        record = await self._end(hold, Ending(status, outcome, error.code))
+        if isinstance(error, AnotherAccount):
+            # What it says is said to us.
+            error, answer = UpstreamCredential(), None
         if answer is not None and answer.started:
+            ending = Ending(answer.status, Outcome.INTERRUPTED, error.code)
+            record = await self._end(hold, ending, "upstream_fault", answer)
             self._client.abort()
-        elif told and answer is not None:
+            return record
+        if answer is not None and answer.status >= 400:
+            rejected = answer.status < 500
+            outcome = Outcome.REJECTED if rejected else Outcome.FAILED
+            ending = Ending(answer.status, outcome, error.code)
+            record = await self._end(hold, ending, outcome)
             await self._respond(answer)
-        else:
-            raise error
-        return record
+            return record
+        await self._end(
+            hold, Ending(error.status, Outcome.FAILED, error.code), Outcome.FAILED
+        )
+        raise error
+
+    async def _gone(
+        self, hold: Hold, answer: Answer | None, gone: ClientGone
+    ) -> CallRecord:
+        """The caller has left."""
+        ending = Ending(CLIENT_CLOSED, Outcome.ABANDONED, "client_closed")
+        reason = "abandoned_unanswered" if gone.sent else "abandoned_before_dispatch"
+        return await self._end(hold, ending, reason, answer)
 
     async def _end(
-        self, hold: Hold, ending: Ending, *, gone: ClientGone | None = None
+        self, hold: Hold, ending: Ending, reason: str, answer: Answer | None = None
     ) -> CallRecord:
-        """Charge nothing, and keep a record all the same."""
-        target = self._call.attempts.target
-        record = self._record(target, NOTHING_CHARGED, ending)
-        reason = str(ending.outcome)
-        if gone is not None:
-            reason = (
-                "abandoned_unanswered" if gone.sent else "abandoned_before_dispatch"
-            )
-        await hold.void(record, reason)
-        self._ports.call_ended(self._call, record, ())
+        """Charge what was told before the end, and keep a record all the same."""
+        charged = NOTHING_CHARGED
+        if answer is not None:
+            charged = charge_told(self._call, self._money, answer.target, answer.told)
+        record = self._record(self._call.attempts.target, charged, ending)
+        if charged.price:
+            await hold.settle(record)
+        else:
+            await hold.void(record, reason)
+        self._ports.call_ended(self._call, record, charged.suspicious)
         return record
 
     def _record(
@@ -292,7 +313,3 @@ class _Work:
     ) -> CallRecord:
         record = record_call(self._call, target, charged, ending)
         return structs.replace(record, operation=OPERATION, dialect=self._caller.family)
-
-
-def _gone_ending() -> Ending:
-    return Ending(CLIENT_CLOSED, Outcome.ABANDONED, "client_closed")
