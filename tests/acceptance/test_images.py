@@ -3,6 +3,8 @@
 import base64
 import http.client
 import io
+import json
+import time
 from collections.abc import Iterator
 from email.message import Message
 from typing import Any
@@ -247,3 +249,28 @@ def test_a_refusal_of_the_provider_reaches_the_caller(sdk: openai.OpenAI) -> Non
 def test_a_chat_model_makes_no_pictures(sdk: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError):
         sdk.images.generate(model="sandbox", prompt="a fox")
+
+
+def test_a_batch_makes_pictures(posthouse: Posthouse, sdk: openai.OpenAI) -> None:
+    body = {"model": BY_PIECE, "prompt": "a fox", "response_format": "b64_json"}
+    line = {
+        "custom_id": "one",
+        "method": "POST",
+        "url": "/v1/images/generations",
+        "body": {**body, "size": "64x64"},
+    }
+    data = json.dumps(line).encode()
+    file = sdk.files.create(file=("lines.jsonl", data), purpose="batch")
+    batch = sdk.batches.create(
+        input_file_id=file.id,
+        endpoint="/v1/images/generations",
+        completion_window="24h",
+    )
+    end = time.monotonic() + 30
+    while batch.status != "completed" and time.monotonic() < end:
+        time.sleep(0.2)
+        batch = sdk.batches.retrieve(batch.id)
+    assert batch.status == "completed", batch.errors
+    answer = json.loads(sdk.files.content(batch.output_file_id or "").content)
+    made = answer["response"]["body"]["data"][0]
+    assert of_base64(made["b64_json"]) == ("PNG", (64, 64))

@@ -79,9 +79,13 @@ class Keeping:
 
     def routes(self, calls: Calls, plane: Plane, holds: HoldManager) -> list[Route]:
         """The routes of all that is kept; work on batches begins with them."""
+
+        def all_asked(lines: Calls) -> list[Route]:
+            return [*plane(lines), *self.pictures.routes(lines).routes()]
+
         return [
             *self.pictures.routes(calls).routes(),
             *FileRoutes(calls, self.files).routes(),
             *UploadRoutes(calls, self._uploads).routes(),
-            *self._batching.routes(calls, plane, holds),
+            *self._batching.routes(calls, all_asked, holds),
         ]

@@ -107,7 +107,8 @@ class Call:
         self.started = clock()
         self.created_ms = int(wall_clock() * 1000)
         self.watch = ClientWatch(client)
-        once = incoming.request.operation in PAID_BY_RESULT
+        request = incoming.request
+        once = bool(request.counted) and request.operation in PAID_BY_RESULT
         self.attempts = AttemptLog(clock, self.started, once=once)
         self.menu: Menu
         """Who may serve it; set when it is admitted."""
