@@ -384,6 +384,26 @@ def test_the_credential_that_made_a_thing_is_asked_for_it(world: World) -> None:
             assert Kept.account(world.kept.requests[-1]) == made_by
 
 
+def test_files_are_at_the_provider_for_who_names_a_channel(world: World) -> None:
+    """Whatever else is asked about them, they are their owner's."""
+    there = {"x-posthouse-channel": "second"}
+    file = world.make("one", "/files", {"purpose": "x"}, headers=there)
+    assert Kept.account(world.kept.requests[-1]) == "sk-up-second"
+    store = world.ask("one", "POST", "/vector_stores", {"file_ids": [file]})
+    assert channel_of(world, store) == "second"
+    other = world.ask("two", "POST", "/vector_stores", {"file_ids": [file]})
+    assert other.status_code == 404
+    listed = world.ask("one", "GET", "/files", headers=there).json()["data"]
+    assert [one["id"] for one in listed] == [file]
+    assert world.ask("two", "GET", "/files", headers=there).json()["data"] == []
+    hidden = world.ask("two", "GET", f"/files/{file}", headers=there)
+    assert hidden.status_code == 404
+    before = len(world.kept.requests)
+    world.ask("one", "GET", "/files")
+    world.ask("one", "POST", "/batches", {"input_file_id": file}, headers=there)
+    assert len(world.kept.requests) == before
+
+
 def test_models_have_the_names_of_their_channel(world: World) -> None:
     body = '{"a": 1.10, "model": "alias", "tools": [{"model": "alias"}], "z":1e400}'
     answer = httpx2.post(

@@ -42,6 +42,7 @@ _KEPT_HERE = (
 )
 """With these begin the paths of what Posthouse keeps itself, or refuses, unless all
 that a channel has is shared."""
+_FILES = ("/v1/files", "/v1/uploads")
 _VERSION = b"anthropic-version"
 _IDEMPOTENCY = b"idempotency-key"
 _PASSED = (
@@ -78,17 +79,24 @@ class ResourceRoutes:
         ]
 
     def first(self, routes: Iterable[Route]) -> list[Route]:
-        """Put the relaying before what keeps things here, where a channel is shared."""
+        """Put the relaying before what keeps things here.
+
+        It comes first where a channel is shared; for files also where one is named.
+        """
         return [
-            structs.replace(route, handler=self._before(route.handler))
+            structs.replace(route, handler=self._before(route.handler, route.path))
             if route.path.startswith(_KEPT_HERE)
             else route
             for route in routes
         ]
 
-    def _before(self, handler: Handler) -> Handler:
+    def _before(self, handler: Handler, path: str) -> Handler:
+        are_files = path.startswith(_FILES)
+
         async def handle(request: Request) -> None:
-            await (self.handle if self.is_shared(request) else handler)(request)
+            named = are_files and request.header(CHANNEL) is not None
+            relayed = named or self.is_shared(request)
+            await (self.handle if relayed else handler)(request)
 
         return handle
 
