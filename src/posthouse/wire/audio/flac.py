@@ -11,6 +11,9 @@ from typing_extensions import override
 
 from posthouse.wire.audio.meter import MISSES_LIMIT, Meter
 
+_MOST_FRAMES = 300_000
+"""Of one sound: seven hours at 44.1 kHz in the usual blocks."""
+
 _SYNC = re.compile(rb"\xff[\xf8\xf9]")
 _HEAD = 16
 """Bytes of a frame's header at most, its checksum included."""
@@ -63,11 +66,15 @@ class FLACMeter(Meter):
         self._next: int | None = None
         """The number of the frame to come, or of its first sample."""
         self._seconds = 0.0
-        self._misses = 0
+        self._misses = self._frames = 0
+
+    @property
+    def _lost(self) -> bool:
+        return self._misses > MISSES_LIMIT or self._frames > _MOST_FRAMES
 
     @override
     def feed(self, data: bytes) -> None:
-        if self._misses > MISSES_LIMIT:
+        if self._lost:
             return
         skipped = min(self._skip, len(data))
         self._skip -= skipped
@@ -109,7 +116,7 @@ class FLACMeter(Meter):
                 break
             self._take(data[at : at + _HEAD])
             at += 1
-            if self._misses > MISSES_LIMIT:
+            if self._lost:
                 break
         else:
             at = max(at, len(data) - 1)
@@ -124,6 +131,7 @@ class FLACMeter(Meter):
         number, samples, rate, by_samples = read
         self._next = number + (samples if by_samples else 1)
         self._seconds += samples / rate
+        self._frames += 1
 
     def _awaited(self, head: bytes) -> tuple[int, int, int, bool] | None:
         """Read a header; None unless it is the one of the frame to come."""
@@ -138,7 +146,7 @@ class FLACMeter(Meter):
 
     @override
     def seconds(self) -> float | None:
-        if self._misses > MISSES_LIMIT:
+        if self._lost:
             return None
         total = self._seconds
         # A last frame of few bytes is shorter than a header may be.

@@ -14,8 +14,9 @@ JUNK_LIMIT = 64 * 1024
 """Bytes beside frames that are skipped, and as many again as the frames have."""
 MISSES_LIMIT = 50_000
 """Places that looked like a frame and were none."""
-FRAMES_LIMIT = 1_500_000
-"""Frames of one sound: twice what 25 MB of the thinnest MP3 have."""
+FRAMES_LIMIT = 700_000
+"""Frames of one sound, and whatever else is skipped whole: 25 MB of MP3 have so many
+at 12 kbit/s."""
 
 
 class Meter(Protocol):
@@ -44,7 +45,7 @@ class FrameMeter(Meter):
         self._skip = 0
         self._counted = 0
         """Bytes of frames."""
-        self._junk = self._misses = self._frames = 0
+        self._junk = self._misses = self._frames = self._read = 0
         self._lost = False
         self._seconds = 0.0
 
@@ -91,7 +92,8 @@ class FrameMeter(Meter):
             if seconds:
                 self._frames += 1
                 self._seconds += seconds
-                self._lost = self._frames > FRAMES_LIMIT
+            self._read += 1
+            self._lost = self._lost or self._read > FRAMES_LIMIT
             self._counted += length
             at += length
         self._skip = max(at - size, 0)

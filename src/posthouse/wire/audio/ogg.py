@@ -14,6 +14,8 @@ from posthouse.wire.audio.meter import NEEDS_ALL, FrameMeter
 _HEAD = 27
 _OPUS_RATE = 48_000
 _NO_POSITION = 2**64 - 1
+_MOST_STREAMS = 1_000
+"""That follow each other, or stand side by side."""
 _TRIMMED = 0.25
 """Seconds that an Opus stream's last position may cut off its last packets."""
 
@@ -55,6 +57,7 @@ class OggMeter(FrameMeter):
         """Start before the first byte."""
         super().__init__()
         self._streams: dict[bytes, _Logical] = {}
+        self._begun = 0
         self._before = 0.0
         """Seconds of the streams that have ended."""
 
@@ -89,6 +92,8 @@ class OggMeter(FrameMeter):
 
     def _begin(self, serial: bytes, body: bytes) -> None:
         """Begin a logical stream; if others have sounded, after them."""
+        self._begun += 1
+        self._lost = self._lost or self._begun > _MOST_STREAMS
         if any(stream.seconds() for stream in self._streams.values()):
             self._before += self._longest()
             self._streams.clear()

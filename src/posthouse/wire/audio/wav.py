@@ -13,6 +13,8 @@ _KNOWN = frozenset({1, 3, 6, 7, 0xFFFE})
 _UNKNOWN_SIZES = (0, 2**32 - 1)
 _HEADS_LIMIT = 1 << 20
 """Bytes that may stand before the samples."""
+_MOST_CHUNKS = 1_000
+"""That may."""
 
 
 class WAVMeter(Meter):
@@ -25,7 +27,7 @@ class WAVMeter(Meter):
         self._left: int | None = None
         """Bytes of samples still to come; None before their chunk has begun."""
         self._size = 0
-        self._heads = 0
+        self._heads = self._chunks = 0
         self._started = False
 
     @override
@@ -52,7 +54,8 @@ class WAVMeter(Meter):
                 return
             del rest[:12]
             self._started = True
-        while len(rest) >= 8:
+        while len(rest) >= 8 and self._chunks < _MOST_CHUNKS:
+            self._chunks += 1
             name, size = bytes(rest[:4]), int.from_bytes(rest[4:8], "little")
             if name == b"data":
                 self._left = 2**63 if size in _UNKNOWN_SIZES else size
@@ -60,6 +63,7 @@ class WAVMeter(Meter):
                 rest.clear()
                 return
             if len(rest) < 8 + size + size % 2:
+                self._chunks -= 1
                 return
             if name == b"fmt " and size >= 16:
                 self._bytes_per_second = _bytes_per_second(bytes(rest[8:24]))

@@ -10,7 +10,7 @@ import struct
 
 from posthouse.wire.audio.ogg import opus_seconds
 
-_ELEMENTS_LIMIT = 2_000_000
+_ELEMENTS_LIMIT = 1_500_000
 
 _SEGMENT = 0x18538067
 _INFO = 0x1549A966
