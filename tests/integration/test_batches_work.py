@@ -70,6 +70,10 @@ class Runner:
         return LineReply(200, body)
 
 
+async def _settled() -> None:
+    """The ledger has everything, always."""
+
+
 class World:
     """A database with what works on batches, and a clock."""
 
@@ -88,12 +92,10 @@ class World:
         self.runner = Runner()
 
     def worker(self, owner: str = OURS) -> BatchWorker:
-        tools = Tools(self.rows, self.lines, self.files, self.runner, Slots(4))
-
-        async def settled() -> None:
-            return None
-
-        return BatchWorker(tools, owner=owner, settled=settled)
+        tools = Tools(
+            self.rows, self.lines, self.files, self.runner, Slots(4), _settled
+        )
+        return BatchWorker(tools, owner)
 
     async def begin(
         self, count: int, name: str = "batch_1", account_id: str = "one", **more: Any
@@ -361,6 +363,32 @@ async def test_a_line_without_room_waits(world: World) -> None:
     assert (refused[b'{"n":1}'], refused[b'{"n":2}'], refused[b'{"n":3}']) == (6, 3, 3)
     assert refused[b'{"n":4}'] == 1
     assert len(set(world.runner.calls)) == len(world.runner.calls)
+
+
+async def test_what_fails_after_it_was_charged_is_not_run_again(world: World) -> None:
+    """The answer that was kept stands; what was not charged is run again."""
+    large = b'{"text":"' + b"x" * LARGE + b'"}'
+
+    async def answer(call: LineCall, keep: KeepAnswer) -> LineReply:
+        if call.call_id.endswith("-1"):
+            await keep(large)
+            if call.body == b'{"n":1}':
+                async with world.database.write() as connection:
+                    await _post(connection, "settle", call.call_id)
+            return LineReply(500, b'{"error":{}}', 0.01)
+        return await world.runner.good(call, keep)
+
+    world.runner.answer = answer
+    await world.begin(2)
+    worker = world.worker()
+    worker.start()
+    batch = await world.ended()
+    await worker.close(1)
+    output = await world.output(batch.output_file)
+    told = {name: one["response"]["request_id"] for name, one in output.items()}
+    assert told == {"line-1": "batch_1-1-1", "line-2": "batch_1-2-2"}
+    # The two large answers are gone, also the one that was thrown away.
+    assert await world.files.sweep() == 2
 
 
 async def test_a_batch_goes_on_after_a_database_that_was_away(

@@ -56,9 +56,9 @@ class Batching:
                 self._files,
                 runner,
                 Slots(settings.batch_concurrency),
+                holds.drain,
             )
-            owner = holds.journal.id
-            self._worker = BatchWorker(tools, owner=owner, settled=holds.drain)
+            self._worker = BatchWorker(tools, holds.journal.id)
             self._worker.start()
             desk.wake = self._worker.wake
         return [

@@ -208,6 +208,9 @@ class StoredLines(LineRows):
         done = [one for one in answered if not one.body]
         async with writing(self._database) as connection:
             await require_owner(connection, batch)
+            await _drop_blobs(
+                connection, batch, [*again, *(one.number for one, _ in made)]
+            )
             for one, kept in made:
                 values = {"answer": kept.answer, "answer_blob": kept.blob}
                 await _end(connection, batch, one, values)
@@ -298,6 +301,19 @@ def _reset(batch: Batch, numbers: Sequence[int]) -> Any:
             state=LineState.PENDING.value, call_id="", answer=None, answer_blob=None
         )
     )
+
+
+async def _drop_blobs(
+    connection: AsyncConnection, batch: Batch, numbers: Sequence[int]
+) -> None:
+    """Have the answers removed that lines had, if they were large."""
+    wanted = select(batch_lines.c.answer_blob).where(
+        batch_lines.c.batch_id == batch.id,
+        batch_lines.c.number.in_(numbers),
+        batch_lines.c.answer_blob.is_not(None),
+    )
+    blobs = list((await connection.execute(wanted)).scalars())
+    await give_up(connection, blobs, now_ms())
 
 
 async def _recount(connection: AsyncConnection, batch: Batch) -> None:

@@ -22,6 +22,7 @@ from posthouse.storage.schema import (
     batches,
     blob_removals,
     journals,
+    transfers,
 )
 from posthouse.tasks.ports import BatchLost, BatchQueue, BatchRows, TooManyBatches
 from posthouse.tasks.records import (
@@ -154,6 +155,14 @@ class StoredBatches(BatchRows, BatchQueue):
         if row is None:
             raise BatchLost(batch.id)
         return _batch(row)
+
+    @override
+    async def charged(self, call_id: str) -> bool:
+        wanted = select(transfers.c.id).where(
+            transfers.c.reference == call_id, transfers.c.kind == "settle"
+        )
+        async with reading(self._database) as connection:
+            return (await connection.execute(wanted)).first() is not None
 
     @override
     async def finish(

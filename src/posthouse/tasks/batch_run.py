@@ -9,7 +9,7 @@ line that was is done; one that was not is run again, as a new call.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
@@ -64,6 +64,8 @@ class Tools(Struct, frozen=True):
     runner: LineRunner
     slots: Slots
     """One for each call that this process makes for batches at a time."""
+    settled: Callable[[], Awaitable[None]]
+    """Returns when all that is settled now is in the ledger."""
 
 
 class BatchRun:
@@ -152,10 +154,11 @@ class BatchRun:
             return
         if not self._ready and self._more and len(self._running) < self._width:
             await self._write(whole=True)
-            self._ready.extend(
-                await self._tools.lines.claim(self._batch, self._width * _CLAIMED)
-            )
-            self._more = bool(self._ready)
+            # A line that ends meanwhile, and is to be run again, says so itself.
+            self._more = False
+            count = self._width * _CLAIMED
+            self._ready.extend(await self._tools.lines.claim(self._batch, count))
+            self._more = self._more or bool(self._ready)
         while self._ready and len(self._running) < self._width:
             line = self._ready.popleft()
             task = asyncio.create_task(self._line(line))
@@ -187,6 +190,9 @@ class BatchRun:
                 kept.append(body)
 
             reply = await self._call(line, keep)
+        if kept and reply.status != 200 and await self._is_charged(line):
+            # What went wrong did so after that: its answer is the one that was kept.
+            reply = LineReply(200, kept[-1])
         if reply.retry_after is not None and self._may_try_again(line, reply):
             pause = min(max(reply.retry_after, 0.1), LONGEST_PAUSE)
             self._resume_at = max(self._resume_at, self._clock() + pause)
@@ -199,6 +205,11 @@ class BatchRun:
         self._done.append(
             Answered(line.number, line.custom_id, line.call_id, reply.status, body)
         )
+
+    async def _is_charged(self, line: Line) -> bool:
+        """Ask the ledger about a call of ours."""
+        await self._tools.settled()
+        return await self._tools.queue.charged(line.call_id)
 
     def _widen(self) -> None:
         """Let one more line run at a time, when as many as run now went well."""
@@ -242,3 +253,4 @@ class BatchRun:
             self._again += again
             raise
         self._written = now
+        self._more = self._more or bool(again)

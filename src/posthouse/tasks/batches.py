@@ -7,7 +7,7 @@ dies its journal ends, in the ledger, and somebody else takes them: see `ports`.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -106,19 +106,10 @@ def _wake_nobody() -> None:
 class BatchWorker:
     """Works on batches; `start` and `close` it."""
 
-    def __init__(
-        self, tools: Tools, *, owner: str, settled: Callable[[], Awaitable[None]]
-    ) -> None:
-        """Work in the name of a journal.
-
-        Args:
-            tools: what it works with.
-            owner: the journal.
-            settled: returns when all that is settled now is in the ledger.
-        """
+    def __init__(self, tools: Tools, owner: str) -> None:
+        """Work in the name of a journal, `owner`."""
         self._tools = tools
         self._owner = owner
-        self._settled = settled
         self._closing = asyncio.Event()
         self._woken = asyncio.Event()
         self._working: dict[str, asyncio.Task[None]] = {}
@@ -208,7 +199,7 @@ class BatchWorker:
             await asyncio.sleep(RETRY_SECONDS)
             try:
                 # Of what was under way, the ledger shall know how it ended.
-                await self._settled()
+                await self._tools.settled()
                 batch = await self._tools.queue.look(batch)
             except BatchLost:
                 return

@@ -67,6 +67,9 @@ class BatchQueue(Protocol):
     async def look(self, batch: Batch) -> Batch:
         """Read a batch again; raises BatchLost."""
 
+    async def charged(self, call_id: str) -> bool:
+        """Whether the ledger has charged a call, as far as it has come."""
+
     async def finish(
         self, batch: Batch, changes: dict[str, Any], files: Sequence[StoredFile]
     ) -> None:
