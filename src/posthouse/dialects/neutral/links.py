@@ -27,9 +27,10 @@ MOST_LINKS = 8
 _URL = re.compile(r"https?://[^\s<>\"'`\\^{|}]{1,2000}", re.IGNORECASE)
 _CLOSING = ".,;:!?)]*_，。；：！？）】」"  # noqa: RUF001 - as Chinese sentences end
 """What ends a sentence or a Markdown link, and not a URL."""
-_ENDINGS = tuple(
-    f".{ending}"
-    for ending in "png jpg jpeg gif webp pdf txt md csv json mp3 wav".split()
+_ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".gif", ".webp"),
+    *(".pdf", ".txt", ".md", ".csv", ".json"),
+    *(".mp3", ".wav"),
 )
 """What a path ends with that leads to a file."""
 
