@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support import sounds
 from tinytag import TinyTag
 
+from posthouse.providers.sandbox import sound_frames
 from posthouse.wire.audio import flac
 from posthouse.wire.audio.measure import (
     SpeechMeter,
@@ -177,6 +178,12 @@ def test_opus_pages_that_claim_another_position_are_not_believed(made):
 
 # --- what is no sound --------------------------------------------------------------
 
+
+def thin_page() -> bytes:
+    """An Ogg page of as many packets as there can be, of a byte each."""
+    return sound_frames._page((b"\xf8",) * 255, 2, 10**6)
+
+
 HOSTILE = {
     "zeros": bytes,
     "noise": os.urandom,
@@ -187,6 +194,7 @@ HOSTILE = {
     "mp3 syncs": lambda size: b"\xff\xfb" * (size // 2),
     "ogg syncs": lambda size: b"OggS" * (size // 4),
     "ogg begins": lambda size: (b"OggS\0\2" + bytes(21)) * (size // 27),
+    "ogg packets": lambda size: sound_frames.opus(1) + thin_page() * (size // 537),
     "aac without content": lambda size: b"\xff\xf1\x50\x40\0\xe0\0" * (size // 7),
     "small elements": lambda size: b"\x1a\x45\xdf\xa3" + b"\xec\x80" * (size // 2),
     "small boxes": lambda size: b"\0\0\0\x08ftyp" * (size // 8),

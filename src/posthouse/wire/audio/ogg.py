@@ -16,6 +16,8 @@ _OPUS_RATE = 48_000
 _NO_POSITION = 2**64 - 1
 _MOST_STREAMS = 1_000
 """That follow each other, or stand side by side."""
+_MOST_PACKETS = 3_000_000
+"""Of one sound: twice what 25 MB of the thinnest speech have."""
 _TRIMMED = 0.25
 """Seconds that an Opus stream's last position may cut off its last packets."""
 
@@ -57,7 +59,7 @@ class OggMeter(FrameMeter):
         """Start before the first byte."""
         super().__init__()
         self._streams: dict[bytes, _Logical] = {}
-        self._begun = 0
+        self._begun = self._packets = 0
         self._before = 0.0
         """Seconds of the streams that have ended."""
 
@@ -88,6 +90,8 @@ class OggMeter(FrameMeter):
         if position != _NO_POSITION and position < 2**63:
             stream.position = max(stream.position, position)
         if stream.codec == "opus":
+            self._packets += len(lacing)
+            self._lost = self._lost or self._packets > _MOST_PACKETS
             _take_packets(stream, lacing, body, goes_on=bool(head[5] & 1))
 
     def _begin(self, serial: bytes, body: bytes) -> None:
