@@ -331,6 +331,14 @@ def test_what_is_refused(posthouse: Posthouse, body: Any, param: str | None) -> 
         assert error["param"] == param
 
 
+def test_a_member_may_be_called_anything(posthouse: Posthouse) -> None:
+    """What is told of it is a header's value and no other header."""
+    reply = ask(posthouse, model="rerank-2.5", **{"a\r\nx-evil: 1": 1})
+    assert reply.status_code == 200
+    assert reply.headers["x-posthouse-translation"] == "voyage_rerank -a??x-evil:?1"
+    assert "x-evil" not in reply.headers
+
+
 def test_coheres_sdk_is_told_of_errors(second: cohere.ClientV2) -> None:
     with pytest.raises(ApiError) as caught:
         second.rerank(model="no-such-model", query="q", documents=["a"])

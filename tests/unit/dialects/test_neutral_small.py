@@ -173,3 +173,21 @@ def test_halves_of_characters_are_joined_or_marked() -> None:
 def test_a_whole_text_stays(text: str) -> None:
     """Whatever it holds."""
     assert mended(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("logit_bias", "-logit_bias"),
+        ("a\r\nset-cookie: x", "-a??set-cookie:?x"),
+        ("é\u2028 b\0", "-???b?"),
+        ("z" * 5_000, "-" + "z" * 64),
+        ("é" * 5_000, "-" + "?" * 64),
+    ],
+)
+def test_a_loss_is_told_as_a_header_may_hold_it(name: str, told: str) -> None:
+    """A caller may call a member anything: it ends in a header and in a record."""
+    losses = Losses()
+    losses.drop(name)
+    losses.change(name)
+    assert losses.told == (told, "~" + told[1:])

@@ -30,6 +30,18 @@ class Identity(Struct, frozen=True):
     """Replaces the provider's name for the model, where it is not None."""
 
 
+NAME_LIMIT = 64
+"""Characters of a name that is told."""
+
+
+def _plain(name: str) -> str:
+    """A name as a header may hold it: a caller may call a member anything."""
+    if name.isascii() and name.isprintable() and " " not in name:
+        return name[:NAME_LIMIT]
+    plain = (one if "!" <= one <= "~" else "?" for one in name[:NAME_LIMIT])
+    return "".join(plain)
+
+
 class Losses:
     """What a writer has left out or changed, by the caller's names for it."""
 
@@ -46,11 +58,11 @@ class Losses:
             name: the guide's for what every dialect has (`docs/guide/dialects.md`);
                 the caller's own, behind the guide's place, for what others lack.
         """
-        self._told[f"-{name}"] = None
+        self._told[f"-{_plain(name)}"] = None
 
     def change(self, name: str) -> None:
         """Write something else that means nearly the same."""
-        self._told[f"~{name}"] = None
+        self._told[f"~{_plain(name)}"] = None
 
     def refuse(self, name: str, reason: str) -> NoReturn:
         """Refuse what cannot be left out; raises InvalidRequest.
