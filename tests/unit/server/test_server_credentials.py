@@ -2,7 +2,7 @@
 
 import pytest
 
-from posthouse.server.credentials import presented_key
+from posthouse.server.credentials import carries_key, presented_key
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,22 @@ from posthouse.server.credentials import presented_key
 )
 def test_the_first_place_that_is_present_decides(fields, query, key) -> None:
     assert presented_key(fields, query) == key
+
+
+@pytest.mark.parametrize(
+    ("fields", "query", "carried"),
+    [
+        ({}, b"", False),
+        ({b"cookie": b"a=b"}, b"monkey=1&q=key", False),
+        ({b"authorization": b"Basic eA=="}, b"", True),
+        ({b"x-api-key": b""}, b"", True),
+        ({b"x-goog-api-key": b"k"}, b"", True),
+        ({}, b"key=", True),
+        ({}, b"a=b&key=k", True),
+    ],
+)
+def test_a_place_that_is_present_is_one_whatever_it_holds(
+    fields, query, carried
+) -> None:
+    """No other place is looked at then, where an API has one of its own."""
+    assert carries_key(fields, query) is carried
