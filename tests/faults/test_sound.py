@@ -39,12 +39,18 @@ from posthouse.wire.multipart import Form, Part, read_form, render_form
 
 SPEECH, TRANSCRIPTS = "/v1/audio/speech", "/v1/audio/transcriptions"
 TEXT = "Fresh horses stand ready at every station of the road."
+POOR = "sk-poor-0123456789abcdef0123456789"
 MODELS = ("by-character", "by-token", "by-second", "heard-by-token")
 CONFIGURATION = f"""
 [[keys]]
 name = "app"
 key = "{KEY}"
 balance_usd = "10"
+
+[[keys]]
+name = "poor"
+key = "{POOR}"
+balance_usd = "0.00108"
 
 [[prices]]
 model = "by-character"
@@ -65,8 +71,7 @@ input = "2"
 audio_input = "6"
 output = "10"
 """
-CHARACTER, SECOND = 20_000, 100_000
-"""Nano-dollars."""
+CHARACTER, SECOND = 20_000, 100_000  # nano-dollars
 
 
 def channel(name: str, origin: str, priority: int) -> str:
@@ -79,7 +84,6 @@ def channel(name: str, origin: str, priority: int) -> str:
 
 
 def wav(seconds: float) -> bytes:
-    """So much silence: 16,000 bytes to the second."""
     target = io.BytesIO()
     with wave.open(target, "wb") as file:
         file.setparams((1, 2, 8_000, 0, "NONE", ""))
@@ -185,6 +189,21 @@ def test_speech_is_charged_by_its_characters(tmp_path: Path) -> None:
     play(lambda: with_providers(tmp_path, work, GOOD))
 
 
+def test_the_last_money_is_for_all_of_what_is_said(tmp_path: Path) -> None:
+    """However long that is; the next call is refused before anybody is asked."""
+    whole = wav(60)
+    pieces = [whole[at : at + 32_000] for at in range(0, len(whole), 32_000)]
+
+    async def work(station: Station) -> None:
+        seen = await station.ask(SPEECH, speech(), key=POOR)
+        assert (seen.status, seen.ended, seen.body) == (200, True, whole)
+        again = await station.ask(SPEECH, speech(), key=POOR)
+        assert (again.status, again.error["code"]) == (429, "insufficient_quota")
+
+    served = play(lambda: with_providers(tmp_path, work, always(*sound(pieces=pieces))))
+    assert len(served[0].served) == 1
+
+
 def test_speech_by_tokens_is_charged_by_what_passed(tmp_path: Path) -> None:
     """Two seconds and a half are three; a second has twenty tokens."""
 
@@ -258,8 +277,6 @@ NOTHING = {
 
 @pytest.mark.parametrize("name", NOTHING)
 def test_no_sound_is_no_answer(tmp_path: Path, name: str) -> None:
-    """Another channel answers instead; without one, nothing is charged."""
-
     async def backed(station: Station) -> None:
         seen = await station.ask(SPEECH, speech())
         assert (seen.status, seen.ended, seen.body) == (200, True, SOUND)
@@ -477,7 +494,6 @@ def test_a_large_sound_takes_a_bounded_part_of_the_memory(tmp_path: Path) -> Non
         assert seen.status == 200
         record, _ = await station.books(seen.call_id)
         assert record.usage == {"second": 1_638}
-        # The test itself has the form twice, and the provider has it once.
         assert most - before < 9 * len(data)
 
     play(lambda: with_providers(tmp_path, work, said({"text": "a"})))
