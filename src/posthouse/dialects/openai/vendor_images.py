@@ -154,6 +154,11 @@ class VendorImages(OpenAIImages):
         return Payload(JSON, json.encode(envelope))
 
 
+def is_text(value: Raw) -> bool:
+    """Whether it is a text that is not empty, without looking at all of it."""
+    return len(value) > len(b'""') and json.opens_with(value, b'"')
+
+
 def made(count: int) -> ReportedUsage:
     """The usage of a reply that has so many pictures and tells nothing else."""
     return ReportedUsage(counted={"image": count})

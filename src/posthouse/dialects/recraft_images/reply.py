@@ -4,7 +4,7 @@ from msgspec import Raw, Struct
 
 from posthouse.dialects.base import ParsedReply, ParsedRequest
 from posthouse.dialects.openai.errors import fault_in
-from posthouse.dialects.openai.vendor_images import made
+from posthouse.dialects.openai.vendor_images import is_text, made
 from posthouse.dialects.recraft_images.request import PREFIX, tier_of
 from posthouse.errors import UpstreamBadResponse
 from posthouse.wire import json
@@ -32,7 +32,7 @@ class Reply(Struct):
     def pictures(self) -> list[Made]:
         """All of them."""
         listed = self.data or ([] if self.image is None else [self.image])
-        return [one for one in listed if one.url or one.b64_json]
+        return [one for one in listed if one.url or is_text(one.b64_json)]
 
 
 _reply = json.decoder(Reply)

@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 
 from posthouse.dialects.base import Answer, ParsedReply, ParsedRequest
 from posthouse.dialects.openai.errors import fault_in
-from posthouse.dialects.openai.vendor_images import made
+from posthouse.dialects.openai.vendor_images import is_text, made
 from posthouse.errors import UpstreamBadResponse
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
@@ -60,11 +60,11 @@ def read(body: bytes) -> list[Artifact]:
         found = [
             Artifact(one.base64, one.finish_reason, one.seed)
             for one in reply.artifacts
-            if one.base64 and one.finish_reason != _FAILED
+            if is_text(one.base64) and one.finish_reason != _FAILED
         ]
     else:
         found = [Artifact(reply.image, reply.finish_reason, reply.seed)]
-    if not found or not found[0].base64:
+    if not found or not is_text(found[0].base64):
         raise fault_in(json.decode_leniently(body)) or UpstreamBadResponse()
     return found
 
