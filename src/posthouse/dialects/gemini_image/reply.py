@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 from posthouse.dialects.base import ParsedReply
 from posthouse.dialects.google.errors import blocked, fault_in
 from posthouse.dialects.google.names import camel
+from posthouse.dialects.openai.vendor_images import is_text
 from posthouse.errors import UpstreamBadResponse, UpstreamRejected
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
@@ -65,7 +66,9 @@ def read(body: bytes) -> tuple[list[Data], _Reply]:
         part.inline_data
         for candidate in reply.candidates or ()
         for part in (candidate.content and candidate.content.parts) or ()
-        if part.inline_data is not None and part.inline_data.data and not part.thought
+        if part.inline_data is not None
+        and is_text(part.inline_data.data)
+        and not part.thought
     ]
     if not found:
         _refuse(reply, body)
