@@ -306,6 +306,26 @@ def test_a_place_that_cannot_be_is_refused(
         load_settings()
 
 
+async def test_what_amazons_own_variables_say_counts(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where ours are not set."""
+    for name, value in (
+        ("AWS_ENDPOINT_URL", s3),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("POSTHOUSE_FILES", "s3://bucket"),
+    ):
+        monkeypatch.setenv(name, value)
+    blobs = ObjectBlobs(load_settings(data=tmp_path))
+    blob = new_blob()
+    writer = blobs.writer(blob)
+    await writer.write(b"content")
+    await writer.finish()
+    assert await read(blobs, blob) == b"content"
+
+
 def test_the_doctor_tries_the_place(s3: str, tmp_path: Path) -> None:
     """A bucket that is there, one that is not, and a folder of one node alone."""
     for bucket, expected in (("bucket", "ok"), ("nowhere", "fault")):

@@ -23,7 +23,11 @@ from posthouse.settings.coordination import check_coordination
 from posthouse.settings.database import check_database
 from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.file import ServerSpec, TelemetrySpec
-from posthouse.settings.keeping import KEEPING_SECRETS, KeepingSettings
+from posthouse.settings.keeping import (
+    KEEPING_SECRETS,
+    STANDARD_FILES_ENDPOINT,
+    KeepingSettings,
+)
 from posthouse.settings.rule import Rule, count, seconds
 
 PREFIX: Final = "POSTHOUSE_"
@@ -376,7 +380,8 @@ _KINDS: Final[Mapping[Any, str]] = {
 
 
 _STANDARD: Final[Mapping[str, str]] = {
-    "telemetry_endpoint": telemetry.STANDARD_ENDPOINT
+    "telemetry_endpoint": telemetry.STANDARD_ENDPOINT,
+    "files_endpoint": STANDARD_FILES_ENDPOINT,
 }
 """Variables that others have named, which count where ours is not set."""
 

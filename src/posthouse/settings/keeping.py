@@ -10,6 +10,7 @@ from posthouse.settings.file import Guarded
 from posthouse.settings.rule import Rule, count
 
 KEEPING_SECRETS: Final = frozenset({"files_secret_access_key"})
+STANDARD_FILES_ENDPOINT: Final = "AWS_ENDPOINT_URL"
 _SCHEMES: Final = frozenset({"s3", "s3a", "gs", "az", "abfs", "abfss", "file"})
 
 
@@ -48,8 +49,8 @@ class KeepingSettings(Guarded, frozen=True, kw_only=True):
     files_endpoint: Annotated[
         str | None,
         Rule(
-            "Address of a service that speaks as S3 does; default is `AWS_ENDPOINT`, "
-            "then Amazon's.",
+            "Address of a service that speaks as S3 does; without it "
+            f"`{STANDARD_FILES_ENDPOINT}` counts, and without both it is Amazon's.",
             item=check_endpoint,
         ),
     ] = None
