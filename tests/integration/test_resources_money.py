@@ -149,6 +149,19 @@ def test_our_accounts_troubles_are_not_the_callers(world: World, status: int) ->
     assert world.ask("one", "GET", path).status_code == 200
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_route_that_fails_takes_the_channel_from_nobody(
+    world: World, status: int
+) -> None:
+    thread = world.make("one", "/threads")
+    path = f"/threads/{thread}"
+    world.kept.fails[path] = status
+    for _ in range(8):
+        assert world.ask("one", "GET", path).status_code == status
+    assert world.make("two", "/threads")
+    del world.kept.fails[path]
+
+
 def test_what_was_learnt_outlives_a_restart(
     tmp_path: Path, provider: ThreadedFake, kept: Kept
 ) -> None:

@@ -21,7 +21,7 @@ from posthouse.dialects.resources.names import Named, read_body, read_query
 from posthouse.dialects.resources.paths import ResourcePath, read_path
 from posthouse.dialects.resources.routes import is_known
 from posthouse.dialects.resources.words import FIRST
-from posthouse.errors import InvalidRequest, NotFound
+from posthouse.errors import InvalidRequest, NotFound, RateLimited
 from posthouse.relay.resource_lookup import SHARED, Caller
 from posthouse.relay.resource_ports import Asked
 from posthouse.relay.resources import ResourceRelay
@@ -117,7 +117,11 @@ class ResourceRoutes:
         )
         body = await self._calls.body(request)
         asked = await self._asked(request, caller, path, body, lenient=shared)
-        await self._relay.serve(asked, request.client, self._calls.relay.snapshot)
+        try:
+            await self._relay.serve(asked, request.client, self._calls.relay.snapshot)
+        except RateLimited:
+            self._calls.tell_limits(request, principal)
+            raise
 
     def _check_address(self, path: ResourcePath, family: str) -> None:
         """Refuse what leads nowhere, whoever asks; raises NotFound."""

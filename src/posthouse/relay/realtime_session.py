@@ -11,6 +11,7 @@ logged or kept of what passes.
 import asyncio
 import secrets
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -108,14 +109,17 @@ class Session:
         self._door = door
         self._public = call.incoming.request.model
         self._heard = call.clock()
-        self._cut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._cut: asyncio.Future[None] = loop.create_future()
+        self._gone: asyncio.Future[None] = loop.create_future()
         self._quiet = asyncio.Event()
         """Set whenever an answer is over."""
         self._ending = False
 
     async def run(self) -> bool:
         """Pass events until the end; whether the provider kept its side of it."""
-        self._door.on_cut(self._on_cut)
+        self._door.on_cut(partial(_set, self._cut))
+        self._door.on_gone(partial(_set, self._gone))
         up = asyncio.create_task(self._pass_up())
         down = asyncio.create_task(self._pass_down())
         down.add_done_callback(lambda _: self._quiet.set())
@@ -132,10 +136,6 @@ class Session:
                 await asyncio.gather(up, down, return_exceptions=True)
         return kept
 
-    def _on_cut(self) -> None:
-        if not self._cut.done():
-            self._cut.set_result(None)
-
     # --- until the end --------------------------------------------------------------
 
     async def _watch(
@@ -145,7 +145,7 @@ class Session:
         begun = self._call.clock()
         while True:
             await asyncio.wait(
-                (up, down, self._cut),
+                (up, down, self._cut, self._gone),
                 timeout=LOOK_SECONDS,
                 return_when=asyncio.FIRST_COMPLETED,
             )
@@ -154,6 +154,11 @@ class Session:
             for task in (up, down):
                 if task.done():
                     return self._ended_by(task)
+            if self._gone.done():
+                # What it has said last may still wait for the provider, who may
+                # never take it.
+                await asyncio.wait((up,), timeout=ANSWERS_SECONDS)
+                return _Ended(Closing(1000))
             now = self._call.clock()
             self._upstream.look()
             if now - begun > LONGEST:
@@ -386,6 +391,11 @@ class Session:
             if not more and not self._ending:
                 spent = InsufficientQuota(SPENT)
                 raise _Ended(Closing(1008, spent.code), spent)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _over(message: str) -> _Ended:

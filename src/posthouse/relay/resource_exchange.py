@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from msgspec import Struct, structs
-from typing_extensions import override
 
 from posthouse.dialects.base import Dialect
 from posthouse.dialects.resources.answers import Told, read_answer
@@ -19,7 +18,8 @@ from posthouse.errors import (
     PosthouseError,
     Retry,
     UpstreamCredential,
-    UpstreamFault,
+    UpstreamRateLimited,
+    UpstreamRedirected,
     UpstreamRejected,
 )
 from posthouse.model.exchange import Certainty, ExchangeFailure, UpstreamRequest
@@ -40,8 +40,6 @@ ERROR_LIMIT = 1024 * 1024
 LONG = 64 * 1024
 """Bytes of an answer that is read in a thread."""
 DONE = b"[DONE]"
-SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-"""Methods that may be tried again, whatever became of the first try."""
 PASSED = frozenset(
     {
         b"accept-ranges",
@@ -114,20 +112,23 @@ class Answer(Struct):
     """What it tells; of several events, the one that tells of the most usage."""
 
 
-class AnotherAccount(UpstreamRejected):
-    """The provider does not let our account do that."""
+class Unjudged(UpstreamRejected):
+    """A fault that says nothing of the channel.
+
+    Routes that few ask for fail in ways of their own: nobody shall take a channel
+    from all by asking for them.
+    """
+
+    def __init__(self, cause: PosthouseError, status: int) -> None:
+        """Keep what the caller is told, if the provider has not said it."""
+        super().__init__(cause.message, status=status)
+        self.cause = cause
+
+
+class UnjudgedCredential(Unjudged):
+    """The same, where another credential may be let in."""
 
     retry = Retry.CREDENTIAL
-
-
-class NotAgain(AttemptFailed):
-    """What may have been done already is not asked for a second time."""
-
-    @property
-    @override
-    def retry(self) -> Retry:
-        """Nowhere."""
-        return Retry.NEVER
 
 
 Heed = Callable[[Target, Told], Awaitable[None]]
@@ -184,16 +185,11 @@ class ResourceExchange:
         failed = exchange_failed(failure, channel.name, status=status, delivered=begun)
         if not begun:
             self.answer = None
-        sent = failure.certainty is not Certainty.NOT_SENT
-        return self._again(failed) if sent else failed
-
-    def _again(self, failed: AttemptFailed) -> AttemptFailed:
-        """Keep what is not to be done twice from being tried elsewhere."""
-        if self._sent.method in SAFE or failed.delivered:
+        if failure.certainty is Certainty.NOT_SENT:
             return failed
-        return NotAgain(
-            failed.error, status=failed.status, sent=failed.sent, rest=failed.rest
-        )
+        # It may have been done: it is not asked for a second time.
+        error = Unjudged(failed.error, status)
+        return AttemptFailed(error, status=status, delivered=begun)
 
     # --- refusals ---------------------------------------------------------------
 
@@ -206,11 +202,15 @@ class ResourceExchange:
         except ExchangeFailure:
             response.abort()
             body = b""
-        body = body_without_secrets(body, channel)
-        answer.body = body
-        error = self._sent.dialect.parse_error(answer.status, body)
-        failed = status_failed(_judged(error), answer.status, response.headers)
-        raise self._again(failed) if answer.status >= 500 else failed
+        answer.body = body = body_without_secrets(body, channel)
+        status = answer.status
+        error = self._sent.dialect.parse_error(status, body)
+        failed = status_failed(error, status, response.headers)
+        if isinstance(error, UpstreamRejected | UpstreamRedirected):
+            raise failed
+        here = isinstance(error, UpstreamCredential | UpstreamRateLimited)
+        kind = UnjudgedCredential if here else Unjudged
+        raise AttemptFailed(kind(error, status), status=status)
 
     # --- answers ----------------------------------------------------------------
 
@@ -293,16 +293,6 @@ class ResourceExchange:
             headers = answer.headers + self._call.headers(answer.target)
             await client.start(answer.status, headers)
         await client.write(data)
-
-
-def _judged(error: UpstreamFault) -> PosthouseError:
-    """What an error means here: our account's troubles are no caller's.
-
-    Nor do they say that a credential is of no use: it may serve models all the same.
-    """
-    if isinstance(error, UpstreamCredential):
-        return AnotherAccount(error.message, status=error.status)
-    return error
 
 
 def _headers_of(response: UpstreamResponse) -> Headers:

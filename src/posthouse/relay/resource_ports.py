@@ -79,7 +79,7 @@ def plan_for(
             for _, members in sorted(tiers.items(), reverse=True)
         ),
     )
-    return Plan((routes,), (b"", tenant.encode()), ports.health)
+    return Plan((routes,), (b"", tenant.encode()), ports.health, stream=True)
 
 
 def _share(member: Member) -> tuple[str, float]:

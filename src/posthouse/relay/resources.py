@@ -32,11 +32,11 @@ from posthouse.relay.charging import (
 from posthouse.relay.ports import Client
 from posthouse.relay.prepare import find_dialect
 from posthouse.relay.resource_exchange import (
-    AnotherAccount,
     Answer,
     Headers,
     ResourceExchange,
     Sent,
+    Unjudged,
 )
 from posthouse.relay.resource_learning import Learner
 from posthouse.relay.resource_lists import Lists
@@ -265,9 +265,11 @@ class _Work:
         self, hold: Hold, answer: Answer | None, error: PosthouseError
     ) -> CallRecord:
         """Tell what went wrong: in the provider's own words, where it has any."""
-        if isinstance(error, AnotherAccount):
-            # What it says is said to us.
-            error, answer = UpstreamCredential(), None
+        if isinstance(error, Unjudged):
+            error = error.cause
+        if isinstance(error, UpstreamCredential):
+            # What the provider says is said to us.
+            answer = None
         if answer is not None and answer.started:
             ending = Ending(answer.status, Outcome.INTERRUPTED, error.code)
             record = await self._end(hold, ending, "upstream_fault", answer)

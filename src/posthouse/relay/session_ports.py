@@ -24,5 +24,8 @@ class Door(Protocol):
     def accept(self, headers: Headers) -> MessageSocket:
         """Open the client's socket; `headers` go with the answer."""
 
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once when the client's connection is gone."""
+
     def on_cut(self, callback: Callable[[], None]) -> None:
         """Call `callback` if the server, shutting down, gives up waiting."""
