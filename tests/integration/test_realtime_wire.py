@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -324,17 +325,21 @@ async def test_idle_sessions_are_small_and_counted(
         status = Path(f"/proc/{posthouse.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0])
 
-    def counted() -> bytes:
-        metrics = send(posthouse.url, "/metrics", method="GET").body
-        return metrics.partition(b"\nposthouse_realtime_sessions ")[2][:5]
+    async def counted() -> float:
+        reply = await asyncio.to_thread(send, posthouse.url, "/metrics", method="GET")
+        found = reply.body.partition(b"\nposthouse_realtime_sessions ")[2]
+        return float(found.split()[0])
 
-    opened = [await session(posthouse) for _ in range(20)]
-    before = resident()
-    opened += [await session(posthouse) for _ in range(100)]
-    assert (resident() - before) / 100 < 80
-    assert (await asyncio.to_thread(counted)).startswith(b"120.0")
-    for connection in opened:
-        await connection.close()
+    async with asyncio.timeout(20):
+        while await counted():
+            await asyncio.sleep(0.2)
+    async with AsyncExitStack() as opened:
+        for number in range(120):
+            await opened.enter_async_context(session(posthouse))
+            if number == 19:
+                before = resident()
+        assert (resident() - before) / 100 < 80
+        assert await counted() == 120
 
 
 async def test_sound_passes_as_it_was(

@@ -83,6 +83,10 @@ class _Door(Door):
         return self._upgrade.accept(self._exchange, self._subprotocol, headers)
 
     @override
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        self._exchange.on_gone(callback)
+
+    @override
     def on_cut(self, callback: Callable[[], None]) -> None:
         self._exchange.on_cut(callback)
 

@@ -427,7 +427,7 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
         elif self.transport.is_closing():
             return
-        elif self.socket is not None:
+        elif self.socket is not None and self.active is not None:
             self.socket.look()
         elif self.flow.read_paused:
             # It is we who make the client wait.
