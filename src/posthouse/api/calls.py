@@ -28,7 +28,7 @@ from posthouse.errors import (
     UnsupportedOperation,
 )
 from posthouse.files.references import MARK
-from posthouse.observe.trace_context import Tracing
+from posthouse.observe.trace_context import TraceContext, Tracing
 from posthouse.relay.call import Incoming
 from posthouse.relay.media import BringMedia
 from posthouse.relay.ports import Client
@@ -185,6 +185,11 @@ class Calls:
         else:
             return
         await errands.run(self.relay, incoming, client)
+
+    def trace(self, request: Request) -> TraceContext | None:
+        """Give a call's place in its trace; None: there are no traces."""
+        fields = request.client.head.fields
+        return self._begin and self._begin(request.request_id, fields)
 
     def tell_limits(self, request: Request, principal: Principal) -> None:
         """Tell a caller whom its limits refuse what they are."""

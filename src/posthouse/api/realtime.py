@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
+from msgspec import structs
 from typing_extensions import override
 
 from posthouse.access.authenticator import Authenticator
@@ -128,7 +129,10 @@ class RealtimeRoutes:
         principal = await door.authorize()
         upgrade.judge(exchange.head)
         _check_model(principal, model)
-        incoming = _incoming(request, principal, model, offered)
+        incoming = structs.replace(
+            _incoming(request, principal, model, offered),
+            trace=self._calls.trace(request),
+        )
         try:
             await self._realtime.serve(incoming, exchange, door)
         except RateLimited:

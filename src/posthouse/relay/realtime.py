@@ -160,6 +160,9 @@ def _request(call: Call, prepared: Prepared, target: Target) -> UpstreamRequest:
     headers = tuple(
         header for header in prepared.headers if header[0] != b"content-type"
     )
+    trace = call.incoming.trace
+    if trace is not None and trace.passed_on:
+        headers += trace.headers(target.member.channel.name, target.member.credential)
     timeouts = structs.replace(
         prepared.timeouts, first_byte=min(prepared.timeouts.first_byte, FIRST_BYTE)
     )

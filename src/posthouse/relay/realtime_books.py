@@ -336,9 +336,12 @@ class Books:
         self._number += 1
         session = self._session
         call = session.fork()
-        call.incoming = structs.replace(
-            session.incoming, id=f"{session.incoming.id}-{self._number}"
-        )
+        name = f"{session.incoming.id}-{self._number}"
+        trace = session.incoming.trace
+        if trace is not None:
+            # Its span is the session's child.
+            trace = structs.replace(trace, call_id=name, parent_id=trace.span_id)
+        call.incoming = structs.replace(session.incoming, id=name, trace=trace)
         call.created_ms = session.created_ms + session.elapsed_ms()
         call.started = call.clock()
         call.attempts = AttemptLog(call.clock, call.started)
