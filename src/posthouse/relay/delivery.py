@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Raw, structs
 
+from posthouse.dialects.openai.image_reply import reply_envelope
 from posthouse.errors import PosthouseError
 from posthouse.observe.logs import logger
 from posthouse.relay.call import Incoming
@@ -68,7 +69,7 @@ class ImageDelivery:
         turned = []
         for raw, data in (*frames.feed(served.body), *frames.close()):
             try:
-                picture = json.decode_envelope(data) if data else {}
+                picture = reply_envelope(data) if data else {}
                 changed = await self._as_base64(picture)
             except MalformedJSON:
                 changed = False
@@ -162,7 +163,7 @@ class ImageDelivery:
 
 async def _turned(body: bytes, turn: Turn) -> bytes | None:
     """Turn every picture of a reply; None where nothing has changed."""
-    envelope = json.decode_envelope(body)
+    envelope = reply_envelope(body)
     listed, single = envelope.get("data"), envelope.get("image")
     if listed is not None and json.opens_with(listed, b"["):
         pictures = json.decode_with(_pictures, listed)

@@ -20,7 +20,11 @@ from posthouse.dialects.neutral.images import (
 )
 from posthouse.dialects.neutral.plain import Written
 from posthouse.dialects.openai.envelope import count, judged, optional_text
-from posthouse.dialects.openai.image_reply import EVENT_STREAM, as_stream
+from posthouse.dialects.openai.image_reply import (
+    EVENT_STREAM,
+    as_stream,
+    reply_envelope,
+)
 from posthouse.dialects.openai.image_request import (
     IMAGE_FIELDS,
     given_images,
@@ -145,7 +149,7 @@ class OpenAIImageCodec(ImageCodec):
     def read_reply(self, reply: ParsedReply, asked: ImageRequest) -> ImageReply:
         try:
             found: _Reply = json.decode_with(_reply, reply.body)
-            envelope = json.decode_envelope(reply.body)
+            envelope = reply_envelope(reply.body)
             told = {
                 name: json.decode_with(_any, envelope[name])
                 for name in _TOLD

@@ -13,12 +13,11 @@ from msgspec import Raw, Struct
 from posthouse.dialects.base import ParsedReply, ParsedRequest
 from posthouse.dialects.openai.errors import fault_in, judge, read_error
 from posthouse.dialects.openai.image_request import tier_of
-from posthouse.dialects.openai.replies import with_model
 from posthouse.errors import UpstreamBadResponse, UpstreamFault
 from posthouse.model.call import Operation
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
+from posthouse.wire.json import Envelope, MalformedJSON
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 EVENT_NAMES = {Operation.IMAGE: "image_generation"}
@@ -51,6 +50,7 @@ def _is_told(value: Raw) -> bool:
 
 
 _head = json.decoder(_Head)
+_envelope = json.decoder(dict[str, Raw])
 _list = json.decoder(list[_Picture])
 
 
@@ -97,7 +97,7 @@ def parse_reply(
     if request.stream:
         body = as_stream(request, body)
     elif public_model is not None:
-        body = with_model(body, public_model)
+        body = _renamed(body, public_model)
     return ParsedReply(
         body=body,
         usage=head.usage,
@@ -105,6 +105,24 @@ def parse_reply(
         output_text=str,
         content_type=EVENT_STREAM if request.stream else b"application/json",
     )
+
+
+def reply_envelope(body: bytes) -> Envelope:
+    """Decode a reply's top level, which may be large; raises MalformedJSON.
+
+    It has been read once, so that its shape need not be looked at.
+    """
+    envelope: Envelope = json.decode_with(_envelope, body)
+    return envelope
+
+
+def _renamed(body: bytes, model: str) -> bytes:
+    """Put the public name in the place of the provider's, if one stands there."""
+    envelope = reply_envelope(body)
+    if "model" not in envelope:
+        return body
+    envelope["model"] = json.raw(model)
+    return json.encode(envelope)
 
 
 def told_tier(request: ParsedRequest, size: Any, quality: Any) -> str:
@@ -121,7 +139,7 @@ def told_tier(request: ParsedRequest, size: Any, quality: Any) -> str:
 
 def as_stream(request: ParsedRequest, body: bytes) -> bytes:
     """Write a whole reply as the events that a stream ends with."""
-    envelope = json.decode_envelope(body)
+    envelope = reply_envelope(body)
     told = {name: envelope[name] for name in (*_TOLD, "usage") if name in envelope}
     pictures: list[dict[str, Raw]] = json.decode(envelope["data"], list[dict[str, Raw]])
     made = [one for one in pictures if "b64_json" in one or "url" in one]
