@@ -8,7 +8,8 @@ are secrets, and what is given there no browser runs.
 from functools import partial
 
 from posthouse.api.calls import Calls, Deployment
-from posthouse.dialects.base import MediaDialect, ParsedRequest
+from posthouse.api.deployments import media_parser
+from posthouse.dialects.base import MediaDialect
 from posthouse.dialects.openai.vendor_images import VendorImages
 from posthouse.errors import NotFound, StorageUnavailable
 from posthouse.relay.delivery import ImageDelivery
@@ -16,10 +17,7 @@ from posthouse.relay.media_store import PATH, MediaStore, MediaUnavailable
 from posthouse.relay.prepare import find_dialect
 from posthouse.server.request import Request
 from posthouse.server.routes import Handler, Route
-from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
 from posthouse.wire.media_types import media_type
-from posthouse.wire.multipart import MalformedForm, is_form, read_form, render_form
 
 _OPENAI = {
     "images/generations": "openai_images",
@@ -109,10 +107,7 @@ class ImageRoutes:
         self, request: Request, dialect: MediaDialect, *, model: str | None
     ) -> None:
         kind = request.header(b"content-type") or b""
-        if is_form(kind):
-            parse = partial(_form, dialect, kind, model)
-        else:
-            parse = partial(_json, dialect, model)
+        parse = media_parser(dialect, kind, model)
         await self._calls.serve(request, dialect, parse, complete=self._delivery.chosen)
 
     def _vendor(self, name: str, begins: str) -> Handler:
@@ -157,27 +152,3 @@ def _media_dialect(name: str) -> MediaDialect:
     if not isinstance(dialect, MediaDialect):
         raise TypeError(f"{name} has no pictures")
     return dialect
-
-
-def _json(dialect: MediaDialect, model: str | None, body: bytes) -> ParsedRequest:
-    """Judge a JSON body, as if it named the model that the path names."""
-    if model is None:
-        return dialect.parse_request(body)
-    try:
-        named = {**json.decode_envelope(body), "model": json.raw(model)}
-    except MalformedJSON:
-        return dialect.parse_request(body)
-    return dialect.parse_request(json.encode(named))
-
-
-def _form(
-    dialect: MediaDialect, kind: bytes, model: str | None, body: bytes
-) -> ParsedRequest:
-    """Judge a form, as if it named the model that the path names."""
-    if model is None:
-        return dialect.parse_form(kind, body)
-    try:
-        named = render_form(read_form(kind, body).with_text("model", model))
-    except MalformedForm:
-        return dialect.parse_form(kind, body)
-    return dialect.parse_form(named.content_type, named.data)

@@ -3,11 +3,11 @@
 Azure's deployments lead to the same operations: there the path names the model.
 """
 
-from collections.abc import Callable
+from functools import partial
 
 from posthouse.api.calls import Calls
 from posthouse.api.defaults import completing
-from posthouse.dialects.base import Dialect, ParsedRequest
+from posthouse.api.deployments import parse_json
 from posthouse.dialects.openai.errors import render_error
 from posthouse.dialects.openai_moderations.request import DEFAULT_MODEL
 from posthouse.errors import NotFound, PosthouseError
@@ -16,8 +16,6 @@ from posthouse.relay.prepare import find_dialect
 from posthouse.server.context import Reply
 from posthouse.server.request import Request
 from posthouse.server.routes import Route
-from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
 
 _OPERATIONS = {
     "/v1/chat/completions": "openai_chat",
@@ -73,17 +71,4 @@ class OpenAIRoutes:
         if name is None or not model:
             raise NotFound
         dialect = find_dialect(name)
-        await self._calls.serve(request, dialect, _for_model(dialect, model))
-
-
-def _for_model(dialect: Dialect, model: str) -> Callable[[bytes], ParsedRequest]:
-    """Judge bodies as if they named the model that the path names."""
-
-    def parse(body: bytes) -> ParsedRequest:
-        try:
-            named = {**json.decode_envelope(body), "model": json.raw(model)}
-        except MalformedJSON:
-            return dialect.parse_request(body)
-        return dialect.parse_request(json.encode(named))
-
-    return parse
+        await self._calls.serve(request, dialect, partial(parse_json, dialect, model))
