@@ -295,6 +295,33 @@ def test_a_line_without_money_is_told_so(
     assert error["response"]["body"]["error"]["code"] == "insufficient_quota"
 
 
+def test_a_batch_spends_no_more_than_there_is(server: Posthouse) -> None:
+    """Many lines at a time, and money for some of them."""
+    made = server.ask("key", "create", "some", "--balance", "0.0002")
+    with openai.OpenAI(
+        base_url=server.url + "/v1", api_key=made["key"], max_retries=0
+    ) as some:
+        lines = [line(f"line-{n}", chat(max_tokens=50)) for n in range(200)]
+        done = finished(some, begin(some, lines))
+        assert done.status == "completed"
+        output = read(some, done.output_file_id)
+        errors = read(some, done.error_file_id)
+    assert output
+    assert errors
+    assert len(output) + len(errors) == 200
+    told = {one["response"]["body"]["error"]["code"] for one in errors.values()}
+    assert told == {"insufficient_quota"}
+    paid = {one["response"]["request_id"] for one in output.values()}
+    server.call(max(paid))
+    prices = {
+        call["id"]: call["price"]
+        for call in server.ask("calls", "--limit", "1000")
+        if call["id"].startswith(done.id) and call["price"]
+    }
+    assert prices.keys() == paid
+    assert 0 < sum(prices.values()) <= 200_000
+
+
 def test_a_line_that_keeps_failing_is_given_up(app: openai.OpenAI) -> None:
     """After a few tries, none of which costs anything."""
     done = finished(app, begin(app, [line("one", chat("failing"))]))
