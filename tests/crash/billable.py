@@ -181,6 +181,12 @@ BILLABLE = (
         _json({"model": "sandbox-translation", "text": [TEXT], "target_lang": "FR"}),
     ),
     Billable(
+        "/v1/translations",
+        _json(
+            {"model": "sandbox-translation", "text": [TEXT], "target_language": "fr"}
+        ),
+    ),
+    Billable(
         "/api/trans/vip/translate",
         b"model=sandbox-translation&q=apple&from=en&to=zh",
         "application/x-www-form-urlencoded",

@@ -275,7 +275,8 @@ def number(schema: Schema, *, whole: bool) -> float:
     high = bound(schema, "maximum")
     below = bound(schema, "exclusiveMaximum")
     if above is not None and (low is None or above >= low):
-        low = above + (step or (((below or high or above + 2) - above) / 2))
+        top = next((one for one in (below, high) if one is not None), above + 2)
+        low = above + (step or (top - above) / 2)
     if below is not None and (high is None or below <= high):
         high = below - (step or (((below - low) / 2) if low is not None else 1))
     made: float = 1

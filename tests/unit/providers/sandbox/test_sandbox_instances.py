@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Optional
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter
 
@@ -104,6 +104,7 @@ def test_an_integer_keeps_its_bounds(low: int, room: int, step: int | None) -> N
 
 
 @given(bounds, st.integers(1, 50))
+@example(-1, 1)
 def test_a_number_keeps_its_exclusive_bounds(low: int, room: int) -> None:
     schema = {
         "type": "number",
