@@ -186,6 +186,11 @@ def test_every_line_is_answered(app: openai.OpenAI, server: Posthouse) -> None:
         ("/v1/moderations", {"model": "sandbox-moderation", "input": "a text"}),
         ("/v1/responses", {"model": "sandbox", "input": "a text"}),
         ("/v1/completions", {"model": "sandbox-instruct", "prompt": "a text"}),
+        ("/v1/images/generations", {"model": "sandbox-image", "prompt": "a cat"}),
+        (
+            "/v1/rerank",
+            {"model": "sandbox-rerank", "query": "a", "documents": ["a", "b"]},
+        ),
     ],
 )
 def test_batches_of_every_operation(
