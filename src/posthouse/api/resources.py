@@ -162,6 +162,7 @@ class ResourceRoutes:
             named,
             request.request_id,
             caller,
+            self._calls.trace(request),
         )
 
     def is_shared(self, request: Request) -> bool:

@@ -9,6 +9,7 @@ from posthouse.billing.holds import HoldManager
 from posthouse.dialects.resources.names import Named
 from posthouse.dialects.resources.paths import ResourcePath
 from posthouse.model.call import CallRecord
+from posthouse.observe.trace_context import TraceContext
 from posthouse.relay.attempt import AttemptLoop
 from posthouse.relay.call import Call
 from posthouse.relay.resource_lookup import Caller, Lookup
@@ -38,6 +39,8 @@ class Asked(Struct, frozen=True):
     id: str
     """The call's."""
     caller: Caller
+    trace: TraceContext | None = None
+    """Its place in a trace; None: there are no traces."""
 
 
 class ResourcePorts(Struct, frozen=True):

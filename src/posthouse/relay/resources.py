@@ -137,6 +137,7 @@ def _incoming(asked: Asked) -> Incoming:
             affinity=b"",
         ),
         session=None,
+        trace=asked.trace,
     )
 
 
