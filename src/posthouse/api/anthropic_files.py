@@ -64,7 +64,7 @@ class AnthropicFiles:
             details = FileDetails(
                 clean_name(form.head.filename or ""),
                 PURPOSE,
-                form.head.content_type[:255] or "application/octet-stream",
+                form.content_type or "application/octet-stream",
                 _seconds(form.fields.get("expires_in_seconds")),
             )
             file = await self._files.add(account_id, details, form.content)

@@ -69,7 +69,7 @@ class FileRoutes:
             details = FileDetails(
                 clean_name(form.head.filename or ""),
                 read_purpose(form.fields.get("purpose")),
-                form.head.content_type[:255],
+                form.content_type,
                 read_expiry(_nested(form.fields, "expires_after")),
             )
             file = await self._files.add(account_id, details, form.content)

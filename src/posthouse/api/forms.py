@@ -7,12 +7,8 @@ from msgspec import Struct
 from posthouse.errors import InvalidRequest
 from posthouse.files.service import Incoming
 from posthouse.server.request import Request
-from posthouse.server.uploads import (
-    FIELD_LIMIT,
-    PartData,
-    PartHead,
-    read_events,
-)
+from posthouse.server.uploads import FIELD_LIMIT, read_events
+from posthouse.wire.multipart import PartData, PartHead
 
 FORM_BYTES = 256 * 1024
 """What a form may have beside its file."""
@@ -25,6 +21,11 @@ class ReceivedForm(Struct):
     head: PartHead
     """The file's."""
     content: Incoming
+
+    @property
+    def content_type(self) -> str:
+        """What the caller says that the file is."""
+        return (self.head.content_type or b"").decode("latin-1")[:255]
 
 
 async def receive_form(

@@ -1,8 +1,8 @@
-"""Forms: `multipart/form-data`, read and written whole.
+"""Forms: `multipart/form-data`, read and written.
 
-For forms that fit into a request's body limit; what is uploaded as a stream is
-read elsewhere. Rules: the order, names, file names, types and bytes of parts stay as
-they came; a form that is cut off, nested or fuller than the limits is refused.
+Whole, or event by event as they arrive. Rules: the order, names, file names, types
+and bytes of parts stay as they came; a form that is cut off, nested or fuller than
+the limits is refused.
 
 Source: RFC 7578, RFC 2046 §5.1.
 """
@@ -10,6 +10,7 @@ Source: RFC 7578, RFC 2046 §5.1.
 import secrets
 from collections.abc import Iterator
 from hashlib import sha256
+from typing import Any
 
 from msgspec import Struct
 from python_multipart.exceptions import MultipartParseError
@@ -89,22 +90,21 @@ def read_form(content_type: bytes, body: bytes) -> Form:
         content_type: the header's value, with the boundary.
         body: all of it.
     """
-    kind, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary", b"")
-    if kind.lower() != b"multipart/form-data" or not boundary:
-        raise MalformedForm("the Content-Type is no form with a boundary")
-    if len(boundary) > LONGEST_BOUNDARY:
-        raise MalformedForm("the boundary is too long")
-    reader = _Reader()
-    parser = MultipartParser(boundary, reader.callbacks())  # type: ignore[arg-type]  # a TypedDict of callables
-    try:
-        parser.write(body)
-        parser.finalize()
-    except MultipartParseError as error:
-        raise MalformedForm(str(error)) from None
-    if not reader.ended:
-        raise MalformedForm("the form is cut off")
-    return Form(tuple(reader.parts))
+    reader = FormReader(content_type)
+    parts: list[Part] = []
+    pieces: list[bytes] = []
+    head = PartHead("", None, None)
+    for event in reader.feed(body):
+        if isinstance(event, PartData):
+            pieces.append(event.data)
+        elif isinstance(event, PartHead):
+            head = event
+        else:
+            value = b"".join(pieces)
+            parts.append(Part(head.name, value, head.filename, head.content_type))
+            pieces.clear()
+    reader.close()
+    return Form(tuple(parts))
 
 
 def render_form(form: Form, boundary: bytes | None = None) -> Payload:
@@ -146,34 +146,85 @@ def _quoted(text: str) -> bytes:
     return text.encode()
 
 
-class _Reader:
-    """Takes what the parser finds."""
+# --- as it arrives ------------------------------------------------------------------
 
-    def __init__(self) -> None:
-        self.parts: list[Part] = []
-        self.ended = False
+
+class PartHead(Struct, frozen=True):
+    """What a part says of itself."""
+
+    name: str
+    filename: str | None
+    """None: it is a field."""
+    content_type: bytes | None
+
+
+class PartData(Struct, frozen=True):
+    """Some of a part's content."""
+
+    data: bytes
+
+
+class PartEnd(Struct, frozen=True):
+    """The part is whole."""
+
+
+FormEvent = PartHead | PartData | PartEnd
+
+
+class FormReader:
+    """Reads a form as it arrives, keeping no more of it than one part's head."""
+
+    def __init__(self, content_type: bytes, *, most_parts: int = MOST_PARTS) -> None:
+        """Begin; raises MalformedForm for a Content-Type that is no form's."""
+        kind, options = parse_options_header(content_type)
+        boundary = options.get(b"boundary", b"")
+        if kind.lower() != b"multipart/form-data" or not boundary:
+            raise MalformedForm("the Content-Type is no form with a boundary")
+        if len(boundary) > LONGEST_BOUNDARY:
+            raise MalformedForm("the boundary is too long")
+        self._most_parts = most_parts
+        self._parts = 0
+        self._events: list[FormEvent] = []
         self._fields: dict[bytes, bytes] = {}
         self._name = bytearray()
         self._value = bytearray()
-        self._data: list[bytes] = []
         self._size = 0
-
-    def callbacks(self) -> dict[str, object]:
-        return {
+        self._ended = False
+        callbacks: Any = {
             "on_part_begin": self._begin,
             "on_header_field": self._header_name,
             "on_header_value": self._header_value,
             "on_header_end": self._header_end,
+            "on_headers_finished": self._head_end,
             "on_part_data": self._part_data,
             "on_part_end": self._part_end,
             "on_end": self._end,
         }
+        self._parser = MultipartParser(boundary, callbacks)
+
+    def feed(self, data: bytes) -> list[FormEvent]:
+        """Take the next bytes; give what they bring; raises MalformedForm."""
+        try:
+            self._parser.write(data)
+        except MultipartParseError as error:
+            raise MalformedForm(str(error)) from None
+        events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        """There is nothing more; raises MalformedForm if there should be."""
+        try:
+            self._parser.finalize()
+        except MultipartParseError as error:
+            raise MalformedForm(str(error)) from None
+        if not self._ended:
+            raise MalformedForm("the form is cut off")
 
     def _begin(self) -> None:
-        if len(self.parts) >= MOST_PARTS:
-            raise MultipartParseError(f"a form has at most {MOST_PARTS} parts")
+        self._parts += 1
+        if self._parts > self._most_parts:
+            raise MultipartParseError(f"it has more than {self._most_parts} parts")
         self._fields = {}
-        self._data = []
         self._size = 0
 
     def _grow(self, target: bytearray, piece: bytes) -> None:
@@ -193,23 +244,25 @@ class _Reader:
         self._name.clear()
         self._value.clear()
 
-    def _part_data(self, data: bytes, start: int, end: int) -> None:
-        self._data.append(data[start:end])
-
-    def _part_end(self) -> None:
+    def _head_end(self) -> None:
         kind, options = parse_options_header(self._fields.get(b"content-disposition"))
         name = options.get(b"name")
         if kind != b"form-data" or name is None:
             raise MultipartParseError("a part has no name")
         filename = options.get(b"filename")
-        self.parts.append(
-            Part(
+        self._events.append(
+            PartHead(
                 name.decode(errors="replace"),
-                b"".join(self._data),
                 None if filename is None else filename.decode(errors="replace"),
                 self._fields.get(b"content-type"),
             )
         )
 
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        self._events.append(PartData(data[start:end]))
+
+    def _part_end(self) -> None:
+        self._events.append(PartEnd())
+
     def _end(self) -> None:
-        self.ended = True
+        self._ended = True

@@ -8,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse.errors import CallerError, InvalidRequest, PayloadTooLarge
-from posthouse.server.uploads import (
-    MOST_PARTS,
+from posthouse.server.uploads import MOST_PARTS, read_events
+from posthouse.wire.multipart import (
+    Form,
+    Part,
     PartData,
     PartEnd,
     PartHead,
-    read_events,
+    render_form,
 )
-from posthouse.wire.multipart import Form, Part, render_form
 
 TYPE = b"multipart/form-data; boundary=mark"
 
