@@ -391,6 +391,41 @@ async def test_what_fails_after_it_was_charged_is_not_run_again(world: World) ->
     assert await world.files.sweep() == 2
 
 
+async def test_an_answer_that_is_damaged_is_told(world: World) -> None:
+    """The batch ends all the same."""
+    large = b'{"text":"' + b"x" * LARGE + b'"}'
+    end = world.lines.end
+
+    async def answer(call: LineCall, keep: KeepAnswer) -> LineReply:
+        if call.body == b'{"n":2}':
+            await keep(large)
+            return LineReply(200, large)
+        return await world.runner.good(call, keep)
+
+    async def damaging(*arguments: Any) -> None:
+        await end(*arguments)
+        async with world.database.write() as connection:
+            rows = await connection.execute(select(batch_lines.c.answer_blob))
+            for blob in filter(None, rows.scalars()):
+                await world.files.blobs.remove(blob)
+            await connection.execute(
+                update(batch_lines)
+                .where(batch_lines.c.number == 1)
+                .values(answer=b"\x01 nothing of the kind")
+            )
+
+    world.lines.end = damaging  # type: ignore[method-assign]  # for this test
+    world.runner.answer = answer
+    await world.begin(3)
+    worker = world.worker()
+    worker.start()
+    batch = await world.ended()
+    await worker.close(1)
+    assert list(await world.output(batch.output_file)) == ["line-3"]
+    errors = await world.output(batch.error_file)
+    assert [one["error"]["code"] for one in errors.values()] == ["result_lost"] * 2
+
+
 async def test_a_batch_goes_on_after_a_database_that_was_away(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,10 @@ class BlobUnavailable(Exception):
     """The content cannot be read or written now; str() tells operators why."""
 
 
+class BlobMissing(BlobUnavailable):
+    """There is no such content, now or later."""
+
+
 class BlobWriter(Protocol):
     """Writes one blob; there is none until `finish` has returned."""
 

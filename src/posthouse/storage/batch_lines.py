@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
 from posthouse.errors import StorageUnavailable
-from posthouse.files.ports import BlobUnavailable
+from posthouse.files.ports import BlobMissing, BlobUnavailable
 from posthouse.files.service import Files, Limit
+from posthouse.observe.logs import logger
 from posthouse.storage.batches import require_owner
 from posthouse.storage.database import Database
 from posthouse.storage.files import give_up, reading, writing
@@ -24,6 +25,8 @@ from posthouse.storage.schema import batch_lines, batches, blob_removals, transf
 from posthouse.storage.secrets import SealBroken, SecretBox
 from posthouse.tasks.ports import BatchLost, LineRows
 from posthouse.tasks.records import Answered, Batch, Line, LineState
+
+log = logger("posthouse.batches")
 
 LARGE = 64 * 1024
 """Bytes from which an answer is a blob."""
@@ -244,19 +247,29 @@ class StoredLines(LineRows):
         return [await self._answered(batch, row) for row in rows]
 
     async def _answered(self, batch: Batch, row: Row[Any]) -> Answered:
-        body = b""
-        if row.answer_blob is not None:
-            pieces = [piece async for piece in self._files.pieces(row.answer_blob)]
-            body = b"".join(pieces)
-        elif row.answer is not None:
-            try:
-                body = self._box.open(row.answer, _place(batch.id, row.number))
-            except SealBroken:
-                raise BlobUnavailable("an answer does not open") from None
+        """Give a line with its answer; one that is damaged is as one that is lost."""
         done = row.state == LineState.DONE.value
         status = row.status if done else 0
+        try:
+            body = await self._answer_of(batch, row)
+        except (SealBroken, BlobMissing):
+            log.warning("an answer of a batch is lost", batch=batch.id, line=row.number)
+            status, body = 0, b""
         call_id = row.call_id if done else ""
         return Answered(row.number, row.custom_id, call_id, status, body)
+
+    async def _answer_of(self, batch: Batch, row: Row[Any]) -> bytes:
+        if row.answer_blob is not None:
+            try:
+                pieces = [one async for one in self._files.blobs.read(row.answer_blob)]
+            except BlobMissing:
+                raise
+            except BlobUnavailable:
+                raise StorageUnavailable from None
+            return b"".join(pieces)
+        if row.answer is None:
+            return b""
+        return self._box.open(row.answer, _place(batch.id, row.number))
 
 
 async def _charged(connection: AsyncConnection, call_ids: list[str]) -> set[str]:

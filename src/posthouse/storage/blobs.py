@@ -15,7 +15,12 @@ from urllib.parse import unquote, urlsplit
 
 from typing_extensions import override
 
-from posthouse.files.ports import BlobStore, BlobUnavailable, BlobWriter
+from posthouse.files.ports import (
+    BlobMissing,
+    BlobStore,
+    BlobUnavailable,
+    BlobWriter,
+)
 from posthouse.settings.environment import Settings
 
 if TYPE_CHECKING:
@@ -165,6 +170,8 @@ def failing() -> Iterator[None]:
 
     try:
         yield
+    except FileNotFoundError:
+        raise BlobMissing("it is not there") from None
     except (OSError, ValueError, obstore.exceptions.BaseError) as error:
         raise BlobUnavailable(type(error).__name__) from None
 
