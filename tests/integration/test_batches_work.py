@@ -426,6 +426,31 @@ async def test_an_answer_that_is_damaged_is_told(world: World) -> None:
     assert [one["error"]["code"] for one in errors.values()] == ["result_lost"] * 2
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_an_input_that_is_gone_ends_a_batch(when: str, world: World) -> None:
+    """Before its lines were read it fails, afterwards those lines do that are left."""
+    batch = await world.begin(30)
+
+    async def answer(call: LineCall, keep: KeepAnswer) -> LineReply:
+        await world.files.blobs.remove(batch.input_blob)
+        return await world.runner.good(call, keep)
+
+    world.runner.answer = answer
+    if when == "before":
+        await world.files.blobs.remove(batch.input_blob)
+    worker = world.worker()
+    worker.start()
+    ended = await world.ended()
+    await worker.close(1)
+    if when == "before":
+        assert ended.state is BatchState.FAILED
+        assert [one.code for one in ended.details.errors] == ["input_missing"]
+    else:
+        assert ended.state is BatchState.COMPLETED
+        assert ended.completed + ended.failed == 30
+        assert ended.failed
+
+
 async def test_a_batch_goes_on_after_a_database_that_was_away(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from posthouse.errors import (
     StorageUnavailable,
 )
 from posthouse.files.ports import (
+    BlobMissing,
     BlobStore,
     BlobUnavailable,
     FileInUse,
@@ -258,7 +259,10 @@ class Files:
             raise NotFound(f"No such File object: {file_id[:64]}", param="id")
 
     async def pieces(self, blob: str) -> AsyncIterator[bytes]:
-        """Give a blob's content piece by piece; raises StorageUnavailable."""
+        """Give a blob's content piece by piece.
+
+        Raises StorageUnavailable, and NotFound if it is gone.
+        """
         try:
             async for piece in self.blobs.read(blob):
                 yield piece
@@ -266,14 +270,14 @@ class Files:
             raise _unavailable(error) from None
 
     async def part(self, blob: str, start: int, size: int) -> bytes:
-        """Give some of a blob; raises StorageUnavailable."""
+        """Give some of a blob; raises StorageUnavailable and NotFound."""
         try:
             return await self.blobs.read_part(blob, start, size)
         except BlobUnavailable as error:
             raise _unavailable(error) from None
 
     async def whole(self, file: StoredFile) -> bytes:
-        """Give all of a file's content; raises StorageUnavailable."""
+        """Give all of a file's content; raises StorageUnavailable and NotFound."""
         return b"".join([piece async for piece in self.pieces(file.blob)])
 
     # --- sweeping -------------------------------------------------------------------
@@ -317,6 +321,10 @@ def too_large(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"The file is larger than {limit} bytes.")
 
 
-def _unavailable(error: BlobUnavailable) -> StorageUnavailable:
+def _unavailable(error: BlobUnavailable) -> NotFound | StorageUnavailable:
+    """Give the error for content that is gone, or cannot be had now."""
+    if isinstance(error, BlobMissing):
+        log.error("the content of a file is gone")
+        return NotFound("The content of the file is gone.")
     log.warning("the store of files does not answer", reason=str(error))
     return StorageUnavailable()

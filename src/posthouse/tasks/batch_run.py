@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from posthouse.errors import NotFound
 from posthouse.files.service import Files
 from posthouse.tasks.batch_input import body_of
 from posthouse.tasks.ports import BatchQueue, KeepAnswer, LineRows, LineRunner
@@ -220,12 +221,15 @@ class BatchRun:
 
     async def _call(self, line: Line, keep: KeepAnswer) -> LineReply:
         batch = self._batch
-        text = await self._tools.files.part(batch.input_blob, line.place, line.size)
+        files = self._tools.files
         try:
+            text = await files.part(batch.input_blob, line.place, line.size)
             body = body_of(text)
-        except MalformedJSON:
+        except (MalformedJSON, NotFound):
             # What was judged is not what is there now.
-            return LineReply(500, b'{"error":{"message":"The input has changed."}}')
+            return LineReply(
+                500, b'{"error":{"message":"The input is not what it was."}}'
+            )
         call = LineCall(line.call_id, batch.key_id, batch.api, batch.endpoint, body)
         return await self._tools.runner.run(call, keep)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import structs
 
-from posthouse.errors import InvalidRequest, RateLimited, StorageUnavailable
+from posthouse.errors import InvalidRequest, NotFound, RateLimited, StorageUnavailable
 from posthouse.files.records import Page
 from posthouse.observe.logs import logger
 from posthouse.tasks.batch_input import Judge, LineTooLong, split_lines
@@ -249,6 +249,8 @@ class BatchWorker:
                     await asyncio.sleep(0)
         except LineTooLong:
             judge.errors.append(LineError("line_too_long", "A line is too long"))
+        except NotFound as error:
+            judge.errors.append(LineError("input_missing", error.message))
         if not judge.errors and not judge.count:
             judge.errors.append(LineError("empty_file", "There is not one line"))
         if judge.errors:
