@@ -137,13 +137,15 @@ def test_the_providers_errors_pass(world: World, status: int, shown: int) -> Non
 
 @pytest.mark.parametrize("status", [401, 402, 403])
 def test_our_accounts_troubles_are_not_the_callers(world: World, status: int) -> None:
-    thread = world.make("one", "/threads")
-    path = f"/threads/{thread}"
+    thread = world.make("one", "/evals")
+    path = f"/evals/{thread}"
     world.kept.fails[path] = status
     for _ in range(6):
         answer = world.ask("one", "GET", path)
         assert answer.status_code == 503
         assert "sk-up" not in answer.text
+        listed = world.ask("one", "GET", "/evals")
+        assert listed.status_code == 503
     del world.kept.fails[path]
     # Nor does it take the credential from anybody.
     assert world.ask("one", "GET", path).status_code == 200

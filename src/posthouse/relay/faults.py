@@ -68,6 +68,8 @@ class AttemptFailed(Exception):
         self.rest = rest
         self.beside = False
         """Other requests of the attempt may have been served."""
+        self.unjudged = False
+        """It says nothing of the channel, whatever it is."""
         super().__init__(error.code)
 
     @property
@@ -177,6 +179,8 @@ def _seconds(text: str, clock: Callable[[], float]) -> float | None:
 def verdict_of(failed: AttemptFailed) -> Verdict:
     """What a failed attempt says about its channel and credential."""
     error = failed.error
+    if failed.unjudged:
+        return Verdict.NEUTRAL
     if isinstance(error, UpstreamRejected | UpstreamRedirected | UpstreamUnlikeSchema):
         return Verdict.NEUTRAL
     if isinstance(error, UpstreamRateLimited):

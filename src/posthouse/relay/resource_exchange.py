@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from msgspec import Struct, structs
+from typing_extensions import override
 
 from posthouse.dialects.base import Dialect
 from posthouse.dialects.resources.answers import Told, read_answer
@@ -108,27 +109,44 @@ class Answer(Struct):
     """All of it, or its end if it was passed on as it came."""
     started: bool = False
     """Its head, and some of it, has been passed on."""
+    ours: bool = False
+    """It tells of our account's troubles, which are no caller's."""
     told: Told | None = None
     """What it tells; of several events, the one that tells of the most usage."""
 
 
-class Unjudged(UpstreamRejected):
-    """A fault that says nothing of the channel.
+class Unjudged(AttemptFailed):
+    """An attempt that failed and says nothing of the channel.
 
     Routes that few ask for fail in ways of their own: nobody shall take a channel
-    from all by asking for them.
+    from all by asking for them. What may have been done is not asked for again.
     """
 
-    def __init__(self, cause: PosthouseError, status: int) -> None:
-        """Keep what the caller is told, if the provider has not said it."""
-        super().__init__(cause.message, status=status)
-        self.cause = cause
+    def __init__(
+        self,
+        error: PosthouseError,
+        *,
+        status: int,
+        delivered: bool = False,
+        again: bool = False,
+    ) -> None:
+        """Keep what the loop decides by.
 
+        Args:
+            error: what the caller sees, if the provider has not said it.
+            status: the provider's.
+            delivered: some of the answer has been passed on.
+            again: another credential may be let in.
+        """
+        super().__init__(error, status=status, delivered=delivered)
+        self.unjudged = True
+        self._again = again
 
-class UnjudgedCredential(Unjudged):
-    """The same, where another credential may be let in."""
-
-    retry = Retry.CREDENTIAL
+    @property
+    @override
+    def retry(self) -> Retry:
+        """Where another attempt may go."""
+        return Retry.CREDENTIAL if self._again else Retry.NEVER
 
 
 Heed = Callable[[Target, Told], Awaitable[None]]
@@ -187,9 +205,7 @@ class ResourceExchange:
             self.answer = None
         if failure.certainty is Certainty.NOT_SENT:
             return failed
-        # It may have been done: it is not asked for a second time.
-        error = Unjudged(failed.error, status)
-        return AttemptFailed(error, status=status, delivered=begun)
+        return Unjudged(failed.error, status=status, delivered=begun)
 
     # --- refusals ---------------------------------------------------------------
 
@@ -208,9 +224,12 @@ class ResourceExchange:
         failed = status_failed(error, status, response.headers)
         if isinstance(error, UpstreamRejected | UpstreamRedirected):
             raise failed
-        here = isinstance(error, UpstreamCredential | UpstreamRateLimited)
-        kind = UnjudgedCredential if here else Unjudged
-        raise AttemptFailed(kind(error, status), status=status)
+        answer.ours = isinstance(error, UpstreamCredential)
+        if answer.ours:
+            # Nor is the credential of no use: it may serve models all the same.
+            error = UpstreamRejected(error.message, status=status)
+        again = answer.ours or isinstance(error, UpstreamRateLimited)
+        raise Unjudged(error, status=status, again=again)
 
     # --- answers ----------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from posthouse.dialects.resources.pages import (
     render_page,
 )
 from posthouse.dialects.resources.paths import read_path
-from posthouse.errors import PosthouseError, UpstreamRejected
+from posthouse.errors import PosthouseError, UpstreamCredential, UpstreamRejected
 from posthouse.relay.call import Call
 from posthouse.relay.objects import Owned, Page
 from posthouse.relay.resource_exchange import ResourceExchange, Sent
@@ -149,6 +149,8 @@ class Lists:
                     plan, fork.attempts, exchange.attempt
                 )
             except PosthouseError as error:
+                if exchange.answer is not None and exchange.answer.ours:
+                    raise UpstreamCredential from None
                 if await self._is_gone(row, error):
                     return row.id, b""
                 raise

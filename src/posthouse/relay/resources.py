@@ -36,7 +36,6 @@ from posthouse.relay.resource_exchange import (
     Headers,
     ResourceExchange,
     Sent,
-    Unjudged,
 )
 from posthouse.relay.resource_learning import Learner
 from posthouse.relay.resource_lists import Lists
@@ -266,11 +265,8 @@ class _Work:
         self, hold: Hold, answer: Answer | None, error: PosthouseError
     ) -> CallRecord:
         """Tell what went wrong: in the provider's own words, where it has any."""
-        if isinstance(error, Unjudged):
-            error = error.cause
-        if isinstance(error, UpstreamCredential):
-            # What the provider says is said to us.
-            answer = None
+        if answer is not None and answer.ours:
+            error, answer = UpstreamCredential(), None
         if answer is not None and answer.started:
             ending = Ending(answer.status, Outcome.INTERRUPTED, error.code)
             record = await self._end(hold, ending, "upstream_fault", answer)
