@@ -8,7 +8,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 KEYS = {
     name: f"sk-realtime-{name}-0123456789abcdefghijklmnopqrst"
-    for name in ("app", "second", "poor", "poorer", "narrow", "single")
+    for name in ("app", "second", "poor", "poorer", "narrow", "single", "counted")
 }
 UPSTREAM_KEY = "provider-realtime-account-secret"
 RATES = {
@@ -63,6 +63,7 @@ def configuration(first: str, second: str) -> str:
         "poor": 'balance_usd = "0.30"',
         "poorer": 'balance_usd = "0.0001"',
         "narrow": 'balance_usd = "50"\nmodels = ["gpt-*"]',
+        "counted": 'balance_usd = "50"\ntpm = 60\nrpm = 2',
         "single": 'balance_usd = "50"\nconcurrency = 1\nrpm = 3',
     }
     for name, key in KEYS.items():

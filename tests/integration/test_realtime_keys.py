@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import StartPosthouse
-from tests.fakes.realtime import ThreadedRealtime
+from tests.fakes.realtime import ThreadedRealtime, Visit, answer, usage
 from tests.integration.realtime_support import (
     KEYS,
     configuration,
@@ -175,6 +175,37 @@ async def test_limits_hold_for_a_sessions_life(
     await asyncio.sleep(0.3)
     async with session(posthouse, key="single") as connection:
         await until(connection, "session.created")
+
+
+async def test_tokens_of_answers_are_limited(
+    posthouse: Posthouse, provider: ThreadedRealtime
+) -> None:
+    """A wish beyond the limit is refused, what nobody has asked for is called off."""
+
+    async def behave(visit: Visit) -> None:
+        await visit.until("response.create")
+        await answer(visit, "resp_1")
+        await visit.until("input_audio_buffer.append")
+        await visit.say("response.created", response={"id": "resp_2"})
+        await visit.until("response.cancel")
+        response = {"id": "resp_2", "status": "cancelled", "usage": usage(1, 0, 0, 0)}
+        await visit.say("response.done", response=response)
+        await visit.hear()
+
+    provider.behave = behave
+    async with session(posthouse, key="counted") as connection:
+        await say(connection, "response.create")
+        await until(connection, "response.done")
+        await say(connection, "response.create", event_id="again")
+        told = (await until(connection, "error"))[-1]["error"]
+        assert (told["code"], told["event_id"]) == ("rate_limit_exceeded", "again")
+        await say(connection, "input_audio_buffer.append", audio="AAAA")
+        told = (await until(connection, "error"))[-1]["error"]
+        assert told["code"] == "rate_limit_exceeded"
+        await until(connection, "response.done")
+    assert provider.last().types.count("response.create") == 1
+    async with session(posthouse, key="counted") as connection:
+        pass
 
 
 async def test_tenants_pay_for_themselves(

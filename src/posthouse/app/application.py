@@ -432,6 +432,7 @@ class Application:
                         calls,
                         self._authenticator,
                         self.holds,
+                        limits=self._limiter,
                         hold_max=settings.hold_max,
                     ),
                     *plane(calls),

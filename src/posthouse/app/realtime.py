@@ -1,12 +1,14 @@
 """Realtime sessions, wired."""
 
 from posthouse.access.authenticator import Authenticator
+from posthouse.access.ports import Limiter
 from posthouse.access.tickets import Tickets
 from posthouse.api.calls import Calls
 from posthouse.api.realtime import RealtimeRoutes
 from posthouse.billing.holds import HoldManager
 from posthouse.providers import registry
-from posthouse.relay.realtime import Realtime, RealtimePorts
+from posthouse.relay.admission import Admission
+from posthouse.relay.realtime import Realtime, RealtimePorts, SessionLimits
 from posthouse.relay.service import Relay
 from posthouse.server.routes import Route
 from posthouse.upstream.sender import Upstream
@@ -28,17 +30,29 @@ class Sessions:
         authenticator: Authenticator,
         holds: HoldManager,
         *,
+        limits: Limiter,
         hold_max: int,
     ) -> list[Route]:
-        """Give the routes; a session may hold `hold_max` nano-dollars for an answer."""
+        """Give the routes.
+
+        Args:
+            calls: knows the relay.
+            authenticator: knows keys.
+            holds: takes money.
+            limits: of keys.
+            hold_max: what an answer may hold at most, nano-dollars.
+        """
         relay: Relay = calls.relay
         ports = relay.ports
         realtime = self._realtime = Realtime(
             RealtimePorts(
-                admission=ports.admission,
+                admission=Admission(
+                    SessionLimits(limits), holds, hold_max=hold_max, queue=ports.queue
+                ),
                 attempts=ports.attempts,
                 health=ports.health,
                 holds=holds,
+                limits=limits,
                 opener=self._opener,
                 call_ended=ports.call_ended,
                 hold_max=hold_max,

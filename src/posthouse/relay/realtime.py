@@ -11,7 +11,10 @@ from typing import Final
 from urllib.parse import urlencode
 
 from msgspec import Struct, structs
+from typing_extensions import override
 
+from posthouse.access.ports import Limiter, Permit
+from posthouse.access.principal import Principal
 from posthouse.billing.holds import HoldManager
 from posthouse.errors import PosthouseError, UpstreamInterrupted, UpstreamUnavailable
 from posthouse.model.call import Outcome
@@ -45,10 +48,32 @@ class RealtimePorts(Struct, frozen=True):
     attempts: AttemptLoop
     health: HealthTable
     holds: HoldManager
+    limits: Limiter
     opener: Opener
     call_ended: CallEnded
     hold_max: int
     """The most that one answer may hold, nano-dollars."""
+
+
+class SessionLimits(Limiter):
+    """The limits of keys as sessions meet them: a request that needs no tokens.
+
+    Its answers will, and are counted by themselves.
+    """
+
+    def __init__(self, limits: Limiter) -> None:
+        """Ask `limits`."""
+        self._limits = limits
+
+    @override
+    async def admit(
+        self, principal: Principal, tokens: int, *, output_tokens: int = 0
+    ) -> Permit:
+        return await self._limits.admit(principal, 0)
+
+    @override
+    def header_lines(self, principal: Principal) -> bytes:
+        return self._limits.header_lines(principal)
 
 
 class Realtime:
@@ -72,6 +97,7 @@ class Realtime:
             call,
             admitted.hold,
             self._ports.holds,
+            limits=self._ports.limits,
             hold_max=self._ports.hold_max,
             ended=self._ports.call_ended,
         )
@@ -79,7 +105,8 @@ class Realtime:
             client.extra += admitted.permit.header_lines()
             await self._run(call, admitted, books, door)
         finally:
-            admitted.permit.release(books.tokens)
+            # Its answers' tokens were counted as they came.
+            admitted.permit.release(0)
 
     async def _run(
         self, call: Call, admitted: Admitted, books: Books, door: Door

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from posthouse.access.ports import Limiter, Permit
 from posthouse.billing.estimate import extension_amount
 from posthouse.billing.holds import Hold, HoldManager
 from posthouse.billing.prices import charge
@@ -25,7 +26,7 @@ from posthouse.dialects.openai_realtime.server_events import ToldUsage, usage_of
 from posthouse.errors import InsufficientQuota, UpstreamFault, UpstreamInterrupted
 from posthouse.model.call import AttemptRecord, Operation, Outcome
 from posthouse.model.money import MAX_AMOUNT
-from posthouse.model.usage import Unit, Usage, UsageSource
+from posthouse.model.usage import Usage, UsageSource
 from posthouse.relay.attempt import AttemptLog
 from posthouse.relay.call import Call
 from posthouse.relay.charging import (
@@ -36,6 +37,7 @@ from posthouse.relay.charging import (
     charge_usage,
     record_call,
 )
+from posthouse.relay.realtime_usage import transcript_usage, with_cached_audio
 from posthouse.relay.served import Completion, Served
 from posthouse.relay.session_ports import CallEnded
 from posthouse.relay.snapshot import Offer
@@ -57,6 +59,7 @@ class Answer:
         "event_id",
         "first_ms",
         "hold",
+        "permit",
         "produced",
         "prompt",
         "prompt_charge",
@@ -79,9 +82,16 @@ class Answer:
         self.prompt_charge = prompt_charge
         self.produced = Produced()
         self.first_ms = 0
+        self.permit: Permit | None = None
+        """Its place under the key's limit of tokens; None: there is none."""
         self.event_id: str | None = None
         """What the client has called its wish."""
         self._checked = 0
+
+    def release(self, tokens: int) -> None:
+        """It is over, and has taken so many tokens."""
+        if self.permit is not None:
+            self.permit.release(tokens)
 
     def is_due(self) -> bool:
         """Whether so much has come that its hold is to be looked at."""
@@ -101,6 +111,7 @@ class Books:
         reserve: Hold,
         holds: HoldManager,
         *,
+        limits: Limiter,
         hold_max: int,
         ended: CallEnded,
     ) -> None:
@@ -110,19 +121,19 @@ class Books:
             session: its call.
             reserve: what is held for it.
             holds: opens the answers' holds.
+            limits: of keys; answers have a minute of tokens of their own.
             hold_max: the most that one may hold, nano-dollars.
             ended: told every call that is over.
         """
         self._session = session
         self._reserve: Hold | None = reserve
         self._holds = holds
+        self._limits = limits
         self._hold_max = hold_max
         self._ended = ended
         self._number = 0
         self._asked: deque[Answer] = deque()
         self._running: dict[str, Answer] = {}
-        self.tokens = 0
-        """Of all answers so far, for the key's limit."""
         self.exhausted = False
         """The account has nothing left for another answer."""
         self._target: Target
@@ -144,23 +155,34 @@ class Books:
     # --- answers --------------------------------------------------------------------
 
     async def ask(self, response: Any, event_id: str | None) -> None:
-        """The client wants an answer; raises PosthouseError if it cannot be paid.
+        """The client wants an answer; raises PosthouseError if it cannot have it.
 
         Args:
             response: what it says about it; None: nothing.
             event_id: how it names its wish; None: not at all.
         """
         if len(self._asked) < RESERVED_AT_MOST:
-            answer = await self._open(output_limit(response))
-            answer.event_id = event_id
+            limit = output_limit(response)
+            permit = await self._permit(limit)
+            try:
+                answer = await self._open(limit)
+            except BaseException:
+                if permit is not None:
+                    permit.release(0)
+                raise
+            answer.event_id, answer.permit = event_id, permit
             self._asked.append(answer)
 
     async def begun(self, name: str) -> None:
-        """An answer has begun; raises PosthouseError if it cannot be paid for."""
+        """An answer has begun; raises PosthouseError if it cannot be paid for.
+
+        RateLimited says that the key's limit has no room for it; it is billed.
+        """
         if self._asked:
             self._running[name] = self._asked.popleft()
-        else:
-            self._running[name] = await self._open(None)
+            return
+        answer = self._running[name] = await self._open(None)
+        answer.permit = await self._permit(None)
 
     async def refused(self, event_id: Any) -> None:
         """The provider has refused an event; perhaps one that wanted an answer."""
@@ -262,7 +284,7 @@ class Books:
                 call.incoming.request, operation=Operation.TRANSCRIPTION, model=model
             ),
         )
-        found = _transcript_usage(usage)
+        found = transcript_usage(usage)
         price = charge(offer.price, found)
         try:
             hold = await self._holds.open(self._opening(call, offer, price, price))
@@ -282,6 +304,30 @@ class Books:
 
     # --- money ------------------------------------------------------------------------
 
+    async def _permit(self, limit: int | None) -> Permit | None:
+        """Take a place under the key's limit of tokens; raises RateLimited."""
+        principal = self._session.incoming.principal
+        if principal.tpm is None:
+            return None
+        # Only its tokens count: a session is one request, however much is said.
+        answers = structs.replace(
+            principal,
+            key_id=f"{principal.key_id}/answers",
+            rpm=None,
+            concurrency=None,
+        )
+        tokens = min(sum(self.meter.prompt().values()), principal.tpm)
+        most = self._most(limit)
+        return await self._limits.admit(answers, tokens, output_tokens=most)
+
+    def _most(self, limit: int | None) -> int:
+        """How many tokens an answer may have, as far as anybody has said."""
+        offer = self._session.offer(self._target)
+        most = limit or self.meter.output_limit or _usual_output(offer)
+        if offer.model is not None and offer.model.max_output:
+            most = min(most, offer.model.max_output)
+        return most
+
     async def _open(self, limit: int | None) -> Answer:
         """Hold money for the next answer, if need be the session's reserve."""
         session, target = self._session, self._target
@@ -291,11 +337,11 @@ class Books:
         call = self._next_call(tokens)
         estimated = Usage({u: n for u, n in prompt.items() if n}, UsageSource.ESTIMATED)
         prompt_charge = charge(offer.price, estimated)
-        most = limit or self.meter.output_limit or _usual_output(offer)
-        if offer.model is not None and offer.model.max_output:
-            most = min(most, offer.model.max_output)
         amount = prompt_charge + extension_amount(
-            offer.price, session.incoming.request, prompt_tokens=tokens, tokens=most
+            offer.price,
+            session.incoming.request,
+            prompt_tokens=tokens,
+            tokens=self._most(limit),
         )
         try:
             hold = await self._holds.open(
@@ -368,7 +414,7 @@ class Books:
         self._note_attempt(call, outcome, code)
         ending = Ending(status, outcome, code, answer.first_ms or None)
         record = record_call(call, target, charged, ending)
-        self.tokens += sum(record.usage.values())
+        answer.release(sum(record.usage.values()))
         await answer.hold.settle(record)
         self._ended(call, record, charged.suspicious)
 
@@ -387,11 +433,12 @@ class Books:
             estimate=TokenEstimate(0, 0) if certain else own,
             context=model.context if model else 0,
         )
-        return _with_cached_audio(found, told.cached_audio)
+        return with_cached_audio(found, told.cached_audio)
 
     async def _void(self, answer: Answer, ending: Ending, reason: str) -> None:
         self._note_attempt(answer.call, ending.outcome, ending.error_code)
         record = record_call(answer.call, self._target, NOTHING_CHARGED, ending)
+        answer.release(0)
         await answer.hold.void(record, reason)
         self._ended(answer.call, record, ())
 
@@ -432,33 +479,3 @@ def session_ending(code: str = "") -> Ending:
 def _usual_output(offer: Offer) -> int:
     usual = offer.model.usual_output if offer.model is not None else 0
     return usual or USUAL_OUTPUT
-
-
-def _with_cached_audio(found: NormalisedUsage, sound: int) -> NormalisedUsage:
-    """Part the cached input into sound and the rest, which cost differently."""
-    quantities = found.usage.quantities
-    sound = min(sound, quantities.get(Unit.CACHED_INPUT.value, 0))
-    if not sound:
-        return found
-    parted = dict(quantities)
-    parted[Unit.CACHED_INPUT.value] -= sound
-    parted[Unit.CACHED_AUDIO_INPUT.value] = sound
-    usage = Usage({u: n for u, n in parted.items() if n}, found.usage.source)
-    return structs.replace(found, usage=usage)
-
-
-def _transcript_usage(usage: dict[str, Any]) -> Usage:
-    """Read what a transcript took: tokens, or seconds begun."""
-    seconds = usage.get("seconds")
-    if isinstance(seconds, int | float) and 0 <= seconds < MOST_SECONDS:
-        whole = -int(-seconds // 1)
-        units = {Unit.SECOND.value: whole} if whole else {}
-        return Usage(units, UsageSource.PROVIDER)
-    told = usage_of({"usage": usage})
-    if told is None:
-        return Usage({}, UsageSource.NONE)
-    return normalise(told.usage, estimate=TokenEstimate(0, 0), context=0).usage
-
-
-MOST_SECONDS: Final = 86_400
-"""Of one piece of speech; more is no count of seconds."""

@@ -43,6 +43,7 @@ from posthouse.errors import (
     ModelNotFound,
     PermissionDenied,
     PosthouseError,
+    RateLimited,
     UpstreamInterrupted,
 )
 from posthouse.model.call import Operation
@@ -295,13 +296,13 @@ class Session:
         except PosthouseError as error:
             await self._tell(error, event.event_id if event else None)
             return
-        if event.type == "response.create":
-            await self._ask(event)
+        if event.type == "response.create" and not await self._ask(event):
+            return
         self._books.meter.sent(event)
         await self._upstream.send(TEXT, event.raw)
 
-    async def _ask(self, event: ClientEvent) -> None:
-        """Hold money for an answer that the client wants; raises _Ended."""
+    async def _ask(self, event: ClientEvent) -> bool:
+        """Admit an answer that the client wants; false refuses. Raises _Ended."""
         response = event.members.get("response")
         try:
             await self._books.ask(
@@ -310,6 +311,10 @@ class Session:
             )
         except InsufficientQuota as error:
             raise _Ended(Closing(1008, error.code), error) from None
+        except RateLimited as error:
+            await self._tell(error, event.event_id)
+            return False
+        return True
 
     def _judge(self, event: ClientEvent) -> ClientEvent:
         """Judge the models that an event names; raises PosthouseError."""
@@ -375,6 +380,10 @@ class Session:
             except InsufficientQuota as error:
                 await self._upstream.send(TEXT, _CANCEL)
                 raise _Ended(Closing(1008, error.code), error) from None
+            except RateLimited as error:
+                # Nobody has asked for it: it is called off.
+                await self._upstream.send(TEXT, _CANCEL)
+                await self._tell(error)
         elif event.type == DONE:
             response = event.table("response")
             await books.done(str(response.get("id")), response)
