@@ -20,6 +20,7 @@ JSON = b"application/json"
 MOST_PARTS = 512
 LONGEST_HEAD = 8 * 1024
 """Bytes of one part's header fields."""
+_CONTROLS = frozenset(b"\r\n\0")
 LONGEST_BOUNDARY = 200
 """Characters; the standard has 70, some clients more."""
 
@@ -240,6 +241,9 @@ class FormReader:
         self._grow(self._value, data[start:end])
 
     def _header_end(self) -> None:
+        if not _CONTROLS.isdisjoint(self._value):
+            # It goes on as it is, to servers for whom it may end a line.
+            raise MultipartParseError("the header of a part holds a control character")
         self._fields[bytes(self._name).lower()] = bytes(self._value)
         self._name.clear()
         self._value.clear()

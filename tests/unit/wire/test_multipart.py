@@ -73,6 +73,23 @@ def test_a_name_cannot_end_its_header() -> None:
     assert b"\r\nX-Evil" not in payload.data
 
 
+@pytest.mark.parametrize("control", [b"\n", b"\0"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'Content-Disposition: form-data; name="a%b"',
+        b'Content-Disposition: form-data; name="a"; filename="f%bX: y"',
+        b'Content-Disposition: form-data; name="a"\r\nContent-Type: audio/wav%bX: y',
+        b'Content-Disposition: form-data; name="a"\r\nX: %b',
+    ],
+)
+def test_a_head_cannot_bring_a_line_of_its_own(head: bytes, control: bytes) -> None:
+    """What ends lines by a line feed alone would read it as a header, or a part."""
+    body = b"--b\r\n" + head % control + b"\r\n\r\n1\r\n--b--\r\n"
+    with pytest.raises(MalformedForm):
+        read_form(TYPE, body)
+
+
 def test_a_form_that_is_cut_off_is_refused() -> None:
     for end in range(len(WHOLE) - 4):
         with pytest.raises(MalformedForm):
