@@ -149,6 +149,46 @@ def test_an_mp4_whose_samples_claim_no_time_is_measured_by_their_number(made):
     assert measure(bytes(data)) == pytest.approx(7.3, abs=0.1)
 
 
+def timeless(data):
+    """The same sound, whose table says that it takes next to no time."""
+    data = bytearray(data)
+    at = data.index(b"stts") + 8
+    (pairs,) = struct.unpack(">I", data[at : at + 4])
+    for place in range(at + 8, at + 4 + 8 * pairs, 8):
+        data[place : place + 4] = struct.pack(">I", 1)
+    return data
+
+
+def test_an_mp4_that_hides_the_number_of_its_samples_is_measured(made):
+    """Tables of small sizes count them, too."""
+    data = timeless(made["m4a"])
+    at = data.index(b"stsz")
+    data[at : at + 4] = b"stz2"
+    assert measure(bytes(data)) == pytest.approx(7.3, abs=0.1)
+
+
+def test_an_mp4_that_hides_its_rate_is_taken_for_the_usual_one(made):
+    """The rate stands in the codec's own settings as well: players have it there."""
+    data = timeless(made["m4a"])
+    at = data.index(b"mp4a") + 28
+    data[at : at + 4] = bytes(4)
+    assert measure(bytes(data)) >= 1.0
+
+
+def boxed(kind, content=b""):
+    """An MP4 box."""
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def test_boxes_that_are_cut_off_or_nested_without_end_fail_no_call():
+    nested = b""
+    for _ in range(3_000):
+        nested = boxed(b"minf", nested)
+    for track in (boxed(b"tkhd"), boxed(b"mdia", nested)):
+        data = boxed(b"ftyp", b"M4A ") + boxed(b"moov", boxed(b"trak", track))
+        assert measure(data) is None
+
+
 def test_a_webm_head_that_claims_a_thousand_years_is_not_believed(made):
     data = bytearray(made["webm"])
     at = data.index(b"\x44\x89\x88") + 3

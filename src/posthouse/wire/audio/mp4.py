@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 _BOXES_LIMIT = 100_000
+_DEEPEST = 8
+"""Boxes within each other below a track's media."""
+_USUAL_RATE = 48_000
+"""Where AAC's stands in its own settings alone."""
 _FRAME = 1024
 """Samples of an AAC frame."""
 _TOLERANCE = 2.5
@@ -104,26 +108,26 @@ class _Reader:
         track, number = _Track(), 0
         for kind, begin, stop in self.walk(start, end):
             if kind == b"tkhd":
-                wide = self.data[begin] == 1
+                wide = self.data[begin : begin + 1] == b"\1"
                 number = _u32(self.data, begin + (20 if wide else 12))
             elif kind == b"mdia":
                 self._media(track, begin, stop)
         self.tracks[number] = track
 
-    def _media(self, track: _Track, start: int, end: int) -> None:
+    def _media(self, track: _Track, start: int, end: int, depth: int = 0) -> None:
         for kind, begin, stop in self.walk(start, end):
             if kind == b"mdhd":
                 track.scale, track.claimed = _duration(self.data, begin)
             elif kind == b"hdlr":
                 track.sound = self.data[begin + 8 : begin + 12] == b"soun"
-            elif kind in (b"minf", b"stbl"):
-                self._media(track, begin, stop)
+            elif kind in (b"minf", b"stbl") and depth < _DEEPEST:
+                self._media(track, begin, stop, depth + 1)
             elif kind == b"stts":
                 track.listed = _table_sum(self.data, begin, stop)
-            elif kind == b"stsz":
+            elif kind in (b"stsz", b"stz2"):
                 track.samples = _u32(self.data, begin + 8)
             elif kind == b"stsd" and self.data[begin + 12 : begin + 16] == b"mp4a":
-                track.rate = _u32(self.data, begin + 40) >> 16
+                track.rate = _u32(self.data, begin + 40) >> 16 or _USUAL_RATE
 
     def _fragment(self, start: int, end: int) -> None:
         for kind, begin, stop in self.walk(start, end):
