@@ -140,20 +140,25 @@ def test_every_method_passes_as_it_is(
 ) -> None:
     wire = Wire()
     wrong: dict[str, str] = {}
-    methods = [m for m in methods_of(client_of(server, family, wire)) if relayed(m)]
-    for method in methods:
-        before = len(provider.everything)
-        try:
-            method.call(**method.arguments, extra_query=ODD)
-        except (openai.APIError, anthropic.APIError) as error:
-            wrong[method.name] = str(error)[:200]
-            continue
-        fault = difference(wire, provider, before)
-        if fault:
-            wrong[method.name] = fault
+    with wire.client:
+        methods = [m for m in methods_of(client_of(server, family, wire)) if relayed(m)]
+        for method in methods:
+            fault = _asked(method, wire, provider)
+            if fault:
+                wrong[method.name] = fault
     print(f"{family}: {len(methods) - len(wrong)} of {len(methods)} methods pass")
     assert not wrong
     assert len(methods) >= least
+
+
+def _asked(method: Method, wire: Wire, provider: ThreadedFake) -> str:
+    """What goes wrong when a method is called; empty if nothing does."""
+    before = len(provider.everything)
+    try:
+        method.call(**method.arguments, extra_query=ODD)
+    except (openai.APIError, anthropic.APIError) as error:
+        return str(error)[:200]
+    return difference(wire, provider, before)
 
 
 def difference(wire: Wire, provider: ThreadedFake, before: int) -> str:
