@@ -28,10 +28,15 @@ def named(name: str) -> list[dict[str, Any]]:
         {"conversation": {"id": name}},
         {"prompt": {"id": name}},
         {"input": [{"type": "item_reference", "id": name}]},
+        # A reference need not say that it is one.
+        {"input": [{"id": name}]},
+        {"input": [{"type": None, "id": name}]},
+        {"input": [{"type": "image_generation_call", "id": name}]},
+        {"input": [{"type": "code_interpreter_call", "container_id": name}]},
     ]
 
 
-@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("place", range(8))
 def test_anothers_thing_and_an_unknown_one_are_not_there(
     world: World, place: int
 ) -> None:
@@ -48,12 +53,26 @@ def test_anothers_thing_and_an_unknown_one_are_not_there(
     assert answer.status_code == 200, answer.text
 
 
+def test_what_is_sent_once_more_names_nothing(world: World) -> None:
+    """A message or a picture that stands there whole has an id all the same."""
+    said = [{"type": "output_text", "text": "Hello", "annotations": []}]
+    items = [
+        {"type": "message", "id": "msg_0001", "role": "assistant", "content": said},
+        {"id": "msg_0002", "role": "assistant", "content": said},
+        {"type": "image_generation_call", "id": "ig_0001", "result": "AAAA"},
+    ]
+    body = {"model": "m-one", "input": items}
+    answer = world.ask("one", "POST", RESPONSES, body)
+    assert answer.status_code == 200, answer.text
+
+
 def test_escapes_hide_nothing(world: World) -> None:
     theirs = world.make("two", "/conversations")
     for member in (
         '"conv\\u0065rsation":"%s"',
         '"conversation":{"\\u0069d":"%s"}',
         '"input":[{"type":"item\\u005freference","id":"%s"}]',
+        '"input":[{"\\u0069d":"%s"}]',
         '"input":[{"content":[{"type":"input_file","file\\u005fid":"%s"}]}]',
     ):
         before = len(world.kept.requests)

@@ -66,8 +66,9 @@ def test_messages_that_are_sent_again_tell_their_own_ids() -> None:
     item = {"type": "message", "id": "msg_1"}
     reference = {"type": "item_reference", "id": "msg_2"}
     assert names_in({"items": [item]}).ids == {"msg_1"}
-    again = names_in({"input": [item, reference, {"id": "x"}]}, stored=False)
-    assert again.ids == {"msg_2"}
+    untyped, whole = {"id": "msg_3"}, {"id": "msg_4", "content": "Hello"}
+    again = {"input": [item, reference, untyped, whole], "other": [{"id": "x"}]}
+    assert names_in(again, stored=False).ids == {"msg_2", "msg_3"}
 
 
 def test_models_are_told_but_not_those_of_callers_own_words() -> None:

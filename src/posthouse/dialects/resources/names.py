@@ -7,7 +7,7 @@ them, and each of several that are the same counts.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -49,6 +49,9 @@ _CALLERS = listed(
 """Names of what callers have put there for themselves."""
 _TYPES_WITH_ID = frozenset({"item_reference", "agent"})
 """Objects with a type that name a thing by `id`; the others tell their own."""
+_ITEMS = "input"
+"""What holds the items of a prompt."""
+_PICTURE = "image_generation_call"
 _WITH_ID = frozenset({"agent", "conversation", "prompt", "voice", "workflow"})
 """Members whose objects name a thing by `id`, whatever else is in them."""
 _LOOKS_LIKE_ID = re.compile(
@@ -87,6 +90,18 @@ class Named(Struct):
 def is_callers(name: str) -> bool:
     """Whether a member of this name, in lower case, holds what a caller keeps there."""
     return name in _CALLERS
+
+
+def is_reference(item: Mapping[str, Any]) -> bool:
+    """Whether an item of a prompt is nothing but the name of one that is kept.
+
+    It may leave out its type; and a picture without its bytes is one, too.
+    """
+    if "id" not in item:
+        return False
+    if item.get("type") is None:
+        return "content" not in item
+    return bool(item["type"] == _PICTURE and not item.get("result"))
 
 
 def read_query(query: str, named: Named) -> None:
@@ -182,6 +197,7 @@ def _members(
         name = written.casefold()
         if name == "id" and not stored:
             counts = parent in _WITH_ID or bool(types & _TYPES_WITH_ID)
+            counts = counts or (parent == _ITEMS and is_reference(dict(members)))
         else:
             counts = _counts(name, types)
         yield name, value, strict and counts

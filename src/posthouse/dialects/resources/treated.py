@@ -4,10 +4,12 @@ Most calls name none and are told so by a look at the top level's names. Files i
 parts of a prompt are known as media; what tools work on stands in `tools`.
 """
 
+from typing import Any
+
 from msgspec import Raw
 
 from posthouse.dialects.base import ParsedRequest
-from posthouse.dialects.resources.names import Named, read_body
+from posthouse.dialects.resources.names import Named, is_reference, read_body
 from posthouse.wire import json
 from posthouse.wire.json import Envelope
 
@@ -16,6 +18,7 @@ _LETTERS = (b"\\u004", b"\\u005", b"\\u006", b"\\u007")
 """Begin a letter of a name that is not written as it is."""
 _TOP = frozenset({"cachedContent", "cached_content", "container", "conversation"})
 _IN_TOOLS = (b"vector_store_ids", b"container", b"skill", b"file_id")
+_IN_INPUT = (b"item_reference", b"image_generation_call", b"container_id")
 _IN_PROMPTS = (b"file_id", b"fileUri", b"file_uri")
 _CHAT = "openai_chat"
 """Its tools are functions, and work nowhere but at the caller's."""
@@ -51,7 +54,7 @@ def may_name_things(request: ParsedRequest, dialect: str) -> bool:
     prompt = envelope.get("prompt")
     if prompt is not None and json.opens_with(prompt, b"{"):
         return True
-    if "input" in envelope and _holds(envelope["input"], (b"item_reference",)):
+    if "input" in envelope and _refers(envelope["input"]):
         return True
     return request.prompt.has_media and any(
         _holds(envelope[name], _IN_PROMPTS) for name in _PROMPTS if name in envelope
@@ -76,6 +79,19 @@ def may_leave_things(request: ParsedRequest, dialect: str) -> bool:
         return True
     tools = envelope.get("tools")
     return tools is not None and _holds(tools, _WORKS)
+
+
+def _refers(items: Raw) -> bool:
+    """Whether one of several items may stand for another that a provider keeps."""
+    if _holds(items, _IN_INPUT):
+        return True
+    if b'"id"' not in bytes(items) or not json.opens_with(items, b"["):
+        return False
+    return any(
+        is_reference(json.decode(item, dict[str, Any]))
+        for item in json.decode(items, list[Raw])
+        if json.opens_with(item, b"{")
+    )
 
 
 def _holds(value: Raw, marks: tuple[bytes, ...]) -> bool:
