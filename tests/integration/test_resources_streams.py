@@ -77,7 +77,19 @@ def silent(_: Request) -> Iterator[Step]:
     yield Close()
 
 
-SCRIPTS = {"long": long, "slow": slow, "broken": broken, "silent": silent}
+def page(_: Request) -> Iterator[Step]:
+    data = b"<script>alert(1)</script>"
+    more = (("location", "//elsewhere.example/"),)
+    yield Send(reply(200, data, content_type="text/html", headers=more))
+
+
+SCRIPTS = {
+    "long": long,
+    "slow": slow,
+    "broken": broken,
+    "silent": silent,
+    "page": page,
+}
 
 
 def answer(request: Request) -> Behaviour:
@@ -140,6 +152,17 @@ def test_events_pass_as_they_come(server: Posthouse) -> None:
         assert next(events) == b'data: {"id":"a-000001"}\n\n'
         assert time.monotonic() - began < 1.2
         assert b"".join(events) == b"data: [DONE]\n\n"
+
+
+def test_what_somebody_has_stored_is_nothing_that_a_browser_runs(
+    server: Posthouse,
+) -> None:
+    """A link may hold a key, so that a page would be one of ours."""
+    got = httpx2.get(url(server, "page") + f"?key={KEY}")
+    assert got.status_code == 200
+    assert got.headers["x-content-type-options"] == "nosniff"
+    assert got.headers["content-security-policy"] == "default-src 'none'; sandbox"
+    assert got.headers["location"] == "/elsewhere.example/"
 
 
 def test_a_huge_document_passes_unread(server: Posthouse) -> None:

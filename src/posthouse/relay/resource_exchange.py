@@ -59,6 +59,11 @@ PASSED = frozenset(
     }
 )
 """Headers of an answer that a caller sees."""
+_NOT_RUN = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+)
+"""What keeps a browser from taking what somebody has stored for a page of ours."""
 _RENAMED = {
     b"x-request-id": b"x-upstream-request-id",
     b"request-id": b"x-upstream-request-id",
@@ -323,10 +328,11 @@ def _headers_of(response: UpstreamResponse) -> Headers:
             found[_RENAMED[name]] = value
         elif name == b"location":
             # Only the path: the host is the provider's.
-            found[name] = b"/" + value.partition(b"://")[2].partition(b"/")[2]
-            if value.startswith(b"/"):
-                found[name] = value
-    return tuple(found.items())
+            path = value
+            if not value.startswith(b"/"):
+                path = value.partition(b"://")[2].partition(b"/")[2]
+            found[name] = b"/" + path.lstrip(b"/\\")
+    return (*found.items(), *_NOT_RUN)
 
 
 async def _read(body: bytes) -> Told | None:
