@@ -159,6 +159,11 @@ def timeless(data):
     return data
 
 
+def test_a_lossless_mp4_whose_samples_claim_no_time_is_measured(made):
+    """By the usual length of its codec's frames: here they are of 4,096 samples."""
+    assert measure(bytes(timeless(made["m4a-alac"]))) == pytest.approx(7.3, abs=0.1)
+
+
 def test_an_mp4_that_hides_the_number_of_its_samples_is_measured(made):
     """Tables of small sizes count them, too."""
     data = timeless(made["m4a"])

@@ -15,12 +15,20 @@ _BOXES_LIMIT = 100_000
 _DEEPEST = 8
 """Boxes within each other below a track's media."""
 _USUAL_RATE = 48_000
-"""Where AAC's stands in its own settings alone."""
-_FRAME = 1024
-"""Samples of an AAC frame."""
+"""Where it stands in a codec's own settings alone."""
+_FRAMES = {
+    b"mp4a": 1024,
+    b"alac": 4096,
+    b"fLaC": 4096,
+    b"Opus": 960,
+    b".mp3": 1152,
+    b"ac-3": 1536,
+    b"ec-3": 1536,
+}
+"""By codec, how many samples its usual frame has."""
 _TOLERANCE = 2.5
-"""Times that a table may be below what AAC frames of their number last: those of
-low-delay profiles are half as long."""
+"""Times that a table may be below what usual frames of their number last: those of
+AAC's low-delay profiles are half as long."""
 
 Box = tuple[bytes, int, int]
 """Its type, and where its content begins and ends."""
@@ -37,7 +45,9 @@ class _Track(Struct):
     """Units that its samples add up to."""
     samples: int = 0
     rate: int = 0
-    """Samples per second of AAC; 0: another codec."""
+    """Samples per second."""
+    frame: int = 0
+    """Samples of a usual frame of its codec; 0 is not known."""
     default: int = 0
     """Units of a fragment's sample that says nothing of its own."""
 
@@ -46,8 +56,8 @@ class _Track(Struct):
         if not self.scale:
             return 0.0
         told = (self.listed or self.claimed) / self.scale
-        if self.rate:
-            frames = self.samples * _FRAME / self.rate
+        if self.frame:
+            frames = self.samples * self.frame / self.rate
             return frames if frames > _TOLERANCE * told else told
         return told
 
@@ -126,7 +136,8 @@ class _Reader:
                 track.listed = _table_sum(self.data, begin, stop)
             elif kind in (b"stsz", b"stz2"):
                 track.samples = _u32(self.data, begin + 8)
-            elif kind == b"stsd" and self.data[begin + 12 : begin + 16] == b"mp4a":
+            elif kind == b"stsd":
+                track.frame = _FRAMES.get(self.data[begin + 12 : begin + 16], 0)
                 track.rate = _u32(self.data, begin + 40) >> 16 or _USUAL_RATE
 
     def _fragment(self, start: int, end: int) -> None:
