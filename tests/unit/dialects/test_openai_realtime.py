@@ -91,6 +91,10 @@ def test_models_are_found(event: dict[str, Any], found: list[Any]) -> None:
         {"model": "m"},
         {"session": {"x": {"model": "m"}}},
         {"session": {"model": 5}},
+        {"Model": "m"},
+        {"session": {"MODEL": "m"}},
+        {"Session": {"model": "m"}},
+        {"session": {"audio": {"input": {"transcription": {"mOdel": "m"}}}}},
         {"response": {"input": {"model": {"name": "m"}}}},
     ],
 )

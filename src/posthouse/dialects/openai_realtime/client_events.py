@@ -24,6 +24,7 @@ _MODEL_PATHS = frozenset(SESSION_MODELS + TRANSCRIPTION_MODELS)
 _FREE_FORM = frozenset({"tools", "metadata", "prompt", "instructions", "tracing"})
 """Members whose own members are the caller's affair."""
 _JUDGED = ("session", "response")
+_MODEL = "model"
 
 Path = tuple[str, ...]
 
@@ -67,11 +68,13 @@ def read_client(raw: bytes) -> ClientEvent:
 def models_of(event: ClientEvent) -> list[tuple[Path, str]]:
     """List every model that an event names; raises InvalidRequest for odd places."""
     found: list[tuple[Path, str]] = []
-    if "model" in event.members:
-        raise _odd_place(("model",))
-    for name in _JUDGED:
-        if name in event.members:
-            _walk(json.decode(event.members[name], Any), (name,), found)
+    for name, value in event.members.items():
+        # Some servers read names without regard to case.
+        plain = name.casefold()
+        if plain == _MODEL or (plain in _JUDGED and name not in _JUDGED):
+            raise _odd_place((name,))
+        if name in _JUDGED:
+            _walk(json.decode(value, Any), (name,), found)
     return found
 
 
@@ -98,7 +101,7 @@ def _walk(value: Any, path: Path, found: list[tuple[Path, str]]) -> None:
     for name, inner in value.items():
         if name in _FREE_FORM:
             continue
-        if name != "model":
+        if name.casefold() != _MODEL:
             _walk(inner, (*path, name), found)
         elif inner is not None:
             place = (*path, name)
