@@ -207,6 +207,12 @@ def test_frames_that_come_with_the_handshake(
         (frame(TEXT, b"", size=16 * 1024 * 1024 + 1), 1009),
         (frame(TEXT, b"", size=1 << 62), 1009),
     ],
+    # Their bytes are masked by chance.
+    ids=[
+        *("no UTF-8", "a letter cut in two", "unmasked", "reserved bits"),
+        *("unknown", "nothing to continue", "a text within a text", "a long ping"),
+        *("a ping in pieces", "too large", "beyond all sizes"),
+    ],
 )
 def test_wrong_frames(
     posthouse: Posthouse, provider: ThreadedRealtime, data: bytes, code: int
