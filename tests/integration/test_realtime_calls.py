@@ -267,3 +267,21 @@ async def test_a_transcript_is_billed(
     assert record["operation"] == "transcription"
     assert record["requested_model"] == "sandbox-transcription-tokens"
     assert record["usage"]["audio_input"] == told["input_tokens"] == 20
+
+
+async def test_a_transcript_by_the_second_is_billed_by_what_was_heard(
+    posthouse: Posthouse,
+) -> None:
+    """The provider tells tokens, for which the model has no price."""
+    async with session(posthouse, model="sandbox-realtime") as connection:
+        transcription = {"model": "sandbox-transcription"}
+        sound = {"input": {"transcription": transcription, "turn_detection": None}}
+        await say(connection, "session.update", session={"audio": sound})
+        await until(connection, "session.updated")
+        await say(connection, "input_audio_buffer.append", audio="AAAA" * 32_000)
+        await say(connection, "input_audio_buffer.commit")
+        await until(connection, "conversation.item.input_audio_transcription.completed")
+        name = request_id(connection)
+    record = posthouse.call(f"{name}-1")
+    assert record["usage"] == {"second": 2}
+    assert record["price"] == 200_000

@@ -270,8 +270,13 @@ class Books:
 
     # --- transcripts ------------------------------------------------------------------
 
-    async def transcribed(self, usage: dict[str, Any]) -> None:
-        """What the user said was written down: charge that as a call of its own."""
+    async def transcribed(self, usage: dict[str, Any], item: str) -> None:
+        """What the user said was written down: charge that as a call of its own.
+
+        Args:
+            usage: as the provider tells it.
+            item: which piece it was.
+        """
         session = self._session
         model, offer = self.transcription or (
             session.incoming.request.model,
@@ -284,7 +289,7 @@ class Books:
                 call.incoming.request, operation=Operation.TRANSCRIPTION, model=model
             ),
         )
-        found = transcript_usage(usage)
+        found = transcript_usage(usage, offer.price, self.meter.heard(item))
         price = charge(offer.price, found)
         try:
             hold = await self._holds.open(self._opening(call, offer, price, price))

@@ -389,7 +389,7 @@ class Session:
             await books.done(str(response.get("id")), response)
             self._quiet.set()
         elif event.type == TRANSCRIBED:
-            await books.transcribed(event.table("usage"))
+            await books.transcribed(event.table("usage"), event.text("item_id"))
         elif event.type == "error":
             await books.refused(event.table("error").get("event_id"))
         else:

@@ -5,7 +5,9 @@ from typing import Any, Final
 from msgspec import structs
 
 from posthouse.billing.usage import NormalisedUsage, TokenEstimate, normalise
+from posthouse.dialects.openai_realtime.meter import HEARD_PER_SECOND
 from posthouse.dialects.openai_realtime.server_events import usage_of
+from posthouse.model.catalog import Price
 from posthouse.model.usage import Unit, Usage, UsageSource
 
 MOST_SECONDS: Final = 86_400
@@ -25,8 +27,27 @@ def with_cached_audio(found: NormalisedUsage, sound: int) -> NormalisedUsage:
     return structs.replace(found, usage=usage)
 
 
-def transcript_usage(usage: dict[str, Any]) -> Usage:
-    """Read what a transcript took: tokens, or seconds begun."""
+def transcript_usage(usage: dict[str, Any], price: Price, heard: float) -> Usage:
+    """Read what a transcript took, in units that its model is priced by.
+
+    Args:
+        usage: as the provider tells it: tokens, or seconds begun.
+        price: of the model.
+        heard: how many seconds were written down, as far as they were seen here.
+    """
+    told = _told(usage)
+    if price.free or price.rates.keys() & told.quantities.keys():
+        return told
+    seconds = told.quantities.get(Unit.SECOND.value, 0) or -int(-heard // 1)
+    if Unit.SECOND in price.rates and seconds:
+        return Usage({Unit.SECOND.value: seconds}, UsageSource.MEASURED)
+    if not seconds:
+        return told
+    sound = {Unit.AUDIO_INPUT.value: seconds * HEARD_PER_SECOND}
+    return Usage(sound, UsageSource.ESTIMATED)
+
+
+def _told(usage: dict[str, Any]) -> Usage:
     seconds = usage.get("seconds")
     if isinstance(seconds, int | float) and 0 <= seconds < MOST_SECONDS:
         whole = -int(-seconds // 1)

@@ -27,6 +27,8 @@ BYTES_PER_TOKEN = 2
 HEARD_PER_SECOND = 10
 SPOKEN_PER_SECOND = 20
 """Tokens of a second of sound: the user's, and the model's."""
+MOST_PIECES = 256
+"""Pieces of what the user says that wait to be written down, at most."""
 PCM = 48_000
 G711 = 8_000
 """Bytes of a second: 24,000 samples of two bytes, and 8,000 of one."""
@@ -57,6 +59,9 @@ class Meter:
         self._text = 0
         self._sound = 0
         self._appended = 0
+        self._committed = 0.0
+        self._heard: dict[str, float] = {}
+        """By item, the seconds of sound that are not yet written down."""
         self._speech_began: float | None = None
         self._spoken_ms = 0.0
         self._heard_at = PCM
@@ -78,10 +83,12 @@ class Meter:
         if event.type not in _QUIET:
             self._text += -(-len(event.raw) // BYTES_PER_TOKEN)
         elif "audio" in event.members:
-            self._appended += len(bytes(event.members["audio"])) * 3 // 4
+            size = max(len(bytes(event.members["audio"])) - len('""'), 0)
+            self._appended += size * 3 // 4
         else:
             self._appended = 0
         if event.type == _COMMIT:
+            self._committed = self._appended / self._heard_at
             self._sound += self._appended * HEARD_PER_SECOND // self._heard_at + 1
             self._appended = 0
 
@@ -99,9 +106,20 @@ class Meter:
         elif kind == COMMITTED:
             seconds = self._spoken_ms / 1000 or self._appended / self._heard_at
             self._sound += int(seconds * HEARD_PER_SECOND)
-            self._appended, self._spoken_ms = 0, 0.0
+            self._note(event.text("item_id"), seconds or self._committed)
+            self._appended, self._spoken_ms, self._committed = 0, 0.0, 0.0
         elif kind == CLEARED:
             self._appended = 0
+
+    def _note(self, item: str, seconds: float) -> None:
+        """Remember how long a piece of what the user says is."""
+        if len(self._heard) >= MOST_PIECES:
+            del self._heard[next(iter(self._heard))]
+        self._heard[item] = seconds
+
+    def heard(self, item: str) -> float:
+        """Give the seconds of a piece, once; 0 where nobody knows."""
+        return self._heard.pop(item, 0.0)
 
     def answered(self, usage: ReportedUsage) -> None:
         """An answer of the conversation is over: its whole is the next one's prompt."""

@@ -33,6 +33,7 @@ class _Event(Struct):
     error: Raw = Raw()
     audio_start_ms: Raw = Raw()
     audio_end_ms: Raw = Raw()
+    item_id: Raw = Raw()
 
 
 _decoder = json.decoder(_Event)
@@ -55,11 +56,15 @@ class ServerEvent(Struct, frozen=True):
         found = _value(getattr(self.event, name))
         return found if isinstance(found, int | float) else None
 
+    def text(self, name: str) -> str:
+        """A member that is a text; "" where it is none."""
+        found = _value(getattr(self.event, name))
+        return found if isinstance(found, str) else ""
+
     @property
     def response_id(self) -> str:
         """The response that a delta belongs to."""
-        found = _value(self.event.response_id)
-        return found if isinstance(found, str) else ""
+        return self.text("response_id")
 
     @property
     def produced(self) -> tuple[int, int]:
@@ -126,13 +131,6 @@ def usage_of(response: dict[str, Any]) -> ToldUsage | None:
         ),
         max(min(cached_audio, cached), 0),
     )
-
-
-def seconds_of(event: ServerEvent) -> float | None:
-    """Read the seconds that a transcript is billed by; None: it is not."""
-    usage = event.table("usage")
-    value = usage.get("seconds")
-    return value if isinstance(value, int | float) and value >= 0 else None
 
 
 def with_public_model(raw: bytes, model: str) -> bytes:
