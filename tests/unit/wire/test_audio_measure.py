@@ -221,6 +221,16 @@ def test_opus_pages_that_claim_another_position_are_not_believed(made):
     assert measure(bytes(data)) == pytest.approx(7.3, abs=0.1)
 
 
+def test_pages_that_claim_to_be_short_are_not_believed(made):
+    """FLAC's frames say how long they are; whoever plays it hears all of them."""
+    data = bytearray(made["ogg-flac"])
+    at = 0
+    while (at := data.find(b"OggS", at)) >= 0:
+        data[at + 6 : at + 14] = struct.pack("<Q", 1 if at else 0)
+        at += 4
+    assert measure(bytes(data)) == pytest.approx(7.3, abs=0.1)
+
+
 # --- what is no sound --------------------------------------------------------------
 
 

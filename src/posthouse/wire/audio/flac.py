@@ -57,12 +57,15 @@ def checksum(data: bytes) -> int:
 class FLACMeter(Meter):
     """Finds frames and adds up their samples; see `Meter`."""
 
-    def __init__(self) -> None:
-        """Start before the first byte."""
+    def __init__(self, rate: int = 0) -> None:
+        """Start before the first byte.
+
+        With a `rate`, samples per second, the head has been read elsewhere.
+        """
         self._rest = bytearray()
         self._skip = 0
-        self._in_frames = False
-        self._rate = 0
+        self._in_frames = bool(rate)
+        self._rate = rate
         self._next: int | None = None
         """The number of the frame to come, or of its first sample."""
         self._seconds = 0.0

@@ -1,14 +1,17 @@
-"""Ogg pages: Opus by its packets, anything else by its pages' positions.
+"""Ogg pages: what is in them by its packets, and by its pages' positions.
 
 Sources: RFC 3533 (Ogg), RFC 7845 and RFC 6716 section 3.1 (Opus), and the Vorbis I
-specification, section 4.2.2. Rules: a page is read whole (at most 65,307 bytes);
-its checksum is not judged, for a player may not either; streams that follow each
-other add up; of those side by side the longest counts.
+specification, section 4.2.2; RFC 9639 section 10.1 (FLAC), and Speex's header in its
+manual, section 8. Rules: a page is read whole (at most 65,307 bytes); its checksum is
+not judged, for a player may not either; positions may claim anything, so a stream is
+never shorter than its packets are (of Vorbis, than they are at least); streams that
+follow each other add up; of those side by side the longest counts.
 """
 
 from msgspec import Struct
 from typing_extensions import override
 
+from posthouse.wire.audio.flac import FLACMeter
 from posthouse.wire.audio.meter import NEEDS_ALL, FrameMeter
 
 _HEAD = 27
@@ -18,6 +21,8 @@ _MOST_STREAMS = 1_000
 """That follow each other, or stand side by side."""
 _MOST_PACKETS = 3_000_000
 """Of one sound: twice what 25 MB of the thinnest speech have."""
+_LONGEST_SPEEX = 10.0
+"""Seconds of one packet that anybody would write."""
 _TRIMMED = 0.25
 """Seconds that an Opus stream's last position may cut off its last packets."""
 
@@ -33,7 +38,13 @@ class _Logical(Struct):
     headers: int = 0
     """Packets to come that are not sound."""
     packets: float = 0.0
-    """Seconds of Opus packets."""
+    """Seconds of its packets."""
+    packet: float = 0.0
+    """Seconds of one packet, at least; 0: each says so itself."""
+    frames: FLACMeter | None = None
+    """Finds the frames of FLAC."""
+    sounds: bool = False
+    """They have begun."""
     position: int = 0
     open_packet: bool = False
     """The last page ended within a packet."""
@@ -43,8 +54,10 @@ class _Logical(Struct):
         if not self.rate:
             return 0.0
         position = max(self.position - self.skipped, 0) / self.rate
+        if self.frames is not None:
+            return self.frames.seconds() or position
         if self.codec != "opus":
-            return position
+            return max(position, self.packets)
         heard = max(self.packets - self.skipped / self.rate, 0.0)
         return position if heard - _TRIMMED <= position < heard else heard
 
@@ -89,7 +102,13 @@ class OggMeter(FrameMeter):
         position = int.from_bytes(head[6:14], "little")
         if position != _NO_POSITION and position < 2**63:
             stream.position = max(stream.position, position)
-        if stream.codec == "opus":
+        if stream.frames is not None:
+            # Before the first packet that is a frame there are but heads.
+            if not stream.sounds and not head[5] & 1:
+                stream.sounds = body.startswith(b"\xff")
+            if stream.sounds:
+                stream.frames.feed(body)
+        elif stream.codec:
             self._packets += len(lacing)
             self._lost = self._lost or self._packets > _MOST_PACKETS
             _take_packets(stream, lacing, body, goes_on=bool(head[5] & 1))
@@ -119,11 +138,19 @@ def _identify(body: bytes) -> _Logical:
         skipped = int.from_bytes(body[10:12], "little")
         return _Logical("opus", _OPUS_RATE, skipped, headers=2)
     if body.startswith(b"\x01vorbis") and len(body) >= 30:
-        return _Logical("vorbis", int.from_bytes(body[12:16], "little"))
-    if body.startswith(b"Speex   ") and len(body) >= 40:
-        return _Logical("speex", int.from_bytes(body[36:40], "little"))
+        rate = int.from_bytes(body[12:16], "little")
+        # Two short blocks overlap by a half; the last byte but one has their size.
+        least = (1 << (body[28] & 15)) / 2 / rate if rate else 0.0
+        return _Logical("vorbis", rate, headers=3, packet=least)
+    if body.startswith(b"Speex   ") and len(body) >= 68:
+        rate = int.from_bytes(body[36:40], "little")
+        samples = 160 << min(int.from_bytes(body[40:44], "little"), 2)
+        count = max(int.from_bytes(body[64:68], "little"), 1)
+        length = min(samples * count / rate, _LONGEST_SPEEX) if rate else 0.0
+        return _Logical("speex", rate, headers=2, packet=length)
     if body.startswith(b"\x7fFLAC") and len(body) >= 31:
-        return _Logical("flac", int.from_bytes(body[27:30], "big") >> 4)
+        rate = int.from_bytes(body[27:30], "big") >> 4
+        return _Logical("flac", rate, frames=FLACMeter(rate))
     return _Logical("", 0)
 
 
@@ -141,7 +168,7 @@ def _take_packets(
             if stream.headers:
                 stream.headers -= 1
             else:
-                stream.packets += opus_seconds(body, begin)
+                stream.packets += stream.packet or opus_seconds(body, begin)
         begin, begins = at, True
     # A packet that goes on in the next page is counted where it begins.
     stream.open_packet = lacing[-1:] == b"\xff"
@@ -149,7 +176,7 @@ def _take_packets(
         if stream.headers:
             stream.headers -= 1
         else:
-            stream.packets += opus_seconds(body, begin)
+            stream.packets += stream.packet or opus_seconds(body, begin)
 
 
 _SILK = (0.01, 0.02, 0.04, 0.06)
