@@ -429,7 +429,7 @@ def test_a_trial_tells_by_code_what_a_provider_answered(
     assert "canary" not in ended.out + ended.err
 
 
-# --- books and doctor ------------------------------------------------------------
+# --- books ------------------------------------------------------------
 
 
 def test_empty_books(made: CommandLine) -> None:
@@ -455,40 +455,3 @@ def test_audit_finds_what_was_tampered_with(made: CommandLine) -> None:
     assert faulty.code == 1
     assert "faulty: " in faulty.out
     assert any(row[1] == "fault" for row in faulty.rows if len(row) > 1)
-
-
-def test_the_doctor_is_content_with_a_new_installation(made: CommandLine) -> None:
-    findings = made("doctor", "--json").json
-    assert {found["result"] for found in findings} <= {"ok", "warning"}
-    subjects = {found["subject"] for found in findings}
-    assert {"disk", "secret", "database", "journals", "books", "channels"} <= subjects
-
-
-def test_the_doctor_tells_all_faults_and_makes_nothing(
-    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("POSTHOUSE_DURABILTY", "power")
-    config = tmp_path / "posthouse.toml"
-    config.write_text("[[channels]]\nname = 1\n")
-    ended = cli("doctor", "--config", str(config), "--json")
-    assert ended.code == 1
-    details = {f["subject"]: f["detail"] for f in json.loads(ended.out)}
-    assert "POSTHOUSE_DURABILITY?" in details["environment"]
-    assert f"{config}:2: " in details["configuration file"]
-    assert "holds no installation" in details["database"]
-    assert not cli.data.exists()
-
-
-def test_the_doctor_names_channels_that_cannot_serve(made: CommandLine) -> None:
-    made("channel", "add", "bare", "--provider", "openai")
-    made(
-        "channel",
-        "add",
-        "own",
-        *("--provider", "openai-compatible", "--model", "priceless"),
-        *("--base-url", "http://127.0.0.1:9/v1"),
-    )
-    ended = made("doctor", "--json").json
-    warnings = [f["detail"] for f in ended if f["result"] == "warning"]
-    assert "bare has no api_key" in warnings
-    assert "priceless has no price and is refused" in warnings

@@ -10,6 +10,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
 from msgspec import Struct, structs
@@ -18,7 +19,7 @@ from posthouse.app import build_snapshot
 from posthouse.billing.journal_lock import LOCK_NAME, WRITER_LOCK, try_lock
 from posthouse.catalog.load import load_catalog
 from posthouse.cli.failures import explain
-from posthouse.cli.installation import Books, open_books
+from posthouse.cli.installation import Books, open_books, open_installation
 from posthouse.cli.options import AsJSON, Config, Data, run
 from posthouse.cli.options import command as make_command
 from posthouse.cli.output import Column, print_json, print_table, working
@@ -58,7 +59,7 @@ def doctor(
     """
     settings = load_settings(config=config, data=data)
     with working("Looking at the installation"):
-        findings = [*_look_at_machine(settings), _look_at_file(settings)]
+        findings = [*_look_at_machine(settings), run(_look_at_file(settings))]
         if settings.coordination is not None:
             findings.append(run(_look_at_coordination(settings, settings.coordination)))
         if settings.files is not None or settings.database is not None:
@@ -121,11 +122,16 @@ def _look_at_folder(settings: Settings) -> list[Finding]:
     return findings
 
 
-def _look_at_file(settings: Settings) -> Finding:
+async def _look_at_file(settings: Settings) -> Finding:
+    """Apply the file to an installation that nobody needs, as `serve` would."""
     if settings.config is None:
         return Finding("configuration file", "ok", "none is used")
     try:
-        load_file(settings.config)
+        file = load_file(settings.config)
+        with TemporaryDirectory() as folder:
+            nobodys = structs.replace(settings, data=Path(folder), database=None)
+            async with open_installation(nobodys) as installation:
+                await installation.apply(file)
     except ConfigurationError as error:
         return Finding("configuration file", "fault", str(error))
     return Finding("configuration file", "ok", str(settings.config))

@@ -207,10 +207,23 @@ def _ruled_menu(call: Call, rules: RuleBook) -> Menu | None:
 
 
 def _at_channel(menu: Menu, incoming: Incoming) -> Menu:
-    """The menu with nothing on it but what one channel offers."""
-    only = frozenset({incoming.channel or ""})
-    choice = Choice(None, only, credential=incoming.credential)
-    routes = tuple(structs.replace(one, choice=choice) for one in menu.routes)
+    """The menu with nothing on it but what one channel offers.
+
+    Raises InvalidRequest if that is nothing.
+    """
+    name = incoming.channel or ""
+    choice = Choice(None, frozenset({name}), credential=incoming.credential)
+    routes = tuple(
+        structs.replace(one, choice=choice)
+        for one in menu.routes
+        if any(m.channel.name == name for tier in one.tiers for m in tier.members)
+    )
+    if not routes:
+        raise InvalidRequest(
+            "What the request builds on is kept where this model is not",
+            param="model",
+            code="objects_on_several_channels",
+        )
     return structs.replace(menu, routes=routes, hedge=None)
 
 

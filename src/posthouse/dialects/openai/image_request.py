@@ -156,7 +156,8 @@ def render_body(request: ParsedRequest, edits: Edits) -> Payload:
     The GPT Image models give base64 alone and refuse to be told so: what the caller
     has asked for is then seen to when the reply is delivered.
     """
-    if "response_format" in request.envelope and gives_base64(edits.model):
+    named = gives_base64(edits.model) or gives_base64(request.model)
+    if named and "response_format" in request.envelope:
         request = _without_format(request)
     if request.form is not None:
         return render_form_request(request, edits)

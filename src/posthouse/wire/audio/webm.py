@@ -10,7 +10,8 @@ import struct
 
 from posthouse.wire.audio.ogg import opus_seconds
 
-_ELEMENTS_LIMIT = 1_500_000
+_ELEMENTS_LIMIT = 700_000
+"""Of one file: four hours of speech in blocks of 20 ms."""
 
 _SEGMENT = 0x18538067
 _INFO = 0x1549A966
