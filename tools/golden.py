@@ -86,6 +86,10 @@ def _feed(tap: StreamTap, pieces: list[bytes]) -> tuple[bytes, dict[str, Any]]:
     return b"".join(passed), seen
 
 
+_UNTOLD = ("counted", "estimated")
+"""What a usage tells of calls that are none of these."""
+
+
 def _read(tap: StreamTap) -> dict[str, Any]:
     usage = structs.asdict(tap.usage) if tap.usage is not None else None
     return {
@@ -93,7 +97,8 @@ def _read(tap: StreamTap) -> dict[str, Any]:
         "output_text": tap.output_text(),
         "output_bytes": tap.output_bytes,
         "service_tier": tap.service_tier,
-        "usage": usage and {k: v for k, v in usage.items() if v is not None},
+        "usage": usage
+        and {k: v for k, v in usage.items() if v is not None and k not in _UNTOLD},
     }
 
 

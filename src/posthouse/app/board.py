@@ -62,7 +62,8 @@ class Board:
                 pause = (time.thread_time() - began) / SHARE
                 await asyncio.sleep(min(max(pause, LEAST_SECONDS), MOST_SECONDS))
         finally:
-            file.close()
+            with suppress(OSError):
+                file.close()
 
 
 async def publish(siblings: Siblings) -> None:
