@@ -378,7 +378,7 @@ def test_no_number_breaks_a_charge(table, quantities):
 def test_a_charge_is_exact(table, quantities):
     """A charge is the exact sum, at most one nano-dollar above it."""
     price = make_price(table)
-    usage = Usage(quantities, UsageSource.PROVIDER)
+    usage = Usage(dict(quantities), UsageSource.PROVIDER)
     if "cached_input" in price.rates and "cached_audio_input" not in price.rates:
         # Cached sound costs what is cached costs, if nobody says otherwise.
         sound = quantities.pop("cached_audio_input", 0)
