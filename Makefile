@@ -53,10 +53,11 @@ format: setup ## rewrite the code's layout
 	$(BIN)/ruff check --fix --quiet .
 
 test: setup ## the whole suite
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow and not clients"
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not slow and not clients"
 
 slow: setup ## what the suite leaves out for its length
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile long tests/unit tests/golden
 
 clients: setup ## SDKs, frameworks, Claude Code and Codex, installed and run
 	$(BIN)/python -m tests.clients.installing

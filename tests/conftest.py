@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.support.guard import Guarded
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from tests.unit.access.counting import Counters
 
 pytest_plugins = ["tests.faults.summary"]
+
+settings.register_profile("short", max_examples=40)
+settings.register_profile("long", max_examples=400)
+# `make slow` asks for the long one; a test's own settings stand over both.
+settings.load_profile("short")
 
 StartPosthouse = Callable[..., "Posthouse"]
 MakeCounters = Callable[[Callable[[], float]], "Counters"]

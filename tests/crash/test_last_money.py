@@ -169,12 +169,22 @@ def key_table(route: Route, calls: int) -> str:
     return KEY.format(name=route.name, key=route.key, usd=calls * route.price / 1e9)
 
 
+OFTEN = 2
+"""Routes that the suite asks so hard; `make slow` asks all."""
+
+
 def _cases(alone: tuple[Route, ...], together: tuple[Route, ...]) -> list[Any]:
     """Routes for one process, and those that several share the money on."""
     return [
-        pytest.param(workers, route, id=f"{route.name}-{workers}")
+        pytest.param(
+            workers,
+            route,
+            id=f"{route.name}-{workers}",
+            # Every route's short form is in `test_billable_routes`.
+            marks=[pytest.mark.slow] if workers == 1 and number >= OFTEN else [],
+        )
         for workers, routes in ((1, alone), (WORKERS, together))
-        for route in routes
+        for number, route in enumerate(routes)
     ]
 
 

@@ -20,14 +20,11 @@ MINUTES = 4.0
 def test_a_short_storm(tmp_path: Path) -> None:
     """Some of the faults, once."""
     with Storm(tmp_path, seed=3, callers=5) as storm:
-        storm.share_a_limit()
         storm.trouble_valkey("slow")
         storm.change_key()
         storm.kill_without_postgres(1)
         storm.credit(3_000_000)
         storm.trouble_valkey("flushed")
-        storm.change_file(0)
-        storm.replace(2)
         storm.finish()
     _judge(storm)
 

@@ -150,7 +150,7 @@ def test_streams_end_well_whatever_changes_meanwhile(tmp_path: Path) -> None:
 
     async def test() -> None:
         def slowly(request: Request) -> Behaviour:
-            return openai.chat(request, interval=0.06)
+            return openai.chat(request, interval=0.2)
 
         old, new = FakeUpstream(slowly), FakeUpstream(openai.answer)
         async with serving(old, new):

@@ -127,6 +127,20 @@ def _charged(server: Posthouse, name: str) -> set[str]:
     }
 
 
+@pytest.fixture(
+    scope="module",
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)],
+)
+def store(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Which database the servers are on; what nodes share is tried elsewhere too."""
+    if request.param == "postgresql":
+        databases.server = request.getfixturevalue("postgres")
+    yield request.param
+    if databases.server is not None:
+        databases.server.clear()
+        databases.server = None
+
+
 @pytest.fixture
 def environment(store: str, tmp_path: Path) -> dict[str, str]:
     """Which database a server is on."""

@@ -25,6 +25,9 @@ from posthouse.model.moderation import CATEGORIES
 from posthouse.relay.prepare import find_dialect
 from posthouse.relay.stand_ins import told_what_to_do
 
+pytestmark = pytest.mark.slow
+"""Its short form are the rows of `tests/crash/billable.py`."""
+
 PAID = 10
 CALLERS = 200
 FORM = "application/x-www-form-urlencoded"
