@@ -9,8 +9,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from msgspec import structs
-from sqlalchemy import delete, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Executable, delete, select, tuple_
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
 
@@ -44,8 +44,7 @@ class StoredObjects(ObjectStore):
         if not new:
             return
         rows = list(new.values())
-        dialect = postgresql if self._is_postgres else sqlite
-        statement = dialect.insert(objects).on_conflict_do_nothing()
+        statement = self._unless_known()
         try:
             async with self._database.write() as connection:
                 for start in range(0, len(rows), BATCH):
@@ -57,9 +56,14 @@ class StoredObjects(ObjectStore):
         while len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
 
-    @property
-    def _is_postgres(self) -> bool:
-        return self._database.engine.dialect.name == "postgresql"
+    def _unless_known(self) -> Executable:
+        """The statement that leaves rows alone which are there."""
+        if self._database.engine.dialect.name == "sqlite":
+            return sqlite.insert(objects).on_conflict_do_nothing()
+        # Half a megabyte of code, for those who have such a database.
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - see above
+
+        return postgresql.insert(objects).on_conflict_do_nothing()
 
     @override
     async def find(self, ids: Iterable[str]) -> list[Owned]:
