@@ -191,9 +191,9 @@ class Station:
 
     def assert_idle(self) -> None:
         """No load, budget, hold or exchange is left of calls that are over."""
-        loop = self.application.relay._ports.attempts
+        loop = self.application.relay.ports.attempts
         assert loop._budget._retries == {}
-        assert self.application.relay._ports.keep_alive._streams == set()
+        assert self.application.relay.ports.keep_alive._streams == set()
         assert self.application.holds.open_holds == 0
         for entry in self.application._health._channels.values():
             assert not entry.trial

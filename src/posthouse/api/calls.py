@@ -22,6 +22,7 @@ from posthouse.api.links import Links
 from posthouse.dialects.base import Dialect, MediaDialect, ParsedRequest
 from posthouse.dialects.resources.treated import may_leave_things, may_name_things
 from posthouse.errors import (
+    CallerError,
     InvalidRequest,
     ModelNotFound,
     RateLimited,
@@ -151,40 +152,57 @@ class Calls:
         incoming = await self._incoming(request, dialect, parse)
         if complete is not None:
             incoming = await complete(incoming)
-        incoming = await self._guarded(incoming)
-        linked = self.relay.snapshot.table.linked
-        if self.links is not None and incoming.request.model in linked:
-            incoming = await self.links.followed(incoming)
+        if self._reaches_further(incoming):
+            incoming, client = await self._reaching(incoming, client or request.client)
         try:
-            await self._serve(incoming, client or request.client)
+            await self.relay.serve(incoming, client or request.client)
         except RateLimited:
             self.tell_limits(request, incoming.principal)
             raise
+        except (ModelNotFound, UnsupportedOperation) as error:
+            await self._as_errand(request, incoming, client or request.client, error)
 
-    async def _guarded(self, incoming: Incoming) -> Incoming:
-        """Hold a call to its caller's own things; raises PosthouseError."""
-        guard, name = self.guard, incoming.dialect.name
-        if guard is None:
-            return incoming
-        if may_name_things(incoming.request, name):
-            incoming = await guard.pinned(incoming, self.relay.snapshot.table)
-        if may_leave_things(incoming.request, name):
+    def _reaches_further(self, incoming: Incoming) -> bool:
+        """Whether a call may concern more than its model: things kept, or links."""
+        request, name = incoming.request, incoming.dialect.name
+        return request.model in self.relay.snapshot.table.linked or (
+            self.guard is not None
+            and (may_name_things(request, name) or may_leave_things(request, name))
+        )
+
+    async def _reaching(
+        self, incoming: Incoming, client: Client
+    ) -> tuple[Incoming, Client]:
+        """Hold a call to its caller's own things, and follow its links.
+
+        Raises PosthouseError.
+        """
+        guard, name, table = (
+            self.guard,
+            incoming.dialect.name,
+            self.relay.snapshot.table,
+        )
+        if guard is not None and may_name_things(incoming.request, name):
+            incoming = await guard.pinned(incoming, table)
+        if guard is not None and may_leave_things(incoming.request, name):
             leavings = Leavings(guard, incoming)
             incoming = structs.replace(incoming, keeper=leavings)
-        return incoming
+            client = ReadAlong(client, leavings)
+        if self.links is not None and incoming.request.model in table.linked:
+            incoming = await self.links.followed(incoming)
+        return incoming, client
 
-    async def _serve(self, incoming: Incoming, client: Client) -> None:
-        if isinstance(incoming.keeper, Leavings):
-            client = ReadAlong(client, incoming.keeper)
+    async def _as_errand(
+        self, request: Request, incoming: Incoming, client: Client, error: CallerError
+    ) -> None:
+        """Run a chat whose model does something else; raises `error` for any other."""
+        if self.errands is None or not self.errands.is_one(self.relay, incoming):
+            raise error
         try:
-            await self.relay.serve(incoming, client)
-        except (ModelNotFound, UnsupportedOperation):
-            errands = self.errands
-            if errands is None or not errands.is_one(self.relay, incoming):
-                raise
-        else:
-            return
-        await errands.run(self.relay, incoming, client)
+            await self.errands.run(self.relay, incoming, client)
+        except RateLimited:
+            self.tell_limits(request, incoming.principal)
+            raise
 
     def trace(self, request: Request) -> TraceContext | None:
         """Give a call's place in its trace; None: there are no traces."""

@@ -53,17 +53,16 @@ class Errands:
     def __init__(
         self,
         *,
-        bring: BringMedia | None,
-        pictures: Complete | None = None,
-        store: MediaStore | None = None,
+        bring: BringMedia,
+        pictures: Complete,
+        store: MediaStore,
     ) -> None:
         """Run errands with what their own routes have.
 
         Args:
-            bring: fetches URLs; None: no URL is fetched.
-            pictures: has pictures delivered as a call wants them; None: they come
-                as the provider gives them.
-            store: keeps sounds, so that they have a link; None: they are in it.
+            bring: fetches URLs.
+            pictures: has pictures delivered as a call wants them.
+            store: keeps sounds, so that they have a link.
         """
         self._bring = bring
         self._pictures = pictures
@@ -94,7 +93,7 @@ class Errands:
             keeper=None,
             forwarded=(),
         )
-        if self._pictures is not None and errand.operation in PAID_BY_RESULT:
+        if errand.operation in PAID_BY_RESULT:
             call = await self._pictures(call)
         call = structs.replace(call, deliver=self._teller(errand, chat, codec, call))
         if chat.stream:
@@ -113,7 +112,7 @@ class Errands:
                 served = await before(target, served)
             link = None
             sound = errand.operation is Operation.SPEECH
-            if self._store is not None and sound and not errand.shown:
+            if sound and not errand.shown:
                 link = await self._store.keep(served.body)
             result = Result(served.content_type, served.body, served.usage, link)
             try:
@@ -133,7 +132,7 @@ class Errands:
         """Read the chat, with what its URLs lead to in their place."""
         chat = codec.read_request(request)
         urls = wanted_urls(chat)
-        if not urls or self._bring is None:
+        if not urls:
             return chat
         found: dict[str, Media] = {}
         await self._bring(urls, found)

@@ -78,14 +78,14 @@ class Relay:
 
     def __init__(self, ports: Ports, snapshot: Snapshot) -> None:
         """Begin with a configuration; `snapshot` may be replaced at any time."""
-        self._ports = self.ports = ports
+        self.ports = ports
         self.snapshot = snapshot
 
     async def serve(self, incoming: Incoming, client: Client) -> None:
         """Serve one call; raises PosthouseError while no reply has begun."""
         call = Call(incoming, client, self.snapshot)
         try:
-            admitted = await self._ports.admission.admit(call)
+            admitted = await self.ports.admission.admit(call)
         except ClientGone:
             # It waited for room and has left: there is nothing to tell anybody.
             return
@@ -99,8 +99,8 @@ class Relay:
             tokens = tokens_of(record.usage)
         finally:
             admitted.permit.release(tokens)
-            if self._ports.queue.waiting:
-                self._ports.queue.room()
+            if self.ports.queue.waiting:
+                self.ports.queue.room()
 
     async def count(
         self, incoming: Incoming, client: Client, words: CountWords, own: OwnCount
@@ -114,20 +114,20 @@ class Relay:
             own: counts where none of them can say.
         """
         call = Call(incoming, client, self.snapshot)
-        permit = await self._ports.admission.admit_free(call)
+        permit = await self.ports.admission.admit_free(call)
         try:
             client.extra += permit.header_lines()
             plan = self._plan(call, call.menu.routes)
-            answer = await ask_to_count(call, plan, self._ports.sender, words)
+            answer = await ask_to_count(call, plan, self.ports.sender, words)
             return answer or await own(call.menu)
         finally:
             permit.release(0)
-            if self._ports.queue.waiting:
-                self._ports.queue.room()
+            if self.ports.queue.waiting:
+                self.ports.queue.room()
 
     def judge(self, incoming: Incoming, client: Client) -> None:
         """Refuse a call for what it names; raises PosthouseError, and holds nothing."""
-        self._ports.admission.judge(Call(incoming, client, self.snapshot))
+        self.ports.admission.judge(Call(incoming, client, self.snapshot))
 
     def _plan(self, call: Call, routes: tuple[ModelRoutes, ...]) -> Plan:
         incoming = call.incoming
@@ -135,7 +135,7 @@ class Relay:
         return Plan(
             routes,
             (affinity, incoming.principal.account_id.encode()),
-            self._ports.health,
+            self.ports.health,
             stream=incoming.request.stream,
             tokens=_tokens(call) if call.menu.weighed else _NOT_WEIGHED,
         )
@@ -148,9 +148,9 @@ class Relay:
 
         async def choose() -> tuple[Plan, Chosen]:
             plan = self._plan(call, admitted.routes)
-            return plan, await self._ports.attempts.choose(plan, None)
+            return plan, await self.ports.attempts.choose(plan, None)
 
-        queue = self._ports.queue
+        queue = self.ports.queue
         resource = ("channels", admitted.routes[0].pattern)
         return await queue.take(call.waiter(resource, queue.longest), choose)
 
@@ -159,7 +159,7 @@ class Relay:
     async def _unary(
         self, call: Call, admitted: Admitted, client: Client
     ) -> CallRecord:
-        exchange = UnaryExchange(call, self._ports.sender)
+        exchange = UnaryExchange(call, self.ports.sender)
         hold = admitted.hold
         try:
             if ARMED:
@@ -168,7 +168,7 @@ class Relay:
             if call.incoming.wait:
                 plan, first = await self._wait(call, admitted)
             if call.menu.hedge is None or call.attempts.once:
-                served = await self._ports.attempts.run(
+                served = await self.ports.attempts.run(
                     plan, call.attempts, exchange.attempt, first
                 )
             else:
@@ -210,10 +210,10 @@ class Relay:
 
         def lane(_claim: Claim) -> Lane[Served]:
             fork = call.fork()
-            exchange = UnaryExchange(fork, self._ports.sender)
+            exchange = UnaryExchange(fork, self.ports.sender)
             return Lane(fork.attempts, exchange.attempt, fork.enter)
 
-        race = Race(self._ports.attempts, plan, call.attempts, lane)
+        race = Race(self.ports.attempts, plan, call.attempts, lane)
         return await race.run(call.menu.hedge or 0.0, first)
 
     # --- streams --------------------------------------------------------------------
@@ -229,7 +229,7 @@ class Relay:
             hold.answering(channel)
             if target.routes.choice is not None:
                 part.attempts.content_at = call.clock()
-            self._ports.health.answering(channel, part.attempts.trial)
+            self.ports.health.answering(channel, part.attempts.trial)
 
         async def progress(target: Target, delivered: int) -> bool:
             reach("mid_stream")
@@ -240,19 +240,19 @@ class Relay:
             )
 
         manners = call.incoming.dialect.manners
-        writer = StreamWriter(client, manners, self._ports.stream_times, call.clock)
+        writer = StreamWriter(client, manners, self.ports.stream_times, call.clock)
         exchange = StreamExchange(
             call,
             writer,
-            self._ports.sender,
+            self.ports.sender,
             progress=progress,
             answering=answering,
         )
-        self._ports.keep_alive.add(writer)
+        self.ports.keep_alive.add(writer)
         try:
             return await self._run_stream(call, admitted, exchange)
         finally:
-            self._ports.keep_alive.remove(writer)
+            self.ports.keep_alive.remove(writer)
 
     async def _run_stream(
         self, call: Call, admitted: Admitted, exchange: StreamExchange
@@ -265,7 +265,7 @@ class Relay:
             if call.incoming.wait:
                 plan, first = await self._wait(call, admitted)
             if call.menu.hedge is None or call.attempts.once:
-                served = await self._ports.attempts.run(
+                served = await self.ports.attempts.run(
                     plan, call.attempts, exchange.attempt, first
                 )
             else:
@@ -315,7 +315,7 @@ class Relay:
             fork = call.fork()
             return Lane(fork.attempts, exchange.rival(fork, claim), fork.enter)
 
-        race = Race(self._ports.attempts, plan, call.attempts, lane)
+        race = Race(self.ports.attempts, plan, call.attempts, lane)
         return await race.run(call.menu.hedge or 0.0, first)
 
     # --- endings ----------------------------------------------------------------------
@@ -345,7 +345,7 @@ class Relay:
         )
         record = record_call(call, served.target, charged, ending)
         await hold.settle(record)
-        self._ports.call_ended(call, record, charged.suspicious)
+        self.ports.call_ended(call, record, charged.suspicious)
         return record
 
     async def _abandoned(
@@ -382,7 +382,7 @@ class Relay:
             ending = structs.replace(ending, status=200)
         record = record_call(call, call.attempts.target, NOTHING_CHARGED, ending)
         await hold.void(record, reason)
-        self._ports.call_ended(call, record, ())
+        self.ports.call_ended(call, record, ())
         return record
 
 
