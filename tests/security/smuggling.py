@@ -225,7 +225,7 @@ class Judge:
         shown = f"seed {stream.seed}: {stream.data!r}"
         sent, end = read_stream(stream.data)
         received = talk(self._guarded, stream.data, half_close=end is End.PARTIAL)
-        seen = self._seen(sent, shown)
+        seen = self._seen(sent, stream.data, shown)
         statuses = [int(found) for found in _REPLY.findall(received)]
         final = [status for status in statuses if status != 100]
         refused = end in (End.BAD, End.PARTIAL)
@@ -235,14 +235,16 @@ class Judge:
         assert refused or 408 not in final, f"{final}\n{shown}"
         return end, seen
 
-    def _seen(self, sent: list[Sent], shown: str) -> int:
+    def _seen(self, sent: list[Sent], data: bytes, shown: str) -> int:
         """Hold what the provider saw, in its order, against what was sent."""
         guarded = self._guarded
         seen, guarded.fake.everything[:] = guarded.fake.everything[:], []
         left, passed = list(sent), 0
         for served in seen:
             if served.request.method != "POST":
-                # All streams here are posts: another test has left it behind.
+                # Another test may have left it behind; no stream says it.
+                said_in_stream = served.request.method.encode() in data
+                assert not said_in_stream, f"{served.request.target}\n{shown}"
                 continue
             said = json.loads(served.request.body)
             if _take(said, self._late, guarded.key):

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from posthouse.api.calls import Calls
 from posthouse.api.downloads import send_file
-from posthouse.api.forms import FORM_BYTES, receive_form
+from posthouse.api.forms import ReceivedForm, keep_file
 from posthouse.api.paging import anthropic_listed, asked, read_anthropic_page
 from posthouse.dialects.anthropic_messages import DIALECT
 from posthouse.errors import InvalidRequest, NotFound
@@ -50,27 +50,16 @@ class AnthropicFiles:
     async def create(self, request: Request) -> None:
         """POST /v1/files: a form with the file."""
         account_id = (await self._calls.principal(request)).account_id
-        declared = request.client.head.content_length
-        limit = await self._files.check_room(
-            account_id, max(0, (declared or 0) - FORM_BYTES)
-        )
-        form = await receive_form(
-            request,
-            "file",
-            lambda: self._files.receive(limit, account_id),
-            limit.largest,
-        )
-        try:
-            details = FileDetails(
+
+        def details(form: ReceivedForm) -> FileDetails:
+            return FileDetails(
                 clean_name(form.head.filename or ""),
                 PURPOSE,
                 form.content_type or "application/octet-stream",
                 _seconds(form.fields.get("expires_in_seconds")),
             )
-            file = await self._files.add(account_id, details, form.content)
-        except BaseException:
-            await form.content.abort()
-            raise
+
+        file = await keep_file(request, self._files, account_id, details)
         await request.client.respond(200, [JSON], json.encode(describe(file)))
 
     async def list(self, request: Request) -> None:

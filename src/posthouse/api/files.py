@@ -11,7 +11,7 @@ from typing import Any
 from posthouse.api.anthropic_files import AnthropicFiles, is_anthropic
 from posthouse.api.calls import Calls
 from posthouse.api.downloads import send_file
-from posthouse.api.forms import FORM_BYTES, receive_form
+from posthouse.api.forms import ReceivedForm, keep_file
 from posthouse.api.paging import asked, listed, read_page
 from posthouse.errors import InvalidRequest, NotFound
 from posthouse.files.records import FileDetails, StoredFile, clean_name
@@ -55,27 +55,16 @@ class FileRoutes:
             return
         principal = await self._calls.principal(request)
         account_id = principal.account_id
-        declared = request.client.head.content_length
-        limit = await self._files.check_room(
-            account_id, max(0, (declared or 0) - FORM_BYTES)
-        )
-        form = await receive_form(
-            request,
-            "file",
-            lambda: self._files.receive(limit, account_id),
-            limit.largest,
-        )
-        try:
-            details = FileDetails(
+
+        def details(form: ReceivedForm) -> FileDetails:
+            return FileDetails(
                 clean_name(form.head.filename or ""),
                 read_purpose(form.fields.get("purpose")),
                 form.content_type,
                 read_expiry(_nested(form.fields, "expires_after")),
             )
-            file = await self._files.add(account_id, details, form.content)
-        except BaseException:
-            await form.content.abort()
-            raise
+
+        file = await keep_file(request, self._files, account_id, details)
         await request.client.respond(200, [JSON], json.encode(describe(file)))
 
     async def list(self, request: Request) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from posthouse.errors import InvalidRequest
-from posthouse.files.service import Incoming
+from posthouse.files.records import FileDetails, StoredFile
+from posthouse.files.service import Files, Incoming
 from posthouse.server.request import Request
 from posthouse.server.uploads import FIELD_LIMIT, read_events
 from posthouse.wire.multipart import PartData, PartHead
@@ -55,6 +56,32 @@ async def receive_form(
     except BaseException:
         if form.content is not None:
             await form.content.abort()
+        raise
+
+
+async def keep_file(
+    request: Request,
+    files: Files,
+    account_id: str,
+    details_of: Callable[[ReceivedForm], FileDetails],
+) -> StoredFile:
+    """Keep the file of a form; raises what `receive_form` and keeping do.
+
+    Args:
+        request: whose body it is; authenticated before.
+        files: keep it.
+        account_id: whose it will be.
+        details_of: reads what is said of it; raises InvalidRequest.
+    """
+    declared = request.client.head.content_length
+    limit = await files.check_room(account_id, max(0, (declared or 0) - FORM_BYTES))
+    form = await receive_form(
+        request, "file", lambda: files.receive(limit, account_id), limit.largest
+    )
+    try:
+        return await files.add(account_id, details_of(form), form.content)
+    except BaseException:
+        await form.content.abort()
         raise
 
 
