@@ -15,6 +15,10 @@ from tests.support.posthouse import Posthouse
 
 TIMEOUT = 20.0
 CHAT = "/v1/chat/completions"
+PICTURE = {
+    "image_url": "data:image/gif;base64,"
+    "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+}
 ENDED = ("completed", "failed", "expired", "cancelled")
 CONFIGURATION = f"""
 [[channels]]
@@ -188,6 +192,14 @@ def test_every_line_is_answered(app: openai.OpenAI, server: Posthouse) -> None:
         ("/v1/completions", {"model": "sandbox-instruct", "prompt": "a text"}),
         ("/v1/images/generations", {"model": "sandbox-image", "prompt": "a cat"}),
         (
+            "/v1/images/edits",
+            {"model": "sandbox-image", "prompt": "a cat", "images": [PICTURE]},
+        ),
+        (
+            "/v1/translations",
+            {"model": "sandbox", "text": "a", "target_language": "de"},
+        ),
+        (
             "/v1/rerank",
             {"model": "sandbox-rerank", "query": "a", "documents": ["a", "b"]},
         ),
@@ -241,14 +253,25 @@ def test_an_input_that_is_not_right_is_refused_whole(
     assert len(server.ask("calls", "--limit", "1000")) == before
 
 
-def test_there_are_batches_of_calls_alone(app: openai.OpenAI) -> None:
-    """Not of what costs nothing and tells something."""
-    path = "/v1/messages/count_tokens"
-    body = {"model": "sandbox", "messages": [{"role": "user", "content": "hi"}]}
-    done = finished(app, begin(app, [line("one", body, path)], path))
-    assert done.status == "failed"
-    assert done.errors is not None
-    assert [one.code for one in done.errors.data or []] == ["invalid_endpoint"]
+def test_there_are_batches_of_calls_in_json_alone(app: openai.OpenAI) -> None:
+    """Not of forms, of sound, or of what costs nothing and tells something."""
+    file = app.files.create(file=("a.jsonl", b"{}"), purpose="batch").id
+    for endpoint in (
+        "/v1/audio/speech",
+        "/v1/audio/transcriptions",
+        "/v1/audio/translations",
+        "/v1/images/variations",
+        "/v1/messages/count_tokens",
+        "/api/trans/vip/translate",
+    ):
+        with pytest.raises(openai.BadRequestError) as refused:
+            app.batches.create(
+                input_file_id=file,
+                endpoint=endpoint,  # type: ignore[arg-type]  # none of them is
+                completion_window="24h",
+            )
+        assert refused.value.param == "endpoint"
+        assert endpoint in refused.value.message
 
 
 def test_a_batch_that_cannot_be_made_is_refused_at_once(

@@ -58,7 +58,9 @@ class BatchRoutes:
         wanted = _read_wanted(await read_object(request))
         if not self._desk.takes(wanted.endpoint):
             raise InvalidRequest(
-                "endpoint: there are no batches of calls to that", param="endpoint"
+                f"endpoint: there are no batches of {wanted.endpoint[:64]}: they are "
+                "of calls that are asked and answered in JSON",
+                param="endpoint",
             )
         file = await self._files.find(wanted.file_id, principal.account_id)
         _judge_input(file)

@@ -55,6 +55,28 @@ _FIELDS = {
     },
 }
 
+_ENDPOINTS = frozenset(
+    {
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/images/edits",
+        "/v1/images/generations",
+        "/v1/messages",
+        "/v1/moderations",
+        "/v1/rerank",
+        "/v1/responses",
+        "/v1/translations",
+        "/v2/rerank",
+        "/v2/translate",
+        "/api/paas/v4/images/generations",
+        "/api/v1/services/aigc/multimodal-generation/generation",
+        "/api/v3/images/generations",
+    }
+)
+"""Routes of calls that are asked and answered in JSON: nothing else, a form or a
+sound, can stand in a line. A route that is not here is refused with its batch."""
+
 FindPrincipal = Callable[[str], Awaitable[Principal | None]]
 
 log = logger("posthouse.batches")
@@ -66,8 +88,6 @@ class LineExchange(InnerExchange):
     principal: Principal
     keep: KeepAnswer | None
     """None: the call is only judged."""
-    is_call = False
-    """Whether its handler has taken it to the relay."""
 
 
 class LineCalls(Calls):
@@ -97,7 +117,6 @@ class LineCalls(Calls):
         complete: Complete | None = None,
     ) -> None:
         exchange = _line(request)
-        exchange.is_call = True
         keep = exchange.keep
         if keep is None:
             self._look(await self._incoming(request, dialect, parse), exchange)
@@ -170,22 +189,18 @@ class RoutedLines(LineRunner):
         return self._entry(endpoint) is not None
 
     def _entry(self, endpoint: str) -> Entry | None:
-        found = self._table.find(endpoint)
-        if found is None or found[0].path != endpoint or endpoint.endswith("/"):
-            return None
-        return found[0] if "POST" in found[0].handlers else None
+        found = self._table.find(endpoint) if endpoint in _ENDPOINTS else None
+        return None if found is None else found[0]
 
     @override
     async def judge(self, call: LineCall) -> LineError | None:
         try:
-            exchange = await self._handle(call, None)
+            await self._handle(call, None)
         except (ModelNotFound, PriceMissing, AuthenticationFailed) as error:
             return LineError(type(error).code, error.message, param=error.param)
         except PosthouseError:
             # What is wrong with one line's body is told where its answer would be.
             return None
-        if not exchange.is_call:
-            return LineError("invalid_endpoint", "There are no batches of that")
         return None
 
     @override
