@@ -9,6 +9,9 @@ safe: what is imported and read is shared by all workers. Rules:
   hurries: a service manager may send SIGTERM to every process by itself. The
   supervisor ends when the last worker has. SIGHUP is passed on when the new
   configuration was taken.
+- Signals wait while a worker is forked: none comes to a process that still has
+  the supervisor's handlers. Who does not serve yet has none of its own either; a
+  signal to stop is then its end, and no failure.
 - Workers notice the supervisor's death, however it dies, by the end of a pipe
   that nobody else can write to, and stop as if told.
 """
@@ -21,7 +24,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -189,7 +192,7 @@ class Supervisor:
             self._selector.unregister(worker.ready)
         os.close(worker.ready)
         if self._stopping:
-            self._failed |= code != 0
+            self._failed |= code != 0 and (worker.serving or -code not in _STOPS)
             return
         place = self._places[worker.slot]
         now = self._clock()
@@ -216,16 +219,23 @@ class Supervisor:
         read, write = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOTICED)
         pid = os.fork()
         if pid == 0:
-            self._be_worker(Post(slot, write, self._life_read))
+            self._be_worker(Post(slot, write, self._life_read), before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(write)
         worker = _Worker(slot, pid, read, self._clock())
         self._workers[pid] = worker
         self._selector.register(read, selectors.EVENT_READ, worker)
 
-    def _be_worker(self, post: Post) -> NoReturn:
-        """Live a worker's life in a process that was just forked."""
+    def _be_worker(self, post: Post, unblocked: Iterable[int]) -> NoReturn:
+        """Live a worker's life in a process that was just forked.
+
+        Args:
+            post: its place.
+            unblocked: the mask of signals to live with.
+        """
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -233,6 +243,7 @@ class Supervisor:
             os.setpgid(0, 0)
             for number in _NOTICED:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
             self._selector.close()
             self._wake_read.close()
             self._wake_write.close()

@@ -16,8 +16,20 @@ from posthouse.server.supervisor import Supervisor
 supervisor.FIRST_DELAY = supervisor.LONGEST_DELAY = 0.01
 say = lambda *words: os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 mode = sys.argv[1]
+forks = [1]
+
+def stop_the_second():
+    if mode == "early" and len(forks) == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+os.register_at_fork(
+    after_in_parent=lambda: forks.append(1), after_in_child=stop_the_second
+)
 
 def work(post):
+    if mode == "slow":
+        say("begins", post.slot)
+        signal.pause()
     if mode == "unable":
         raise SystemExit(3)
     if mode == "faulty":
@@ -91,6 +103,23 @@ def test_the_dead_are_replaced(tmp_path):
     program.until("a worker died")
     while len(program.children()) != 2:
         time.sleep(0.02)
+    program.signal(signal.SIGTERM)
+    assert program.end() == "ended True"
+
+
+def test_who_is_stopped_before_it_serves_has_not_failed():
+    """It has no handlers yet: the signal is its end, and an end as good as any."""
+    program = Program("slow")
+    assert {program.line(), program.line()} == {"begins 0", "begins 1"}
+    program.signal(signal.SIGTERM)
+    assert program.end() == "ended True"
+
+
+def test_a_signal_to_who_was_just_forked_is_not_lost():
+    """Nor taken for one to the supervisor, whose handlers it still has."""
+    program = Program("early")
+    program.until("a worker died")
+    program.until("started")
     program.signal(signal.SIGTERM)
     assert program.end() == "ended True"
 
