@@ -204,6 +204,12 @@ def test_commands_work_beside_the_running_server(
     assert cli("calls", "--outcome", "failed", "--json").json == []
     assert cli("calls", "--channel", "nowhere", "--json").json == []
     assert cli("calls", "--model", "sandbox", "--limit", "1", "--json").json
+    assert cli("calls", "--operation", "image", "--json").json == []
+    headings, line = cli("calls", "--operation", "chat", "--limit", "1").out.split(
+        "\n"
+    )[:2]
+    told = dict(zip(headings.split("\t"), line.split("\t"), strict=True))
+    assert told["operation"] == "chat"
     [line] = cli("ledger", "--call", call_id, "--json").json
     assert line["usd"].startswith("-0.0000")
     assert cli("audit", "--json").json["clean"] is True

@@ -41,6 +41,7 @@ CALL_COLUMNS: Final = (
     Column("time"),
     Column("call", 4),
     Column("key", 2),
+    Column("operation", 2),
     Column("model"),
     Column("channel", 3),
     Column("usage", 6),
@@ -82,6 +83,9 @@ class Choice:
     outcome: Annotated[Outcome | None, Parameter(help="Only those that ended so.")] = (
         None
     )
+    operation: Annotated[
+        str | None, Parameter(help="Only those of it: chat, image_edit, ….")
+    ] = None
     model: Annotated[str | None, Parameter(help="Only those that asked for it.")] = None
     channel: Annotated[
         str | None, Parameter(help="Only those that this channel ended.")
@@ -104,6 +108,7 @@ def calls(
                 key_id=row.id if row else None,
                 only={
                     "outcome": choice.outcome,
+                    "operation": choice.operation,
                     "requested_model": choice.model,
                     "channel": choice.channel,
                 },
@@ -125,6 +130,7 @@ def calls(
                 show_time(record.created_ms),
                 record.id,
                 names.get(record.key_id, record.key_id),
+                record.operation,
                 record.requested_model,
                 record.channel or None,
                 " ".join(f"{unit}={n}" for unit, n in record.usage.items()) or None,
