@@ -80,6 +80,16 @@ MEANINGS = {
     "/metrics": "[Metrics](metrics.md) for Prometheus.",
 }
 
+OF_METHODS = {
+    ("GET", "/v1/chat/completions"): "The caller's chats that were stored "
+    "(`store`): see [resources](../guide/resources.md).",
+    ("DELETE", "/v1/models/"): "A fine-tuned model, `{id}`, of the caller's is deleted "
+    "at its provider.",
+    ("GET", "/v1/models/"): "One model, `{id}`, which may hold slashes.",
+    ("POST", "/v1/models/"): "Google's methods, as below `/v1beta/models/`.",
+}
+"""What one method of a path means, where it is nothing of what the others do."""
+
 INTRODUCTION = """\
 # Routes
 
@@ -116,9 +126,15 @@ says into what: see [dialects](../guide/dialects.md).
 def rows(routes: list[Any]) -> list[tuple[str, str, str]]:
     """Give the table of some routes; raises KeyError for one without a meaning."""
     return [
-        (", ".join(route.methods), f"`{route.path}`", MEANINGS[route.path])
+        (", ".join(route.methods), f"`{route.path}`", meaning(route))
         for route in routes
     ]
+
+
+def meaning(route: Any) -> str:
+    """Say what a route does; raises KeyError for one that nobody has described."""
+    own = OF_METHODS.get((route.methods[0], route.path))
+    return own or MEANINGS[route.path]
 
 
 def handlers() -> list[Any]:

@@ -4,6 +4,7 @@ What the SDK wrote onto its connection is held to what the provider read from it
 method, path, query, type and body, byte for byte; the answer likewise.
 """
 
+import json
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -62,6 +63,8 @@ TREATED = words(
     """
 )
 """Methods that Posthouse answers, or relays in a way of its own."""
+BATCH = "/messages/batches/msgbatch_done"
+ENDED = {"id": "msgbatch_done", "type": "message_batch", "processing_status": "ended"}
 ODD = {"odd[]": "ä ö&=%", "beta_odd": "1"}
 
 
@@ -88,7 +91,14 @@ class Wire:
 def answer(request: Request) -> Behaviour:
     """Something that no SDK knows, or the bytes of a file."""
     path = request.target.partition("?")[0]
-    if path.endswith("/content"):
+    if path == f"/v1{BATCH}":
+        where = f"https://api.anthropic.com{path}/results"
+        body = json.dumps({**ENDED, "results_url": where}).encode()
+        kind = "application/json"
+    elif path == f"/v1{BATCH}/results":
+        body = b'{"custom_id":"one","result":{"type":"canceled"}}\n'
+        kind = "application/x-jsonl"
+    elif path.endswith("/content"):
         body = bytes(range(256)) * 1000 + str(request.number).encode()
         kind = "application/octet-stream"
     else:
@@ -184,6 +194,20 @@ def difference(wire: Wire, provider: ThreadedFake, before: int) -> str:
     if b"sk-resources" in repr(request).encode():
         return "the caller's key went up"
     return "; ".join(f"{n}: {a!r} {b!r}" for n, (a, b) in pairs.items() if a != b)
+
+
+def test_the_results_of_a_batch_are_fetched_here(server: Posthouse) -> None:
+    """The provider's own address would be given a key of ours."""
+    wire = Wire()
+    with wire.client:
+        client = client_of(server, "anthropic", wire)
+        assert isinstance(client, anthropic.Anthropic)
+        [result] = client.messages.batches.results("msgbatch_done")
+    assert result.custom_id == "one"
+    assert {str(sent.url) for sent in wire.sent} == {
+        f"{server.url}/v1{BATCH}",
+        f"{server.url}/v1{BATCH}/results",
+    }
 
 
 def test_administration_is_never_relayed(

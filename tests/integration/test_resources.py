@@ -285,6 +285,18 @@ def test_a_body_that_cannot_be_judged_is_refused(world: World) -> None:
         assert answer.status_code == 400, body
 
 
+def test_what_only_a_place_tells_of_is_its_callers(world: World) -> None:
+    made = world.ask("one", "POST", "/evals", {"located": True})
+    assert made.status_code == 201
+    path = made.headers["location"]
+    assert path.startswith("/v1/evals/")
+    path = path.removeprefix("/v1")
+    assert world.ask("two", "GET", path).status_code == 404
+    assert world.ask("one", "GET", path).status_code == 200
+    listed = world.ask("one", "GET", "/evals").json()["data"]
+    assert path.rpartition("/")[2] in [one["id"] for one in listed]
+
+
 # --- lists ---------------------------------------------------------------
 
 

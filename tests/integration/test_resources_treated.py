@@ -108,6 +108,18 @@ def test_things_on_two_channels_are_told_apart(world: World) -> None:
     assert answer.json()["error"]["code"] == "objects_on_several_channels"
 
 
+def test_a_model_must_be_where_the_things_are(world: World) -> None:
+    there = {"x-posthouse-channel": "second"}
+    second = world.make("one", "/conversations", headers=there)
+    before = len(world.kept.requests)
+    body = {"model": "m-one", "input": "x", "conversation": second}
+    answer = world.ask("one", "POST", RESPONSES, body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "objects_on_several_channels"
+    assert answer.json()["error"]["param"] == "model"
+    assert len(world.kept.requests) == before
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_a_response_leaves_is_its_callers(world: World, stream: bool) -> None:
     own = world.make("one", "/conversations")

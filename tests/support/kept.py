@@ -100,6 +100,9 @@ class Kept:
         self.things[account, f"{path}/{made['id']}"] = made
         if body.get("stream"):
             return _stream(made)
+        if body.get("located"):
+            where = f"https://provider.example/v1{path}/{made['id']}"
+            return _located(where)
         return _json(200, made)
 
     def _response(self, account: str, body: dict[str, Any]) -> Behaviour:
@@ -169,6 +172,12 @@ def _is_list(path: str) -> bool:
 
 def _json(status: int, value: Any) -> Behaviour:
     return Behaviour("kept", (Send(reply(status, json.dumps(value).encode())),))
+
+
+def _located(where: str) -> Behaviour:
+    """Tells of what was made by its place alone."""
+    data = reply(201, b"made", content_type="text/plain", headers=[("location", where)])
+    return Behaviour("located", (Send(data),))
 
 
 def _missing(path: str) -> Behaviour:

@@ -13,7 +13,12 @@ from msgspec import Struct, structs
 from typing_extensions import override
 
 from posthouse.dialects.base import Dialect
-from posthouse.dialects.resources.answers import Told, read_answer
+from posthouse.dialects.resources.answers import (
+    Told,
+    read_answer,
+    read_location,
+    with_own_addresses,
+)
 from posthouse.dialects.resources.paths import ResourcePath
 from posthouse.errors import (
     PosthouseError,
@@ -41,6 +46,9 @@ ERROR_LIMIT = 1024 * 1024
 LONG = 64 * 1024
 """Bytes of an answer that is read in a thread."""
 DONE = b"[DONE]"
+_BATCHES = "/messages/batches"
+_VERSION = b"/v1"
+"""What paths begin with here, whatever they begin with there."""
 PASSED = frozenset(
     {
         b"accept-ranges",
@@ -85,14 +93,17 @@ class Sent(Struct, frozen=True):
     """The body as a channel must have it."""
     content_type: bytes | None
 
+    def base(self, channel: Channel) -> str:
+        """What stands before the path at a channel."""
+        return channel.base_path + channel.provider.resources[self.family]
+
     def request(self, channel: Channel, credential: int) -> UpstreamRequest:
         """Write it for one channel."""
         own = dict(channel_headers(channel, credential))
         own |= dict(self.headers)
         if self.content_type is not None:
             own[b"content-type"] = self.content_type
-        target = channel.base_path + channel.provider.resources[self.family]
-        target += self.path.raw
+        target = self.base(channel) + self.path.raw
         return UpstreamRequest(
             method=self.method,
             origin=channel.origin,
@@ -184,7 +195,8 @@ class ResourceExchange:
         try:
             with call.watch:
                 response = await self._sender.send(request, call.attempts.resending)
-            answer = Answer(target, response.status, _headers_of(response))
+            base = self._sent.base(channel).encode()
+            answer = Answer(target, response.status, _headers_of(response, base))
             self.answer = answer
             await self._take(answer, response)
         except ExchangeFailure as failure:
@@ -242,8 +254,13 @@ class ResourceExchange:
         """Take an answer, as its kind has it."""
         if answer.status >= 300:
             await self._refuse(answer, response)
-        kind = dict(answer.headers).get(b"content-type", b"").lower()
+        headers = dict(answer.headers)
+        kind = headers.get(b"content-type", b"").lower()
         content = self._sent.path.is_content
+        if b"location" in headers:
+            told = read_location(headers[b"location"].decode("latin-1"))
+            if told is not None:
+                await self._heed(answer.target, told)
         if b"text/event-stream" in kind and not content:
             await self._events(answer, response)
         elif b"json" in kind and not content:
@@ -265,6 +282,8 @@ class ResourceExchange:
                 if told is not None:
                     answer.told = told
                     await self._heed(answer.target, told)
+                if self._sent.path.template.startswith(_BATCHES):
+                    answer.body = with_own_addresses(answer.body)
                 return
             pieces.append(data)
             size += len(data)
@@ -319,7 +338,8 @@ class ResourceExchange:
         await client.write(data)
 
 
-def _headers_of(response: UpstreamResponse) -> Headers:
+def _headers_of(response: UpstreamResponse, base: bytes) -> Headers:
+    """Pick the headers of an answer that came from below `base`."""
     found: dict[bytes, bytes] = {}
     for name, value in response.headers:
         if name in PASSED:
@@ -331,7 +351,10 @@ def _headers_of(response: UpstreamResponse) -> Headers:
             path = value
             if not value.startswith(b"/"):
                 path = value.partition(b"://")[2].partition(b"/")[2]
-            found[name] = b"/" + path.lstrip(b"/\\")
+            path = b"/" + path.lstrip(b"/\\")
+            if base and path.startswith(base + b"/"):
+                path = _VERSION + path.removeprefix(base)
+            found[name] = path
     return (*found.items(), *_NOT_RUN)
 
 

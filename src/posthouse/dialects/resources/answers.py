@@ -10,13 +10,20 @@ from typing import Any
 from msgspec import Struct
 
 from posthouse.dialects.resources.names import is_callers, is_id_name
+from posthouse.dialects.resources.paths import read_path
 from posthouse.dialects.resources.routes import kind_of_member
+from posthouse.errors import NotFound
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 
 MOST_IDS = 10_000
 """Ids that one answer tells of at most; the others are not learnt."""
 _ID = re.compile(r"[A-Za-z0-9][\w.:/@+=-]{2,255}", re.ASCII)
+
+_RESULTS = re.compile(
+    rb'("results_url"\s*:\s*")https?://[^"\\\s]*?(/v1/messages/batches/[^"\\\s/]+/results)'
+)
+"""Where a batch of messages has its results: the one address that an SDK follows."""
 
 _LAST = frozenset(
     {
@@ -78,6 +85,24 @@ def read_answer(body: bytes) -> Told | None:
         model,
         top.get("type") in _LAST,
     )
+
+
+def read_location(path: str) -> Told | None:
+    """Read where a thing is that a request has made; None if nothing is told."""
+    try:
+        where = read_path(path.partition("?")[0])
+    except NotFound:
+        return None
+    ids = [name for name in where.ids if _ID.fullmatch(name)]
+    if not ids or where.is_content:
+        return None
+    top = ids[-1] if where.last == "{}" else ""
+    return Told(dict.fromkeys(ids, ""), top, None, "", ends=False)
+
+
+def with_own_addresses(body: bytes) -> bytes:
+    """Have the results of batches fetched here, where the SDK has its key for."""
+    return _RESULTS.sub(rb"\1\2", body)
 
 
 def _usage_in(top: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
