@@ -13,16 +13,17 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-import structlog
-from structlog.types import EventDict, Processor
 from typing_extensions import override
 
 from posthouse.observe.facts import LogEntry
 from posthouse.observe.log_writer import LogWriter
+from posthouse.observe.plain_structlog import EventDict, Processor, structlog
 from posthouse.observe.redaction import redact
 
 _FRAMES = 30
 _QUIET = ("uvicorn", "asyncio", "aiohttp", "aiosqlite", "sqlalchemy", "alembic")
+_CALLERS = ("python_multipart",)
+"""What these warn of callers are told, who have sent it."""
 
 
 def logger(name: str) -> Any:
@@ -66,7 +67,7 @@ def configure(
     handler = LogWriter(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, _component],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 redact,
@@ -81,6 +82,8 @@ def configure(
     root.setLevel(number)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    for name in _CALLERS:
+        logging.getLogger(name).setLevel(max(number, logging.ERROR))
 
 
 def _writers() -> list[LogWriter]:
@@ -166,6 +169,13 @@ def _processors(*, with_messages: bool) -> list[Processor]:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         ExceptionText(with_messages=with_messages),
     ]
+
+
+def _component(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Say which dependency an entry is of."""
+    record: logging.LogRecord = event["_record"]
+    event["component"] = record.name.partition(".")[0]
+    return event
 
 
 def _renderer(*, console: bool) -> Processor:

@@ -15,15 +15,6 @@ _OWN_MAPPING_FROM = 1024 * 1024
 """Bytes from which a block is always mapped by itself."""
 
 
-def keep_what_is_there() -> None:
-    """Spare what exists now every later look for garbage: modules live for ever.
-
-    Called once the program is imported and before it has done anything, it makes
-    each collection of the start-up some fifty milliseconds cheaper.
-    """
-    gc.freeze()
-
-
 def return_large_blocks() -> None:
     """Give large blocks back as soon as they are freed, from now on."""
     with suppress(OSError, AttributeError):
