@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.neutral.collect import collect
 from posthouse.dialects.openai_responses import CODEC, DIALECT
@@ -97,14 +98,14 @@ def test_a_stream_that_only_stops_has_not_ended() -> None:
     assert decoder.feed(b"", b"[DONE]") == []
 
 
-@pytest.mark.parametrize("data", [b"[]", b"1", b"{", b'"x"', b"null"])
+@each("data", [b"[]", b"1", b"{", b'"x"', b"null"])
 def test_what_is_no_event_is_a_bad_response(data: bytes) -> None:
     """Whatever else it may be."""
     with pytest.raises(UpstreamBadResponse):
         CODEC.decoder().feed(b"", data)
 
 
-@pytest.mark.parametrize(
+@each(
     ("event", "fault"),
     [
         ({"type": "error", "code": "rate_limit_exceeded"}, UpstreamRateLimited),
@@ -143,7 +144,7 @@ def test_an_error_without_the_words_of_an_event_is_one() -> None:
             CODEC.decoder().feed(b"event: error\n" + odd, odd)
 
 
-@pytest.mark.parametrize("response", [None, 7, {"status": "in_progress"}])
+@each("response", [None, 7, {"status": "in_progress"}])
 def test_an_end_without_a_response_is_a_bad_response(response: Any) -> None:
     """Or with one that has not ended: it has no finish."""
     event = {"type": "response.completed", "response": response}
@@ -155,6 +156,19 @@ def test_an_end_without_a_response_is_a_bad_response(response: Any) -> None:
 
 
 TOKEN = {"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": []}
+
+
+def test_pieces_of_thoughts_that_were_left_out_cost_nothing() -> None:
+    """However many they would be, one break stands before the next that is there."""
+    for index in (7, 2**40, 2**70):
+        events = decode(
+            delta("reasoning_summary_text", "One.", summary_index=0),
+            delta("reasoning_summary_text", "Two.", summary_index=index),
+            DONE,
+        )
+        (thinking,) = collect(events).choices[0].parts
+        assert isinstance(thinking, Thinking)
+        assert thinking.text == "One.\n\nTwo."
 
 
 def test_what_was_not_told_piece_by_piece_is_told_at_the_end() -> None:
@@ -228,7 +242,7 @@ def tap(public_model: str | None = None) -> Any:
     return DIALECT.tap_stream(request, public_model)
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"output":{}}', b"\xff"])
+@each("body", [b"{", b"[]", b'{"output":{}}', b"\xff"])
 def test_a_reply_that_is_none_is_a_bad_response(body: bytes) -> None:
     """Passing or translated."""
     request = DIALECT.parse_request(b'{"model":"m","input":"hi"}')
@@ -338,7 +352,7 @@ def test_an_error_in_a_stream_is_told_to_codex_and_to_the_sdks() -> None:
     assert error["error"]["code"] == error["code"] == "upstream_interrupted"
 
 
-@pytest.mark.parametrize(
+@each(
     ("error", "code"),
     [
         (RateLimited(), "rate_limit_exceeded"),

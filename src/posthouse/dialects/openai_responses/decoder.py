@@ -393,7 +393,8 @@ class ResponsesDecoder(ChatDecoder):
             part = item.parts[0]
             part.piece = piece
         elif piece > part.piece:
-            out.append(PartGrew(0, part.number, BREAK * (piece - part.piece)))
+            # One break, whatever was left out: the number is only what one says.
+            out.append(PartGrew(0, part.number, BREAK))
             part.piece = piece
             part.grown = False
         return part, out
