@@ -59,7 +59,10 @@ def test_other_loggers_pass_the_same_redaction(stream) -> None:
     logging.getLogger("other").warning("key sk-%s refused", "a" * 20)
     (entry,) = entries(stream)
     assert entry["event"] == "key [redacted] refused"
+    assert entry["component"] == "other"
     logging.getLogger("uvicorn.error").info("chatter")
+    # What is wrong with a form its sender is told.
+    logging.getLogger("python_multipart.multipart").warning("Did not find CR")
     assert len(entries(stream)) == 1
 
 
