@@ -26,7 +26,7 @@ models = ["claude-haiku-4-5"{alias}]
 [[channels]]
 name = "sandbox"
 provider = "sandbox"
-models = ["sandbox-moderation"]
+models = ["sandbox-moderation", "sandbox"]
 
 [[prices]]
 model = "claude-haiku-4-5"
@@ -142,6 +142,17 @@ def test_every_input_must_be_judged(sdk: openai.OpenAI) -> None:
             model="claude-haiku-4-5", input=["leave one out", "Hello"]
         )
     assert caught.value.status_code == 502
+
+
+def test_the_sandbox_judges_as_chat_models_do(
+    sdk: openai.OpenAI, posthouse: Posthouse
+) -> None:
+    """Every input, whatever it is; its tokens are charged."""
+    reply = sdk.moderations.with_raw_response.create(
+        model="sandbox", input=["one", "two", "three"]
+    )
+    assert len(reply.parse().results) == 3
+    assert posthouse.call(reply.headers["x-request-id"])["operation"] == "moderation"
 
 
 def test_who_names_no_model_is_judged_by_one_made_for_it(sdk: openai.OpenAI) -> None:

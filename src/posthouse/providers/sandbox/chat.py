@@ -3,16 +3,14 @@
 `chat_reply` writes the choices down, as one document or as a stream.
 """
 
-from typing import Any
-
 from msgspec import Struct
 
 from posthouse.providers.sandbox import checks, conversation, sound, tokens, tools
 from posthouse.providers.sandbox.checks import Body
 from posthouse.providers.sandbox.conversation import Conversation
 from posthouse.providers.sandbox.directives import Directives, first_text, from_prompt
-from posthouse.providers.sandbox.instances import instance
 from posthouse.providers.sandbox.refusal import RequestRefused
+from posthouse.providers.sandbox.structured import structured
 from posthouse.wire import json
 
 CONTEXT = 128_000
@@ -155,7 +153,7 @@ def words(body: Body, chat: Conversation, directives: Directives) -> str:
     kinds = ("text", "json_object", "json_schema")
     kind = checks.option(form, "type", kinds) or "text"
     if kind == "json_schema":
-        return structured(checks.member(form, "json_schema") or {})
+        return structured(checks.member(form, "json_schema") or {}, chat.prompt)
     if kind == "json_object":
         if not chat.says_json:
             raise RequestRefused(
@@ -168,18 +166,6 @@ def words(body: Body, chat: Conversation, directives: Directives) -> str:
         size = directives.length * tokens.TOKEN_CHARACTERS
         return (FILLER * (size // len(FILLER) + 1))[:size]
     return chat.prompt if "echo" in directives.behaviours else sentences(chat)
-
-
-def structured(form: dict[str, Any]) -> str:
-    """Write a JSON document that the schema accepts."""
-    if not form.get("name"):
-        raise checks.missing("response_format.json_schema.name")
-    schema = form.get("schema")
-    where = "response_format.json_schema.schema"
-    if form.get("strict") is True:
-        tools.check_strict(schema, where)
-    value = {} if schema is None else instance(schema, where)
-    return json.encode(value).decode()
 
 
 def sentences(chat: Conversation) -> str:
