@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 from tests.unit.dialects.anthropic_asked import HI, asked, refused, written
 from tests.unit.dialects.anthropic_frames import (
     block,
@@ -48,7 +49,7 @@ def with_content(*blocks: Any, role: str = "user", **members: Any) -> dict[str, 
     return {"model": "m", "max_tokens": 5, "messages": turns, **members}
 
 
-@pytest.mark.parametrize(
+@each(
     "content",
     [
         {"type": "image", "source": {"type": "novel", "x": 1}},
@@ -94,7 +95,7 @@ def test_a_block_of_a_new_kind_goes_on_whole(content: Any) -> None:
     assert there_and_back(body) == body
 
 
-@pytest.mark.parametrize(
+@each(
     "members",
     [
         {"thinking": {"type": "between_tools"}},

@@ -1,6 +1,7 @@
 """Anthropic's streams, read."""
 
 import pytest
+from tests.support.cases import each
 from tests.unit.dialects.anthropic_frames import (
     END,
     STOP,
@@ -208,7 +209,7 @@ def test_halves_of_a_character_are_joined() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     "bad",
     [
         (b"data: nonsense\n\n", b"nonsense"),
@@ -242,7 +243,7 @@ def test_a_stream_begins_once() -> None:
     assert [type(event) for event in events] == [Started, UsageTold, UsageTold]
 
 
-@pytest.mark.parametrize("early", [END, stop(0), finish()])
+@each("early", [END, stop(0), finish()])
 def test_nothing_comes_before_the_beginning(early: tuple[bytes, bytes]) -> None:
     """But a ping."""
     assert decoded(frame("ping")) == [Beat()]

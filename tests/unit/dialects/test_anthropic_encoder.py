@@ -2,7 +2,7 @@
 
 import json
 
-import pytest
+from tests.support.cases import each
 from tests.unit.dialects.anthropic_frames import (
     CHAT,
     IDENTITY,
@@ -130,7 +130,7 @@ def test_empty_texts_are_no_blocks() -> None:
     assert [(v["index"], v["content_block"]["type"]) for v in starts] == [(0, "text")]
 
 
-@pytest.mark.parametrize(
+@each(
     ("signature", "sealed"),
     [
         (None, "posthouse.none."),
@@ -279,7 +279,7 @@ def test_the_first_answer_is_the_only_one() -> None:
     assert len(values) == 3
 
 
-@pytest.mark.parametrize(
+@each(
     ("reason", "word"),
     [
         (FinishReason.STOP, "end_turn"),

@@ -2,7 +2,7 @@
 
 import json
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.anthropic_messages import DIALECT
 from posthouse.dialects.anthropic_messages.errors import (
@@ -41,7 +41,7 @@ def body_of(kind: str, message: str = "No.") -> bytes:
     return json.dumps({"type": "error", "error": error, "request_id": "r"}).encode()
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "body", "fault"),
     [
         (400, body_of("invalid_request_error"), UpstreamRejected),
@@ -87,7 +87,7 @@ def test_a_refusal_keeps_the_provider_s_words() -> None:
     assert json.loads(body)["error"]["type"] == "not_found_error"
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "fault"),
     [
         ({"type": "error", "error": {"type": "overloaded_error"}}, UpstreamOverloaded),
@@ -113,13 +113,13 @@ def test_an_error_with_status_200_is_judged(
     assert type(fault_in(value)) is fault
 
 
-@pytest.mark.parametrize("value", [None, [], {"type": "message"}, {"type": "ping"}])
+@each("value", [None, [], {"type": "message"}, {"type": "ping"}])
 def test_what_is_no_error_is_none(value: object) -> None:
     """Messages, events and what is no object."""
     assert fault_in(value) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("error", "status", "kind", "code"),
     [
         (InvalidRequest("m", param="p"), 400, "invalid_request_error", None),

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 from tests.unit.dialects.anthropic_asked import (
     HI,
     asked,
@@ -78,7 +79,7 @@ def test_limits_in_a_schema_are_put_into_words() -> None:
     assert told == ("~response_format.schema",)
 
 
-@pytest.mark.parametrize("value", [[], {}, None, 1, ["date"]])
+@each("value", [[], {}, None, 1, ["date"]])
 def test_a_format_that_is_no_name_is_put_into_words(value: Any) -> None:
     """It says nothing that the answer could be held to."""
     schema = {"type": "object", "properties": {"when": {"format": value}}}

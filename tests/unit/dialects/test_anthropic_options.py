@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from tests.support.cases import each
 from tests.unit.dialects.anthropic_asked import (
     FUNCTION,
     OTHER,
@@ -28,7 +29,7 @@ from posthouse.model.traits import ThinkingOff, ThinkingStyle, Traits
 
 
 # --- the limit ----------------------------------------------------------------------
-@pytest.mark.parametrize(
+@each(
     ("limit", "most", "expected", "told"),
     [
         (100, 0, 100, ()),
@@ -55,7 +56,7 @@ ALWAYS = Traits(thinking_off=ThinkingOff.NEVER, forced_tools=False)
 BETWEEN = Traits(thinking_off=ThinkingOff.BETWEEN_TOOLS)
 
 
-@pytest.mark.parametrize(
+@each(
     ("reasoning", "traits", "expected", "told"),
     [
         (Reasoning(effort="high"), NATIVE, ({"type": "adaptive"}, "high"), ()),
@@ -296,7 +297,7 @@ def test_other_tools_of_providers_are_refused_or_told() -> None:
     assert told == ("-tools.file_search",)
 
 
-@pytest.mark.parametrize(
+@each(
     ("choice", "parallel", "expected"),
     [
         (None, None, None),
@@ -374,7 +375,7 @@ def test_one_answer_in_text_is_what_there_is() -> None:
     assert written(asked(choices=2)) == (written(asked())[0], ("~n",))
 
 
-@pytest.mark.parametrize(
+@each(
     ("tier", "expected", "told"),
     [
         ("auto", "auto", ()),

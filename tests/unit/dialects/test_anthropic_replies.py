@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.anthropic_messages import CODEC, DIALECT
 from posthouse.dialects.anthropic_messages.usage import (
@@ -82,7 +83,7 @@ def test_a_sloppy_reply_is_read_leniently() -> None:
     assert reply.output_text() == "\ufffd \ufffd"
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"content":"text"}', b"<html>"])
+@each("body", [b"", b"[]", b"{}", b'{"content":"text"}', b"<html>"])
 def test_what_is_no_message_is_a_bad_response(body: bytes) -> None:
     """Whoever reads it."""
     with pytest.raises(UpstreamBadResponse):
@@ -109,7 +110,7 @@ def test_arguments_are_read_to_the_letter() -> None:
     assert call == ToolCall("t", "f", '{"n":1.10}')
 
 
-@pytest.mark.parametrize(
+@each(
     ("usage", "expected"),
     [
         (None, None),
@@ -148,7 +149,7 @@ def test_disjoint_counts_are_added_up(
     assert reported_usage(usage) == expected
 
 
-@pytest.mark.parametrize(
+@each(
     ("usage", "tier"),
     [
         (None, None),
@@ -185,7 +186,7 @@ def read(messages: Any, **members: Any) -> ChatRequest:
     return CODEC.read_request(DIALECT.parse_request(json.dumps(body).encode()))
 
 
-@pytest.mark.parametrize(
+@each(
     ("message", "param"),
     [
         ({"role": "tool", "content": "x"}, "messages[0].role"),

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.anthropic_messages import (
     DIALECT,
@@ -44,7 +45,7 @@ def test_a_limit_of_nothing_warms_the_cache() -> None:
     assert DIALECT.parse_request(json.dumps(body).encode()).output_limit == 0
 
 
-@pytest.mark.parametrize(
+@each(
     ("members", "param"),
     [
         ({"messages": []}, "messages"),
@@ -122,7 +123,7 @@ def test_calls_of_one_conversation_have_their_opening_in_common() -> None:
     assert sum(map(len, parsed(long, system=system).affinity)) <= 4096
 
 
-@pytest.mark.parametrize(
+@each(
     ("tool", "searches"),
     [
         ({"name": "f", "input_schema": {}}, 0),
@@ -143,7 +144,7 @@ def test_searches_are_reckoned_with(tool: dict[str, Any], searches: int) -> None
     assert parsed(tools=[tool]).searches == searches
 
 
-@pytest.mark.parametrize("kind", ["code_execution_20260521", "advisor_20260301", "x"])
+@each("kind", ["code_execution_20260521", "advisor_20260301", "x"])
 def test_tools_without_a_price_are_refused(kind: str) -> None:
     """What the provider runs must have a price."""
     with pytest.raises(InvalidRequest, match="not offered here"):
@@ -157,7 +158,7 @@ def test_every_model_in_the_body_is_named() -> None:
     assert request.other_models == ("claude-y", "claude-z")
 
 
-@pytest.mark.parametrize(
+@each(
     ("members", "tier"),
     [
         ({}, None),

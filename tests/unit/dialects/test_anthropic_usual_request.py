@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects.anthropic_messages import DIALECT
 from posthouse.dialects.anthropic_messages.read_request import (
@@ -37,7 +38,7 @@ def text(words: str = "Hi", **members: Any) -> dict[str, Any]:
     return {"type": "text", "text": words, **members}
 
 
-@pytest.mark.parametrize(
+@each(
     "request_",
     [
         asked(),
@@ -72,7 +73,7 @@ def test_usual_words_are_read_alike(request_: ParsedRequest) -> None:
     assert found == _read_members(request_)
 
 
-@pytest.mark.parametrize(
+@each(
     "members",
     [
         {"tools": [{"name": "f", "input_schema": {"type": "object"}}]},
@@ -89,7 +90,7 @@ def test_what_is_asked_beside_is_read_alike(members: dict[str, Any]) -> None:
     assert read_request(request) == _read_members(request)
 
 
-@pytest.mark.parametrize(
+@each(
     "message",
     [
         said({"type": "image", "source": {"type": "url", "url": "https://a/b.png"}}),
@@ -110,7 +111,7 @@ def test_unusual_words_are_left_to_the_other_reader(message: Any) -> None:
     assert read_request(request) == _read_members(request)
 
 
-@pytest.mark.parametrize(
+@each(
     ("message", "place"),
     [
         ({"role": "tool", "content": "Hi"}, "messages[0].role"),

@@ -1,7 +1,7 @@
 """Requests of other dialects, written for a provider of Anthropic's."""
 
-import pytest
 from msgspec import structs
+from tests.support.cases import each
 from tests.unit.dialects.anthropic_asked import (
     FUNCTION,
     HI,
@@ -144,7 +144,7 @@ def test_documents_are_pdf_or_text() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@each(
     "part",
     [
         Document(Media(data="QQ==", media_type="application/msword")),
@@ -201,7 +201,7 @@ def test_arguments_go_to_the_letter() -> None:
     assert b'"input":{"input":"free text"}' in body
 
 
-@pytest.mark.parametrize("arguments", ["{", "[1]", '"a"', "null"])
+@each("arguments", ["{", "[1]", '"a"', "null"])
 def test_arguments_that_are_no_object_are_refused(arguments: str) -> None:
     """Silently dropping them would change the conversation."""
     call = ToolCall("a", "f", arguments)
@@ -257,7 +257,7 @@ def test_only_anthropic_s_own_signatures_go_back() -> None:
     assert told == ("-thinking",)
 
 
-@pytest.mark.parametrize(
+@each(
     ("replay", "kept"),
     [(Replay.NEVER, []), (Replay.TOOLS, ["new"]), (Replay.ALWAYS, ["old", "new"])],
 )
@@ -302,7 +302,7 @@ def loop(*first: Part) -> tuple[Message, ...]:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("messages", "style", "thinks"),
     [
         (loop(), ThinkingStyle.BUDGET, False),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects import gemini_embed, jina_rerank, openai_embeddings
 from posthouse.dialects.base import make_edits
@@ -84,7 +85,7 @@ def test_the_cosine_is_that_of_the_textbook(
     assert result["relevance_score"] == pytest.approx(wanted, abs=2e-6)
 
 
-@pytest.mark.parametrize(
+@each(
     "vectors",
     [
         [[0, 0], [1, 0]],

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects import gemini_embed, openai_embeddings
 from posthouse.dialects.base import ParsedRequest, make_edits
@@ -75,7 +76,7 @@ def test_tokens_are_refused(tokens: Any) -> None:
     assert caught.value.param == "input"
 
 
-@pytest.mark.parametrize("dimensions", [0, -1, 1.5])
+@each("dimensions", [0, -1, 1.5])
 def test_a_length_that_cannot_be_is_refused(dimensions: float) -> None:
     with pytest.raises(InvalidRequest):
         sent(TO_GOOGLE, of_openais(input="a", dimensions=dimensions))
@@ -110,7 +111,7 @@ def test_base64_is_given_to_who_wants_it() -> None:
     assert reply.usage == ReportedUsage(input=3)
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"",
@@ -166,7 +167,7 @@ def test_a_batch() -> None:
     assert reply.body == b'{"embeddings":[{"values":[1.10]},{"values":[2.0]}]}'
 
 
-@pytest.mark.parametrize(
+@each(
     "members",
     [
         {"content": {"parts": [{"inlineData": {}}]}},
@@ -187,9 +188,7 @@ def test_what_openais_cannot_do_is_refused(members: Any) -> None:
         sent(TO_OPENAI, of_googles(**members))
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{}", b'{"data":[]}', b'{"data":[{"embedding":"A"}]}']
-)
+@each("body", [b"", b"{}", b'{"data":[]}', b'{"data":[{"embedding":"A"}]}'])
 def test_what_openais_may_not_answer(body: bytes) -> None:
     request = of_googles(**ONE)
     sent(TO_OPENAI, request)

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.cases import each
 from tests.unit.dialects.gemini_asked import (
     IDENTITY,
     STOP,
@@ -73,7 +74,7 @@ def test_text_that_nobody_can_count() -> None:
     assert "999" in DIALECT.prompt_text(parsed(body))
 
 
-@pytest.mark.parametrize(
+@each(
     "part",
     [
         {"inlineData": {"mimeType": "application/pdf", "data": "AA"}},

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 from tests.unit.dialects.gemini_asked import (
     STOP,
     decoded,
@@ -45,7 +46,7 @@ def test_nothing_ends_a_stream_but_its_close() -> None:
     assert isinstance(events[-1], Ended)
 
 
-@pytest.mark.parametrize(
+@each(
     "frames",
     [
         [],
@@ -79,7 +80,7 @@ def test_usage_is_told_whenever_it_changes() -> None:
     assert collect(events).choices[0].parts == (Text("abcd"),)
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "found"),
     [
         ({"promptTokenCount": 5}, ReportedUsage(5)),
@@ -141,7 +142,7 @@ def test_a_prompt_that_is_blocked() -> None:
     assert CODEC.read_reply(fine).extras == {"promptFeedback": {"safetyRatings": []}}
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         b"",

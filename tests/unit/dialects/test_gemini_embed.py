@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.base import make_edits
 from posthouse.dialects.gemini_embed import DIALECT
@@ -65,7 +66,7 @@ def test_providers_are_asked_for_a_batch() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         {},
@@ -98,7 +99,7 @@ def test_a_reply() -> None:
     assert (plain.usage, plain.output_text()) == (None, "")
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "fault"),
     [
         (b"", UpstreamBadResponse),

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-import pytest
+from tests.support.cases import each
 from tests.unit.dialects.gemini_asked import ANOTHERS, IDENTITY, asked, usage
 
 from posthouse.dialects.gemini_generate import CODEC
@@ -94,7 +94,7 @@ def test_a_thought_is_signed_at_its_end() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "args"),
     [
         ("", {}),

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.google.errors import (
     ARRAY_MANNERS,
@@ -38,7 +38,7 @@ def told(
     return msgspec.json.encode({"error": error})
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "body", "fault"),
     [
         (302, b"", UpstreamRedirected),
@@ -101,7 +101,7 @@ def test_what_a_caller_is_told() -> None:
     assert parse_error(404, b"").message == "The provider refused the request."
 
 
-@pytest.mark.parametrize(
+@each(
     ("delay", "seconds"),
     [("20s", 20.0), ("0.5s", 0.5), ("20", None), ("s", None), (20, None)],
 )
@@ -123,7 +123,7 @@ def test_errors_with_status_200() -> None:
         assert fault_in(value) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("error", "status", "name", "reason"),
     [
         (InvalidRequest("no", param="contents"), 400, "INVALID_ARGUMENT", None),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 from tests.unit.dialects.gemini_asked import NEWEST, asked, written
 
 from posthouse.errors import InvalidRequest
@@ -62,7 +63,7 @@ def test_tools_as_the_model_takes_them() -> None:
     assert look["parameters"] == {"type": "object", "properties": {"a": {}}}
 
 
-@pytest.mark.parametrize(
+@each(
     ("choice", "calling"),
     [
         (ToolChoice(ToolUse.AUTO), {"mode": "AUTO"}),
@@ -125,7 +126,7 @@ def test_sampling_and_amounts() -> None:
     assert written(asked(choices=2), one) == (written(asked(), one)[0], ("~n",))
 
 
-@pytest.mark.parametrize(
+@each(
     ("tier", "sent", "losses"),
     [
         ("default", "standard", ()),
@@ -144,7 +145,7 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": ["string", "null"]}}}
 SUBSET = {"type": "object", "properties": {"a": {"type": "string", "nullable": True}}}
 
 
-@pytest.mark.parametrize(
+@each(
     ("wanted", "traits", "config", "losses"),
     [
         (OutputFormat(OutputKind.TEXT), NEWEST, None, ()),
@@ -214,7 +215,7 @@ def test_speech() -> None:
     refused(asked(modalities=("hologram",)))
 
 
-@pytest.mark.parametrize(
+@each(
     ("reasoning", "traits", "config", "losses"),
     [
         (Reasoning(effort="high"), NEWEST, {"thinkingLevel": "HIGH"}, ()),

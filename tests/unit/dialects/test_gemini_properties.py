@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.cases import each
 from tests.support.vendor_types import check_reply, check_request, check_stream
 from tests.unit.dialects.gemini_values import replies, requests
 
@@ -189,7 +189,7 @@ def test_any_frames_are_read_or_judged(first: bytes, second: bytes) -> None:
         collect([*events, *decoder.close()])
 
 
-@pytest.mark.parametrize("body", REQUESTS, ids=range(len(REQUESTS)))
+@each("body", REQUESTS, ids=range(len(REQUESTS)))
 def test_a_written_request_is_read_as_the_same(body: bytes) -> None:
     """Once in the normal form, a recorded request stays as it is."""
     first = written(CODEC.read_request(parsed(body)))

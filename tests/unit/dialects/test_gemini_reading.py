@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 from tests.unit.dialects.gemini_asked import asked, body_of, parsed, read, written
 
 from posthouse.dialects.gemini_generate import CODEC
@@ -62,7 +63,7 @@ def ids_of(chat: ChatRequest) -> list[tuple[str, str]]:
 # --- parts --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("part", "found"),
     [
         ({"text": "x"}, Text("x")),
@@ -130,7 +131,7 @@ def test_a_part(part: dict[str, Any], found: Part) -> None:
     assert said(part) == (found,)
 
 
-@pytest.mark.parametrize("value", ["EqQB", "??>>~~", "é" * 9, "a", "ab"])
+@each("value", ["EqQB", "??>>~~", "é" * 9, "a", "ab"])
 def test_a_seal_comes_back_as_the_sdk_writes_bytes(value: str) -> None:
     """In either alphabet of base64, with or without its last signs."""
     sealed = f"posthouse.anthropic_messages+redacted+id=rs_1.{value}".encode()
@@ -148,7 +149,7 @@ def test_an_empty_part_is_none() -> None:
     assert message == Message(Role.USER, ())
 
 
-@pytest.mark.parametrize(
+@each(
     "part",
     [
         5,
@@ -169,7 +170,7 @@ def test_a_part_that_cannot_be_is_refused(part: Any) -> None:
     assert caught.value.param.startswith("contents")
 
 
-@pytest.mark.parametrize(
+@each(
     "contents",
     [
         [{"role": "system", "parts": []}],
@@ -240,7 +241,7 @@ def test_results_go_first() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("response", "text", "failed"),
     [
         ({"content": "sunny"}, "sunny", None),
@@ -310,7 +311,7 @@ def test_what_must_not_be_lost_is_refused_elsewhere() -> None:
 # --- options ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("config", "kind", "schema"),
     [
         ({"responseMimeType": "text/plain"}, OutputKind.TEXT, None),
@@ -388,7 +389,7 @@ def test_options() -> None:
     assert chat.tool_choice == ToolChoice(ToolUse.REQUIRED, ("f",))
 
 
-@pytest.mark.parametrize(
+@each(
     "members",
     [
         {"generationConfig": {"temperature": "hot"}},

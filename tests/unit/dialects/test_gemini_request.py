@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.cases import each
 from tests.unit.dialects.gemini_asked import body_of, parsed
 
 from posthouse.dialects.base import PromptSize, make_edits
@@ -49,7 +50,7 @@ def test_both_spellings_are_judged() -> None:
         assert (request.output_limit, request.choices) == (5, 2)
 
 
-@pytest.mark.parametrize(
+@each(
     "members",
     [
         {"generationConfig": {}, "generation_config": {}},
@@ -78,7 +79,7 @@ def test_a_name_twice_goes_on_as_it_was_judged() -> None:
     assert sent.endswith(b'"generationConfig":{"maxOutputTokens":7,"x":1.10}}')
 
 
-@pytest.mark.parametrize(
+@each(
     ("tools", "searches"),
     [
         ([], 0),
@@ -93,7 +94,7 @@ def test_searches_have_a_price(tools: Any, searches: int) -> None:
     assert parsed(body_of(tools=tools)).searches == searches
 
 
-@pytest.mark.parametrize("tool", ["googleMaps", "fileSearch", "mcpServers", "novel"])
+@each("tool", ["googleMaps", "fileSearch", "mcpServers", "novel"])
 def test_tools_without_a_price_are_refused(tool: str) -> None:
     """Nobody would know what to charge."""
     with pytest.raises(InvalidRequest, match=tool):
@@ -106,7 +107,7 @@ def test_nobody_else_chooses_the_model() -> None:
         parsed(body_of(generationConfig={"routingConfig": {"autoMode": {}}}))
 
 
-@pytest.mark.parametrize(
+@each(
     "members",
     [
         {"contents": None},

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects.gemini_generate.schema import DEPTH, from_subset, to_subset
 
@@ -35,7 +35,7 @@ ALLOWED = {
 STRING = {"type": "string"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("schema", "subset"),
     [
         (STRING, STRING),
@@ -161,7 +161,7 @@ def test_a_schema_that_never_ends_does() -> None:
     assert depth_of(to_subset(deep)) <= DEPTH + 2
 
 
-@pytest.mark.parametrize(
+@each(
     ("subset", "schema"),
     [
         ({"type": "STRING"}, STRING),

@@ -1,7 +1,7 @@
 """Gemini's streams, passed to clients of its own."""
 
 import msgspec
-import pytest
+from tests.support.cases import each
 from tests.unit.dialects.gemini_asked import STOP, frame, parsed, usage
 
 from posthouse.dialects.gemini_generate import DIALECT
@@ -54,7 +54,7 @@ def test_a_blocked_prompt_passes() -> None:
     assert end.raw == data
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "renamed"),
     [
         (b'{"modelVersion":"x","x":1.10}', b'{"modelVersion":"public","x":1.10}'),

@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 from tests.unit.dialects.gemini_asked import NEWEST, asked, written
 
 from posthouse.dialects.gemini_generate.signatures import STAND_IN
@@ -131,7 +132,7 @@ def test_media_are_told_what_they_are() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     "part",
     [
         Image(Media(file_id="file-1")),
@@ -220,7 +221,7 @@ def test_ids_that_were_made_here_stay_here() -> None:
     assert contents[2]["parts"][0]["functionResponse"] == {"name": "f", "response": {}}
 
 
-@pytest.mark.parametrize(
+@each(
     ("texts", "response"),
     [
         (("sunny",), {"content": "sunny"}),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects.base import Answer, ParsedRequest, make_edits, write_body
 from posthouse.dialects.openai.vendor_images import VendorImages
@@ -65,7 +66,7 @@ def read(of: VendorImages, request: ParsedRequest, body: Any) -> Any:
 # --- Ideogram ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "case",
     [
         ("/generate", {"image_request": {"prompt": "p"}}, "V_2", None, "image"),
@@ -135,7 +136,7 @@ def test_ideograms_count_is_judged_wherever_it_stands() -> None:
             asked(IDEOGRAM, "/generate", body)
 
 
-@pytest.mark.parametrize("wrapped", ["x", 5, [], '{"a":', '"[]"'])
+@each("wrapped", ["x", 5, [], '{"a":', '"[]"'])
 def test_ideograms_wrapping_must_hold_an_object(wrapped: Any) -> None:
     with pytest.raises(InvalidRequest):
         asked(IDEOGRAM, "/generate", {"image_request": wrapped})
@@ -162,7 +163,7 @@ def test_ideograms_unsafe_pictures_are_no_error_and_not_counted() -> None:
 # --- Recraft ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "case",
     [
         ("generations", {}, None, "image"),
@@ -197,7 +198,7 @@ def test_recrafts_model_is_named_only_where_it_was() -> None:
 # --- Stability --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "case",
     [
         ("generate/core", (text("prompt", "p"),), "stable-image-core", "image"),
@@ -256,7 +257,7 @@ def test_a_refusal_of_the_content_is_no_trouble_with_our_key() -> None:
 # --- Gemini and Qwen ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "reply",
     [
         {"promptFeedback": {"blockReason": "SAFETY"}},
@@ -317,7 +318,7 @@ def test_qwens_pictures_are_judged_and_counted() -> None:
 # --- all --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("of", NATIVE, ids=lambda of: of.name)
+@each("of", NATIVE, ids=lambda of: of.name)
 def test_other_paths_lead_nowhere(of: VendorImages) -> None:
     for path in (
         "/",
@@ -342,8 +343,8 @@ def test_no_reply_does_harm(of: VendorImages, body: bytes) -> None:
         of.parse_answer(request, Answer((), body), None)
 
 
-@pytest.mark.parametrize("of", [*NATIVE, GEMINI, QWEN], ids=lambda of: of.name)
-@pytest.mark.parametrize("body", [{}, [], {"data": []}, {"error": "no"}, {"image": 5}])
+@each("of", [*NATIVE, GEMINI, QWEN], ids=lambda of: of.name)
+@each("body", [{}, [], {"data": []}, {"error": "no"}, {"image": 5}])
 def test_a_reply_without_pictures_is_a_failure(of: VendorImages, body: Any) -> None:
     request = asked(RECRAFT, "/v1/images/generations", {"prompt": "p"})
     if of is IDEOGRAM and body == {"data": []}:
@@ -353,7 +354,7 @@ def test_a_reply_without_pictures_is_a_failure(of: VendorImages, body: Any) -> N
         read(of, request, body)
 
 
-@pytest.mark.parametrize("of", NATIVE, ids=lambda of: of.name)
+@each("of", NATIVE, ids=lambda of: of.name)
 def test_what_is_asked_at_no_path_is_refused(of: VendorImages) -> None:
     with pytest.raises(InvalidRequest):
         of.parse_request(b"{}")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects import (
     anthropic_messages,
@@ -61,22 +62,18 @@ def test_what_matches_passes() -> None:
     assert said(answer(GOOD)) == GOOD
 
 
-@pytest.mark.parametrize(
-    "fence", ["```json\n{}\n```", "\n```\n{}\n```\n", "```JSON \n{}```"]
-)
+@each("fence", ["```json\n{}\n```", "\n```\n{}\n```\n", "```JSON \n{}```"])
 def test_a_fence_around_it_is_left_out(fence: str) -> None:
     assert said(answer(fence.replace("{}", GOOD))) == GOOD
 
 
-@pytest.mark.parametrize(
-    "text", [BAD, "Paris", f"Here: {GOOD}", "", f"```py\n{GOOD}\n```"]
-)
+@each("text", [BAD, "Paris", f"Here: {GOOD}", "", f"```py\n{GOOD}\n```"])
 def test_what_does_not_match_is_refused(text: str) -> None:
     with pytest.raises(UpstreamUnlikeSchema):
         said(answer(text))
 
 
-@pytest.mark.parametrize(
+@each(
     "reply",
     [
         answer(BAD, "length"),
@@ -107,10 +104,8 @@ def test_who_asks_for_no_schema_is_given_anything() -> None:
     assert said(answer(BAD), asked(output_config={"effort": "low"})) == BAD
 
 
-@pytest.mark.parametrize(
-    ("strict", "binds"), [(True, True), (False, False), (None, False)]
-)
-@pytest.mark.parametrize("client", [CHAT, RESPONSES])
+@each(("strict", "binds"), [(True, True), (False, False), (None, False)])
+@each("client", [CHAT, RESPONSES])
 def test_openai_s_callers_say_whether_it_binds(
     client: Speaker, strict: bool | None, binds: bool
 ) -> None:

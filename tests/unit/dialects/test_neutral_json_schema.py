@@ -4,9 +4,9 @@ import time
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # it has no stubs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects.neutral.json_schema import matches
 
@@ -28,7 +28,7 @@ TREE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
+@each(
     ("schema", "value"),
     [
         (PERSON, {"name": "Ann", "age": 3, "pets": ["cat", "dog"]}),
@@ -54,7 +54,7 @@ def test_what_may_stand(schema: dict[str, Any], value: Any) -> None:
     assert matches(value, schema)
 
 
-@pytest.mark.parametrize(
+@each(
     ("schema", "value"),
     [
         (PERSON, {"name": "Ann"}),

@@ -1,6 +1,6 @@
 """Links in a user's words: what counts as one, and what it becomes."""
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.neutral.links import MOST_LINKS, links_in, with_linked
 from posthouse.model.chat import (
@@ -21,7 +21,7 @@ def chat(*words: str, role: Role = Role.USER) -> ChatRequest:
     return ChatRequest(dialect="openai_chat", model="m", messages=messages)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         ("see https://a.example/cat.png please", ["https://a.example/cat.png"]),

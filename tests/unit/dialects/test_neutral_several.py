@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 from typing_extensions import override
 
 from posthouse.dialects import anthropic_messages, openai_chat
@@ -186,7 +187,7 @@ def test_replies_are_joined_in_the_clients_words() -> None:
 # --- usage --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("usages", "expected"),
     [
         ([], None),

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.members import Members, invalid, unlike
@@ -40,9 +41,7 @@ def test_a_sealed_nothing_is_no_signature() -> None:
     assert unseal(seal(None, "d"), "d") is None
 
 
-@pytest.mark.parametrize(
-    "text", [None, "", "posthouse.", "posthouse.x", "posthouse.x."]
-)
+@each("text", [None, "", "posthouse.", "posthouse.x", "posthouse.x."])
 def test_what_was_cut_is_no_signature(text: str | None) -> None:
     """Nor is nothing at all."""
     assert unseal(text, "d") is None
@@ -115,7 +114,7 @@ def test_what_nobody_took_is_left() -> None:
     assert members.extras() == {"b": 1, "d": [2]}
 
 
-@pytest.mark.parametrize(
+@each(
     ("take", "good", "bad"),
     [
         (Members.text, "x", 1),
@@ -175,7 +174,7 @@ def test_a_whole_text_stays(text: str) -> None:
     assert mended(text) == text
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "told"),
     [
         ("logit_bias", "-logit_bias"),

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.neutral.codec import Identity
 from posthouse.dialects.neutral.collect import collect
@@ -66,7 +67,7 @@ def call(index: int | None = None, **members: Any) -> dict[str, Any]:
 # --- reading: calls ---------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "deltas",
     [
         # As OpenAI sends them.
@@ -148,7 +149,7 @@ def test_tags_in_a_text_are_text() -> None:
     assert parts_of({"content": "<think>a</think>b"}) == (Text("<think>a</think>b"),)
 
 
-@pytest.mark.parametrize("finish", ["", "null", None])
+@each("finish", ["", "null", None])
 def test_an_answer_goes_on_until_it_tells_a_reason(finish: str | None) -> None:
     """Nothing is none, by any name."""
     events = decoded(chunk({"content": "a"}, finish), chunk({"content": "b"}, "stop"))
@@ -171,7 +172,7 @@ def test_nothing_is_said_after_the_end() -> None:
     assert collect(events).usage == ReportedUsage(input=3)
 
 
-@pytest.mark.parametrize(
+@each(
     ("reason", "expected"),
     [
         ("length", FinishReason.LENGTH),
@@ -238,7 +239,7 @@ def test_comments_are_beats() -> None:
     assert CODEC.decoder().feed(b": keep-alive\n\n", b"") == [Beat()]
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "fault"),
     [
         (b'{"error":{"message":"x","code":"429"}}', UpstreamRateLimited),

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.neutral.codec import Identity
 from posthouse.dialects.openai_chat import CODEC
@@ -237,7 +237,7 @@ def test_pictures_are_told_whole() -> None:
     assert told["image_url"] == {"url": "data:image/png;base64,AA"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("reason", "name"),
     [
         (FinishReason.CONTEXT_LENGTH, "length"),

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.openai_chat import CODEC, DIALECT
 from posthouse.errors import InvalidRequest
@@ -15,7 +16,7 @@ def read(**members: Any) -> ChatRequest:
     return CODEC.read_request(DIALECT.parse_request(json.dumps(body).encode()))
 
 
-@pytest.mark.parametrize(
+@each(
     ("members", "expected"),
     [
         ({"reasoning_effort": "low"}, Reasoning(effort="low")),
@@ -46,7 +47,7 @@ def test_all_ways_to_ask_for_thoughts_are_read(
     assert chat.extras == {}
 
 
-@pytest.mark.parametrize(
+@each(
     ("members", "param"),
     [
         ({"messages": [{"role": "x", "content": "hi"}]}, "messages[0].role"),

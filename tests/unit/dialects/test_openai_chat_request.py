@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.openai_chat import CODEC
@@ -69,7 +70,7 @@ NATIVE, SWITCH = ThinkingStyle.NATIVE, ThinkingStyle.SWITCH
 FLAG, BUDGET = ThinkingStyle.FLAG, ThinkingStyle.BUDGET
 
 
-@pytest.mark.parametrize(
+@each(
     ("style", "wish", "expected", "told"),
     [
         (NATIVE, Reasoning(effort="xhigh"), {"reasoning_effort": "xhigh"}, ()),
@@ -139,7 +140,7 @@ OLD = said(Thinking("old"), Text("a"), role=Role.ASSISTANT)
 NEW = said(Thinking("new"), CALL, role=Role.ASSISTANT)
 
 
-@pytest.mark.parametrize(
+@each(
     ("replay", "expected"),
     [
         (Replay.NEVER, [None, None]),
@@ -238,7 +239,7 @@ def test_a_custom_tool_becomes_a_function() -> None:
     assert told == ()
 
 
-@pytest.mark.parametrize(
+@each(
     ("choice", "expected"),
     [
         (ToolChoice(ToolUse.AUTO), "auto"),
@@ -313,7 +314,7 @@ def test_texts_are_joined_for_those_who_take_no_list() -> None:
     assert body["messages"][0]["content"] == "a\nb"
 
 
-@pytest.mark.parametrize(
+@each(
     ("marks", "beside", "told"),
     [
         (CacheMarks.NONE, {}, ("-cache_control",)),

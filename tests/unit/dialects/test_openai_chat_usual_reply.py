@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects.openai_chat.read_reply import _read_members
 from posthouse.dialects.openai_chat.usual_reply import read_usual
@@ -36,7 +36,7 @@ def test_a_plain_reply_is_a_usual_one() -> None:
     assert read_usual(reply()) is not None
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         reply(),
@@ -54,7 +54,7 @@ def test_usual_replies_are_read_alike(body: bytes) -> None:
     assert read_usual(body) == _read_members(body)
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         reply(new=1),

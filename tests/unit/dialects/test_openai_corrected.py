@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 from tests.unit.dialects.asked import BASES, CHAT, EMBEDDINGS, parse
 from tests.unit.dialects.streams import DONE, USAGE, chunk, data, frames_of
 
@@ -94,7 +95,7 @@ def passed(to: Dialect, stream: bytes) -> list[Any]:
 # --- errors -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("code", "kind", "status", "name"), MEANINGS)
+@each(("code", "kind", "status", "name"), MEANINGS)
 def test_a_declared_code_is_what_its_status_would_be(
     code: Any, kind: type[UpstreamFault], status: int, name: str | None
 ) -> None:

@@ -1,6 +1,7 @@
 """Absurd numbers in the fields that money is held by."""
 
 import pytest
+from tests.support.cases import each
 from tests.unit.dialects.asked import (
     CHAT,
     COMPLETIONS,
@@ -51,8 +52,8 @@ def read(dialect: str, field: str, value: bytes) -> ParsedRequest:
     return found.parse_request(with_member(found, field, value))
 
 
-@pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize("value", ABSURD)
+@each("field", FIELDS)
+@each("value", ABSURD)
 def test_an_absurd_number_is_refused(field: tuple[str, str], value: bytes) -> None:
     """Neither zero nor less nor more than exists is ever held for."""
     with pytest.raises(InvalidRequest) as caught:
@@ -62,7 +63,7 @@ def test_an_absurd_number_is_refused(field: tuple[str, str], value: bytes) -> No
     assert len(caught.value.message) < 200
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@each("field", FIELDS)
 def test_the_bounds_are_taken_and_nothing_beyond(field: tuple[str, str]) -> None:
     """The lowest and the highest number, not the next ones."""
     lowest, highest = FIELDS[field]
@@ -75,15 +76,15 @@ def test_the_bounds_are_taken_and_nothing_beyond(field: tuple[str, str]) -> None
             read(*field, b"%d" % number)
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@each("field", FIELDS)
 def test_null_is_as_good_as_absent(field: tuple[str, str]) -> None:
     """As OpenAI's SDKs send it."""
     request = read(*field, b"null")
     assert (request.choices, request.output_limit) == (1, None)
 
 
-@pytest.mark.parametrize("text", [b"NaN", b"Infinity", b"-Infinity", b"0x10", b"1_000"])
-@pytest.mark.parametrize("field", FIELDS)
+@each("text", [b"NaN", b"Infinity", b"-Infinity", b"0x10", b"1_000"])
+@each("field", FIELDS)
 def test_what_is_no_json_number_is_no_json(field: tuple[str, str], text: bytes) -> None:
     """Python's own parser would take some of these."""
     with pytest.raises(InvalidRequest) as caught:

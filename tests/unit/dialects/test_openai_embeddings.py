@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 from tests.unit.dialects.asked import EMBEDDINGS, parse
 
 from posthouse.errors import UpstreamBadResponse
@@ -84,7 +85,7 @@ def test_other_shapes_of_the_right_kind_pass(encoding: str) -> None:
             convert(vectors, encoding)
 
 
-@pytest.mark.parametrize(
+@each(
     ("embedding", "encoding"),
     [
         ("not base64!", "float"),
@@ -104,7 +105,7 @@ def test_what_has_no_such_encoding_is_refused(embedding: Any, encoding: str) -> 
         convert(embedding, encoding)
 
 
-@pytest.mark.parametrize("data", [b"[1]", b"[{}]", b'[{"index":0}]', b"[null]"])
+@each("data", [b"[1]", b"[{}]", b'[{"index":0}]', b"[null]"])
 def test_rows_without_an_embedding_are_refused(data: bytes) -> None:
     """There is nothing in them for a client."""
     with pytest.raises(UpstreamBadResponse):

@@ -8,6 +8,7 @@ import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse import errors
 from posthouse.dialects.openai.errors import parse_error, render_error
@@ -55,8 +56,8 @@ STATUSES: dict[int, type[UpstreamFault]] = {
 }
 
 
-@pytest.mark.parametrize("status", STATUSES)
-@pytest.mark.parametrize("text", [PLAIN, b"", b"<html>", b"plain", b"[]", b"{", b"7"])
+@each("status", STATUSES)
+@each("text", [PLAIN, b"", b"<html>", b"plain", b"[]", b"{", b"7"])
 def test_the_status_says_what_an_error_is(status: int, text: bytes) -> None:
     """Whatever the body is, or is not."""
     fault = parse_error(status, text)
@@ -246,7 +247,7 @@ SHAPES: list[tuple[str, int, bytes, type[UpstreamFault], Words | None]] = [
 ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "text", "kind", "words"),
     [case[1:] for case in SHAPES],
     ids=[case[0] for case in SHAPES],
@@ -393,7 +394,7 @@ SDK: list[tuple[PosthouseError, type[openai.APIStatusError], int, str | None]] =
 ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("error", "kind", "status", "code"),
     SDK,
     ids=[f"{type(case[0]).__name__}-{case[2]}" for case in SDK],
@@ -424,7 +425,7 @@ def every_error() -> list[type[PosthouseError]]:
     return found
 
 
-@pytest.mark.parametrize("kind", every_error())
+@each("kind", every_error())
 def test_every_error_is_written_with_all_four_keys(kind: type[PosthouseError]) -> None:
     """As OpenAI's schema requires: texts, or null for code and parameter."""
     error = kind("m", status=418) if issubclass(kind, UpstreamRejected) else kind()
@@ -438,7 +439,7 @@ def test_every_error_is_written_with_all_four_keys(kind: type[PosthouseError]) -
     assert (b"content-type", b"application/json") in headers
 
 
-@pytest.mark.parametrize(
+@each(
     ("seconds", "shown"),
     [(0.0, b"1"), (0.2, b"1"), (1.0, b"1"), (1.1, b"2"), (60, b"60")],
 )

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 from tests.unit.dialects.asked import (
     CHAT,
     COMPLETIONS,
@@ -146,7 +147,7 @@ FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(("dialect", "name", "value"), FIELDS)
+@each(("dialect", "name", "value"), FIELDS)
 def test_a_field_is_carried_to_the_letter(
     dialect: Dialect, name: str, value: bytes
 ) -> None:
@@ -190,7 +191,7 @@ MESSAGES: list[bytes] = [
 ]
 
 
-@pytest.mark.parametrize("message", MESSAGES)
+@each("message", MESSAGES)
 def test_a_message_is_carried_to_the_letter(message: bytes) -> None:
     """Every role, kind of part and kind of call."""
     body = with_member(CHAT, "messages", b"[" + message + b"]")
@@ -257,7 +258,7 @@ WRONG: list[tuple[Dialect, str, bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("dialect", "name", "value", "param"), WRONG)
+@each(("dialect", "name", "value", "param"), WRONG)
 def test_a_wrong_type_is_named(
     dialect: Dialect, name: str, value: bytes, param: str
 ) -> None:
@@ -270,8 +271,8 @@ def test_a_wrong_type_is_named(
     assert len(caught.value.message) < 300
 
 
-@pytest.mark.parametrize("dialect", [CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS])
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"a":"\xff"}', b"[" * 100_000])
+@each("dialect", [CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS])
+@each("body", [b"", b"[]", b"{", b'{"a":"\xff"}', b"[" * 100_000])
 def test_a_body_that_is_no_json_object_is_refused(
     dialect: Dialect, body: bytes
 ) -> None:
@@ -281,7 +282,7 @@ def test_a_body_that_is_no_json_object_is_refused(
     assert caught.value.exact_code == "invalid_json"
 
 
-@pytest.mark.parametrize("dialect", [CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS])
+@each("dialect", [CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS])
 def test_what_is_required_is_missed(dialect: Dialect) -> None:
     """An empty object lacks its input, and one with input its model."""
     with pytest.raises(InvalidRequest) as caught:
@@ -289,7 +290,7 @@ def test_what_is_required_is_missed(dialect: Dialect) -> None:
     assert caught.value.param in ("model", "messages", "prompt", "input")
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         "Model",
@@ -332,7 +333,7 @@ def test_every_model_that_a_body_names_is_found() -> None:
     assert parse(EMBEDDINGS, fallbacks=["a"]).other_models == ("a",)
 
 
-@pytest.mark.parametrize(
+@each(
     "members",
     [
         {"web_search_options": {}},

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects.base import Answer, MediaDialect, make_edits, write_body
 from posthouse.errors import (
@@ -69,7 +70,7 @@ def test_what_a_call_costs_is_judged() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("members", "least"),
     [
         ({"quality": "low", "size": "1024x1024"}, 272),
@@ -93,7 +94,7 @@ def test_no_size_makes_a_hold_without_bounds() -> None:
     assert generation(size="x" * 32).output_limit < 10_000
 
 
-@pytest.mark.parametrize(
+@each(
     ("members", "param"),
     [
         ({"prompt": None}, "prompt"),
@@ -140,7 +141,7 @@ def test_an_edit_is_a_form_or_json() -> None:
     assert request.prompt.images == 2
 
 
-@pytest.mark.parametrize(
+@each(
     ("parts", "param"),
     [
         ((text("model", "m"), text("prompt", "x")), "image"),
@@ -204,9 +205,7 @@ def test_a_channels_edits_reach_a_form() -> None:
     assert (found["user_id"], found["quality"]) == (b"u", b"low")
 
 
-@pytest.mark.parametrize(
-    "model", ["gpt-image-1", "chatgpt-image-latest", "gpt-image-2"]
-)
+@each("model", ["gpt-image-1", "chatgpt-image-latest", "gpt-image-2"])
 def test_models_that_refuse_to_be_told_the_form_are_not_told(model: str) -> None:
     edits = make_edits(model, Quirks())
     body = write_body(GENERATIONS, generation(response_format="url"), edits)
@@ -275,7 +274,7 @@ def test_tokens_are_read_by_what_they_are_of() -> None:
     assert read({"data": [{"url": "u"}], "usage": usage}).usage.image_output == 272
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         *(b"", b"<html>", b"[]", b"{}", b'{"data":{}}', b'{"data":[]}'),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects.openai_realtime.client_events import (
     models_of,
@@ -48,7 +49,7 @@ def test_events_pass_as_they_are(members: dict[str, Any], tight: bool) -> None:
     assert read_client(raw).raw == raw
 
 
-@pytest.mark.parametrize(
+@each(
     "raw",
     [b"", b"[]", b'"type"', b"{}", b'{"type":1}', b'{"type":null}', b"{" * 500,
      b'{"type":"x"} {}', b'{"type":"x",}', b'\xff{"type":"x"}', b'{"type":"\xff"}'],
@@ -66,7 +67,7 @@ def test_doubled_names_are_sent_once() -> None:
     assert event.raw == b'{"type":"z","s":{"b":{"c":2}}}'
 
 
-@pytest.mark.parametrize(
+@each(
     ("event", "found"),
     [
         ({"session": {"model": "m"}}, [(("session", "model"), "m")]),
@@ -85,7 +86,7 @@ def test_models_are_found(event: dict[str, Any], found: list[Any]) -> None:
     assert models_of(read_client(raw)) == found
 
 
-@pytest.mark.parametrize(
+@each(
     "event",
     [
         {"model": "m"},

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 from tests.unit.dialects.asked import (
     CHAT,
     COMPLETIONS,
@@ -56,15 +57,15 @@ def read(dialect: Dialect, body: bytes, public: str | None = None) -> ParsedRepl
     return dialect.parse_reply(parse(dialect), body, public)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("before", [b"", b"\n\n \r\n"])
+@each("dialect", DIALECTS)
+@each("before", [b"", b"\n\n \r\n"])
 def test_a_reply_passes_to_the_letter(dialect: Dialect, before: bytes) -> None:
     """Also after the empty lines that DeepSeek sends while it is busy."""
     body = before + REPLIES[dialect.name] + b"\n"
     assert read(dialect, body).body == body
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@each("dialect", DIALECTS)
 def test_the_public_name_is_what_a_client_sees(dialect: Dialect) -> None:
     """And nothing else of the reply changes."""
     body = REPLIES[dialect.name]
@@ -84,7 +85,7 @@ def test_usage_and_tier_are_read() -> None:
     assert read(CHAT, b'{"choices":[],"service_tier":7}').service_tier is None
 
 
-@pytest.mark.parametrize("usage", [b"null", b"[]", b'"many"', b"7", None])
+@each("usage", [b"null", b"[]", b'"many"', b"7", None])
 def test_text_is_read_where_it_must_be_counted(usage: bytes | None) -> None:
     """All that was produced, in every choice."""
     choices: list[dict[str, Any]] = [
@@ -116,7 +117,7 @@ def test_text_is_read_where_it_must_be_counted(usage: bytes | None) -> None:
     assert read(COMPLETIONS, two).output_text() == "a\nb"
 
 
-@pytest.mark.parametrize(
+@each(
     "choices",
     [
         b"[]",
@@ -125,7 +126,7 @@ def test_text_is_read_where_it_must_be_counted(usage: bytes | None) -> None:
         b'[{"message":{"content":' + b"9" * 5000 + b"}}]",
     ],
 )
-@pytest.mark.parametrize("dialect", [CHAT, COMPLETIONS])
+@each("dialect", [CHAT, COMPLETIONS])
 def test_a_reply_without_readable_text_has_none(
     dialect: Dialect, choices: bytes
 ) -> None:
@@ -153,8 +154,8 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("body", BAD)
+@each("dialect", DIALECTS)
+@each("body", BAD)
 def test_what_is_no_such_reply_is_refused(dialect: Dialect, body: bytes) -> None:
     """HTML, other JSON, a cut reply, bytes that are not UTF-8: try elsewhere."""
     for public in (None, "public"):
@@ -175,8 +176,8 @@ ERRORS: list[tuple[bytes, type[UpstreamFault]]] = [
 ]
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize(("body", "kind"), ERRORS)
+@each("dialect", DIALECTS)
+@each(("body", "kind"), ERRORS)
 def test_an_error_with_status_200_is_an_error(
     dialect: Dialect, body: bytes, kind: type[UpstreamFault]
 ) -> None:

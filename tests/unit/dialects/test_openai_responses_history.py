@@ -5,6 +5,7 @@ from itertools import count
 
 import pytest
 from msgspec import Raw
+from tests.support.cases import each
 
 from posthouse.dialects.base import make_edits
 from posthouse.dialects.neutral.codec import Identity
@@ -104,7 +105,7 @@ def test_an_id_that_is_no_text_is_none() -> None:
     assert with_history(request, [odd]).prompt.messages == 3
 
 
-@pytest.mark.parametrize(
+@each(
     ("members", "stored"),
     [({}, True), ({"store": True}, True), ({"store": False}, False)],
 )
@@ -288,7 +289,7 @@ def test_a_page_is_read_from_the_query() -> None:
     assert read_page(query) == Page("i1", 100, newest_first=False)
 
 
-@pytest.mark.parametrize(
+@each(
     "query",
     [
         {"limit": "0"},

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.openai_responses import CODEC
@@ -105,7 +106,7 @@ def test_a_tool_that_is_not_there_may_be_missing_or_not() -> None:
     assert told == ("-tools.code_execution",)
 
 
-@pytest.mark.parametrize(
+@each(
     ("choice", "written"),
     [
         (ToolChoice(ToolUse.AUTO), "auto"),
@@ -143,7 +144,7 @@ def test_a_choice_among_nothing_is_left_out() -> None:
 # --- the rest -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("members", "param"),
     [
         ({"sampling": Sampling(stop=("x",))}, "stop"),
@@ -180,7 +181,7 @@ def test_what_only_steers_sampling_is_left_out() -> None:
     assert told == ("-temperature", "-top_p")
 
 
-@pytest.mark.parametrize(
+@each(
     ("limit", "written", "told"),
     [(1, 16, ("~max_tokens",)), (16, 16, ()), (99, 50, ("~max_tokens",))],
 )
@@ -192,7 +193,7 @@ def test_a_limit_is_brought_within_what_the_model_takes(
     assert (body["max_output_tokens"], found) == (written, told)
 
 
-@pytest.mark.parametrize(
+@each(
     ("reasoning", "written", "told"),
     [
         (Reasoning(effort="xhigh"), {"effort": "xhigh"}, ()),
@@ -249,7 +250,7 @@ def test_a_server_without_schemas_is_told_of_one_in_words() -> None:
     assert told == ("~response_format",)
 
 
-@pytest.mark.parametrize(
+@each(
     ("tier", "written", "told"),
     [
         ("flex", "flex", ()),

@@ -5,9 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.cases import each
 from tests.support.vendor_types import check_reply, check_stream
 from tests.unit.dialects.responses_values import replies, requests
 
@@ -204,7 +204,7 @@ def test_a_stream_is_read_or_a_fault(data: st.DataObject, path: Path) -> None:
         encoder.close()
 
 
-@pytest.mark.parametrize("path", recorded("request.json"), ids=lambda p: p.parent.name)
+@each("path", recorded("request.json"), ids=lambda p: p.parent.name)
 def test_a_recorded_request_is_written_as_it_was(path: Path) -> None:
     """Up to the normal form, which writing and reading again does not change."""
     try:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.openai_responses import CODEC, DIALECT
@@ -107,7 +108,7 @@ def test_annotations_of_files_keep_what_only_openai_has() -> None:
     assert back(chat)["input"] == [item]
 
 
-@pytest.mark.parametrize(
+@each(
     ("part", "place"),
     [
         ("x", "input[0].content[0]"),
@@ -161,7 +162,7 @@ def test_what_the_model_gave_between_two_messages_is_one_turn() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("output", "content", "is_error"),
     [
         ({"content": "x", "success": False}, "x", True),
@@ -196,7 +197,7 @@ def test_an_item_with_thoughts_and_a_summary_is_two_parts() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "role", "harmless"),
     [
         ("web_search_call", Role.ASSISTANT, True),
@@ -236,7 +237,7 @@ def test_a_picture_that_the_model_made_is_a_part_of_its_turn() -> None:
     assert message.parts == (Foreign("image_generation_call", kept, harmless=True),)
 
 
-@pytest.mark.parametrize(
+@each(
     "item",
     [
         {"type": "item_reference", "id": "a"},
@@ -259,7 +260,7 @@ def test_an_item_that_nobody_can_mean_is_refused(item: dict[str, Any]) -> None:
 # --- names ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("namespace", "joined"),
     [
         ("mcp__wiki__", "mcp__wiki__f"),
@@ -316,7 +317,7 @@ def test_every_search_is_one() -> None:
     assert back(chat)["tools"] == [tool]
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "choice"),
     [
         ("auto", ToolChoice(ToolUse.AUTO)),
@@ -355,7 +356,7 @@ def test_a_choice_is_read_and_goes_back(value: Any, choice: ToolChoice) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     "members",
     [
         {"tool_choice": "any"},

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.base import ParsedRequest, make_edits
 from posthouse.dialects.openai_responses import CODEC, DIALECT
@@ -93,7 +94,7 @@ def test_a_conversation_is_known_by_how_it_begins() -> None:
 # --- what is refused ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("members", "param"),
     [
         ({"input": None}, "input"),
@@ -117,7 +118,7 @@ def test_what_no_provider_takes_costs_nobody_anything(
     assert refusal(**members).param == param
 
 
-@pytest.mark.parametrize("name", ["prompt", "previous_response_id", "conversation"])
+@each("name", ["prompt", "previous_response_id", "conversation"])
 def test_what_is_kept_elsewhere_may_stand_for_the_input(name: str) -> None:
     """Of a provider that keeps it."""
     value = {"id": "pmpt_1"} if name == "prompt" else "x_1"
@@ -127,7 +128,7 @@ def test_what_is_kept_elsewhere_may_stand_for_the_input(name: str) -> None:
 # --- tools ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "tool",
     [
         {"type": "code_interpreter", "container": {"type": "auto"}},
@@ -151,7 +152,7 @@ def test_tools_without_a_price_are_refused_alone_and_left_out_beside_others(
     assert refusal(tools=[FUNCTION, tool], tool_choice="required")
 
 
-@pytest.mark.parametrize(
+@each(
     "tool",
     [
         {"type": "custom", "name": "c"},

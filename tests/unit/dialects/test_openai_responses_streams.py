@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.neutral.codec import Identity
 from posthouse.dialects.openai_responses import CODEC, DIALECT
@@ -406,7 +406,7 @@ def test_a_provider_that_is_still_there_is_told_by_a_comment() -> None:
     assert CODEC.encoder(asked(), IDENTITY).feed(Beat()) == b": keep-alive\n\n"
 
 
-@pytest.mark.parametrize(
+@each(
     ("reason", "status", "why"),
     [
         (FinishReason.STOP, "completed", None),

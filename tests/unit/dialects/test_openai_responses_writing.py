@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.openai_responses import CODEC
@@ -120,7 +121,7 @@ def test_media_are_written_as_the_dialect_has_them() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("part", "param"),
     [
         (Audio(Media(data="AA==")), "messages.audio"),
@@ -260,7 +261,7 @@ def test_what_the_model_has_made_is_shown_to_it_by_the_user() -> None:
     assert [item["role"] for item in alone] == ["user"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("replay", "index"),
     [(Replay.NEVER, None), (Replay.TOOLS, 1), (Replay.ALWAYS, 0)],
 )

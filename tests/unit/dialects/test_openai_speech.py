@@ -7,6 +7,7 @@ import wave
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects import (
     openai_speech,
@@ -63,7 +64,7 @@ def test_a_request_for_speech_goes_on_as_it_came_but_for_the_model() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("wrong", "param"),
     [
         ({"input": ""}, "input"),
@@ -106,7 +107,7 @@ def relayed(request: ParsedRequest, pieces: list[bytes], kind: str = "audio/wav"
     return sent, tap
 
 
-@pytest.mark.parametrize("size", [1, 40, 64, 65, 1_000, 100_000])
+@each("size", [1, 40, 64, 65, 1_000, 100_000])
 def test_sound_passes_as_it_comes_and_its_end_is_held_back(size) -> None:
     sound = wav(2.5)
     pieces = [sound[at : at + size] for at in range(0, len(sound), size)]
@@ -139,7 +140,7 @@ def test_samples_are_measured_by_the_format_that_was_asked_for() -> None:
     assert tap.usage.output == 20
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "form", "shown"),
     [
         ("audio/mpeg; rate=1", "mp3", b"audio/mpeg; rate=1"),
@@ -155,14 +156,12 @@ def test_sound_is_called_what_the_provider_calls_it(told, form, shown) -> None:
     assert tap.stream_headers == ((b"content-type", shown),)
 
 
-@pytest.mark.parametrize(
-    "kind", ["application/json", "text/html; charset=utf-8", "text/event-stream"]
-)
+@each("kind", ["application/json", "text/html; charset=utf-8", "text/event-stream"])
 def test_what_is_no_sound_is_read_whole(kind) -> None:
     assert SPEECH.tap_answer(spoken(), headers(kind), None) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "fault"),
     [
         (b'{"error":{"message":"no voice","code":400}}', UpstreamRejected),
@@ -230,7 +229,7 @@ def test_events_without_usage_are_measured() -> None:
     assert (tap.usage.output, tap.usage.estimated) == (20, True)
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "fault"),
     [
         (event({"type": "error", "message": "gone"}), UpstreamOverloaded),

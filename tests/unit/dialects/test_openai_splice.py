@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from tests.support.cases import each
 from tests.unit.dialects.asked import (
     BASES,
     CHAT,
@@ -127,8 +127,8 @@ STREAM_OPTIONS: list[tuple[bytes | None, Quirks, bytes | None]] = [
 ]
 
 
-@pytest.mark.parametrize("dialect", [CHAT, COMPLETIONS])
-@pytest.mark.parametrize(("given_options", "quirks", "expected"), STREAM_OPTIONS)
+@each("dialect", [CHAT, COMPLETIONS])
+@each(("given_options", "quirks", "expected"), STREAM_OPTIONS)
 def test_usage_is_asked_for_where_the_provider_knows_the_option(
     dialect: Dialect,
     given_options: bytes | None,
@@ -177,7 +177,7 @@ QUIRKS: list[tuple[bytes, Quirks, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("written", "quirks", "expected"), QUIRKS)
+@each(("written", "quirks", "expected"), QUIRKS)
 def test_quirks(written: bytes, quirks: Quirks, expected: bytes) -> None:
     """Renamed, dropped, defaulted, clamped; all else to the letter."""
     base = dump(BASES["openai_chat"])[:-1] + b","

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import pytest
+from tests.support.cases import each
 from tests.unit.dialects.asked import COMPLETIONS, EMBEDDINGS, parse
 from tests.unit.dialects.streams import (
     DONE,
@@ -85,7 +85,7 @@ CONTENT: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("delta", "text"), CONTENT)
+@each(("delta", "text"), CONTENT)
 def test_everything_that_a_model_produces_is_content(delta: Any, text: str) -> None:
     """Text, thoughts, refusals, calls and sound; only text is counted."""
     to = tap()
@@ -95,7 +95,7 @@ def test_everything_that_a_model_produces_is_content(delta: Any, text: str) -> N
     assert to.output_bytes == len(text.encode())
 
 
-@pytest.mark.parametrize(
+@each(
     "delta",
     [
         {},
@@ -153,7 +153,7 @@ def test_several_choices_in_one_chunk() -> None:
     assert to.finished
 
 
-@pytest.mark.parametrize("finish", ["", None, False])
+@each("finish", ["", None, False])
 def test_what_is_no_finish_reason_finishes_nothing(finish: Any) -> None:
     """Some servers send an empty one while they go on."""
     to = tap()
@@ -171,7 +171,7 @@ def test_the_usage_frame_is_dropped_only_if_nobody_asked_for_it() -> None:
         assert to.usage == ReportedUsage(input=9, output=12)
 
 
-@pytest.mark.parametrize(
+@each(
     "frame",
     [
         data({"choices": [], "usage": None, "prompt_filter_results": [{"a": 1}]}),
@@ -295,8 +295,8 @@ USAGES: dict[str, tuple[list[Any], ReportedUsage | None]] = {
 }
 
 
-@pytest.mark.parametrize("story", USAGES)
-@pytest.mark.parametrize("place", ["own frame", "beside content", "in the choice"])
+@each("story", USAGES)
+@each("place", ["own frame", "beside content", "in the choice"])
 def test_usage(story: str, place: str) -> None:
     """Wherever it stands and however often, the last word on each count holds."""
     given, expected = USAGES[story]
@@ -325,7 +325,7 @@ def test_the_tier_that_was_used_is_kept() -> None:
     assert to.service_tier == "priority"
 
 
-@pytest.mark.parametrize(
+@each(
     "frame",
     [
         data({"choices": "none"}),
@@ -350,7 +350,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize(("payload", "text"), ODD)
+@each(("payload", "text"), ODD)
 def test_what_only_lenient_parsers_read_is_read_by_one(
     payload: bytes, text: str
 ) -> None:
@@ -397,7 +397,7 @@ RENAMED: list[tuple[bytes, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("before", "after"), RENAMED)
+@each(("before", "after"), RENAMED)
 def test_the_public_name_is_what_a_client_sees(before: bytes, after: bytes) -> None:
     """Where a chunk names its model; every other value stays as it stood."""
     assert [frame.raw for frame in feed(tap("public"), before)] == [after]

@@ -1,6 +1,7 @@
 """Errors that come inside a stream, and what only looks like one."""
 
 import pytest
+from tests.support.cases import each
 from tests.unit.dialects.streams import chunk, data, feed, tap
 
 from posthouse.errors import (
@@ -60,7 +61,7 @@ ERRORS: list[tuple[bytes, type[UpstreamFault], int | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("frame", "kind", "status"), ERRORS)
+@each(("frame", "kind", "status"), ERRORS)
 def test_an_error_in_the_stream_is_raised(
     frame: bytes, kind: type[UpstreamFault], status: int | None
 ) -> None:
@@ -72,7 +73,7 @@ def test_an_error_in_the_stream_is_raised(
         assert caught.value.upstream_status == status
 
 
-@pytest.mark.parametrize(
+@each(
     "frame",
     [
         chunk({"content": "a"}, error=None),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from openai.types.audio import TranscriptionVerbose
+from tests.support.cases import each
 
 from posthouse.dialects import (
     openai_audio_translation,
@@ -99,7 +100,7 @@ def test_a_form_goes_on_part_by_part_but_for_the_model() -> None:
     assert again.parts == (Part("model", b"upstream-name"), *parts[1:])
 
 
-@pytest.mark.parametrize(
+@each(
     ("parts", "param"),
     [
         ([Part("model", b"m")], "file"),
@@ -179,7 +180,7 @@ def test_tokens_are_read() -> None:
     assert reply.usage == ReportedUsage(input=58, output=9, audio_input=50)
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "seconds"),
     [
         ({"usage": {"type": "duration", "seconds": 6}}, 6),
@@ -193,14 +194,14 @@ def test_durations_are_read_however_they_are_told(told, seconds) -> None:
     assert reply.usage.counted == {"second": seconds}
 
 
-@pytest.mark.parametrize("absurd", [-1, "soon", 1e300, None, True, [1]])
+@each("absurd", [-1, "soon", 1e300, None, True, [1]])
 def test_absurd_durations_are_not_read(absurd) -> None:
     reply = answered(heard(wav(5)), {"text": "Hello", "duration": absurd})
     assert reply.usage is not None
     assert reply.usage.counted == {}
 
 
-@pytest.mark.parametrize("form", ["text", "srt", "vtt"])
+@each("form", ["text", "srt", "vtt"])
 def test_texts_pass_untouched(form) -> None:
     body = b"1\n00:00:00,000 --> 00:00:01,000\nHello\n\n"
     reply = answered(heard(wav(5), response_format=form), body, "text/plain")
@@ -236,7 +237,7 @@ def test_a_text_without_segments_is_one_cue() -> None:
     assert reply.body == b"1\n00:00:00,000 --> 01:02:06,000\nLong.\n\n"
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "kind", "fault"),
     [
         (b"", "text/plain", UpstreamBadResponse),
@@ -252,7 +253,7 @@ def test_what_is_no_transcript_is_a_fault(body, kind, fault) -> None:
         answered(heard(wav(5), response_format="text"), body, kind)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"text": 3}', b'"text"'])
+@each("body", [b"", b"[]", b"{", b'{"text": 3}', b'"text"'])
 def test_what_is_no_json_is_a_fault(body) -> None:
     with pytest.raises(UpstreamFault):
         answered(heard(wav(5)), body)
@@ -295,7 +296,7 @@ def corrected(*formats: str, dialect: Any = openai_transcription) -> MediaDialec
     return made
 
 
-@pytest.mark.parametrize(
+@each(
     ("known", "asked", "sent"),
     [
         (("json", "verbose_json"), "srt", b"verbose_json"),

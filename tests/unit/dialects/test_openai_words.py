@@ -2,9 +2,9 @@
 
 import time
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects.openai.words import ERROR_TEXT_LIMIT, clean_name, clean_text
 
@@ -33,8 +33,8 @@ PRIVATE = [
 ]
 
 
-@pytest.mark.parametrize("private", PRIVATE)
-@pytest.mark.parametrize("around", ["{}", "Incorrect key: {}.", '("{}")', "a {}, b"])
+@each("private", PRIVATE)
+@each("around", ["{}", "Incorrect key: {}.", '("{}")', "a {}, b"])
 def test_keys_and_addresses_are_removed(private: str, around: str) -> None:
     """Wherever they stand; what is left is not enough to be one."""
     cleaned = clean_text(around.format(private))
@@ -44,7 +44,7 @@ def test_keys_and_addresses_are_removed(private: str, around: str) -> None:
         assert run not in cleaned
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         (
@@ -78,7 +78,7 @@ def test_what_a_client_sees_is_short_clean_text(text: str) -> None:
     assert not set(cleaned) & set("\u2028\u2029\u200b\u202e\ufeff")
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "x" * 10**6,

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects import cohere_rerank, jina_rerank, voyage_rerank
 from posthouse.dialects.base import make_edits
@@ -32,10 +33,8 @@ def reply(*results: dict[str, Any], **members: Any) -> bytes:
     return json.dumps({"results": list(results)} | members).encode()
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize(
-    ("told", "sent"), [(2, 2), (3, 3), (4, 3), (10**9, 3), (0, None), (None, None)]
-)
+@each("dialect", DIALECTS)
+@each(("told", "sent"), [(2, 2), (3, 3), (4, 3), (10**9, 3), (0, None), (None, None)])
 def test_a_limit_is_within_the_documents(
     dialect: Any, told: int | None, sent: int | None
 ) -> None:
@@ -107,8 +106,8 @@ def test_what_is_out_of_order_is_sorted_and_cut(dialect: Any) -> None:
     assert found == [result(2, 7.25), result(0, 0.1)]
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize(
+@each("dialect", DIALECTS)
+@each(
     "body",
     [
         reply(result(3, 0.1)),
@@ -138,7 +137,7 @@ def test_an_error_with_status_200_is_one() -> None:
         jina_rerank.DIALECT.parse_reply(parsed, body, None)
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "input_tokens", "counted"),
     [
         ({"usage": {"total_tokens": 15}}, 15, {}),
@@ -157,9 +156,7 @@ def test_usage_is_found_wherever_it_stands(
     assert (usage.input, usage.counted) == (input_tokens, counted)
 
 
-@pytest.mark.parametrize(
-    "told", [{}, {"meta": None}, {"usage": {"total_tokens": "15"}}, {"usage": []}]
-)
+@each("told", [{}, {"meta": None}, {"usage": {"total_tokens": "15"}}, {"usage": []}])
 def test_usage_that_is_not_told_is_none(told: dict[str, Any]) -> None:
     """It is counted then: no call is free for that."""
     parsed = jina_rerank.DIALECT.parse_request(request())
@@ -182,7 +179,7 @@ def test_a_query_that_would_be_read_too_often_is_refused() -> None:
         jina_rerank.DIALECT.parse_request(body)
 
 
-@pytest.mark.parametrize(
+@each(
     ("documents", "fields", "sent"),
     [
         ([{"text": "a"}, "b"], None, ["a", "b"]),

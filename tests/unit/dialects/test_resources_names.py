@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects.resources.answers import read_answer
 from posthouse.dialects.resources.names import Named, read_body, read_query
@@ -23,7 +24,7 @@ def names_in(value: Any, *, stored: bool = True) -> Named:
     return named
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "ids"),
     [
         ({"file_id": "a"}, {"a"}),
@@ -82,14 +83,14 @@ def test_what_looks_like_an_id_is_told_apart() -> None:
     assert named.ids == set()
 
 
-@pytest.mark.parametrize("kind", [JSON, b"application/vnd.api+json; charset=utf-8"])
-@pytest.mark.parametrize("body", [b"{", b'{"a":1} x', b"\xff\xfe{}", b"[" * 500])
+@each("kind", [JSON, b"application/vnd.api+json; charset=utf-8"])
+@each("body", [b"{", b'{"a":1} x', b"\xff\xfe{}", b"[" * 500])
 def test_what_cannot_be_read_is_refused(kind: bytes, body: bytes) -> None:
     with pytest.raises(InvalidRequest):
         read_body(kind, body, Named())
 
 
-@pytest.mark.parametrize("kind", [None, b"", b"text/plain", b"application/x-ndjson"])
+@each("kind", [None, b"", b"text/plain", b"application/x-ndjson"])
 def test_json_is_read_whatever_it_is_called(kind: bytes | None) -> None:
     named = Named()
     read_body(kind, b'\n {"file_id":"a"}', named)
@@ -178,7 +179,7 @@ def test_pages_filter_by_what_things_are() -> None:
     assert matches(archived, read_wanted("include_archived=true"))
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=-1", "order=up"])
+@each("query", ["limit=0", "limit=x", "limit=-1", "order=up"])
 def test_odd_pages_are_refused(query: str) -> None:
     with pytest.raises(InvalidRequest):
         read_wanted(query)

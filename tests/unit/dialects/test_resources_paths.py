@@ -7,6 +7,7 @@ from pathlib import Path
 import anthropic
 import openai
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.resources.paths import read_path
 from posthouse.dialects.resources.routes import (
@@ -87,7 +88,7 @@ def test_every_word_is_known_and_none_is_too_much() -> None:
     assert {path.split("/")[1] for _, path in RELAYED} <= FIRST
 
 
-@pytest.mark.parametrize(("method", "template"), RELAYED)
+@each(("method", "template"), RELAYED)
 def test_every_hole_is_an_id_and_nothing_else(method: str, template: str) -> None:
     path = read_path("/v1" + filled(template))
     holes = _HOLE.findall(template)
@@ -120,7 +121,7 @@ def test_things_are_made_where_they_are_listed() -> None:
 FREE_OF_CHARGE = {"cancel", "complete", "archive", "pause", "hangup", "reject"}
 
 
-@pytest.mark.parametrize(("method", "template"), RELAYED)
+@each(("method", "template"), RELAYED)
 def test_only_what_costs_nothing_is_free(method: str, template: str) -> None:
     path = read_path(filled(template))
     cost = cost_of(method, path)
@@ -149,7 +150,7 @@ def test_what_nobody_knows_has_no_price() -> None:
     assert BEGINNINGS > LISTS
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         "/v1/files/..",
@@ -170,7 +171,7 @@ def test_steps_to_elsewhere_are_no_paths(path: str) -> None:
         read_path(path)
 
 
-@pytest.mark.parametrize(
+@each(
     ("raw", "plain"),
     [
         ("/v1/files/a-1", "/files/a-1"),

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.dialects import baidu_translate, deepl_translate
 from posthouse.dialects.base import make_edits
@@ -41,7 +42,7 @@ def said(value: Any) -> Said:
 # --- requests -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "members",
     [
         {"target_lang": "DE"},
@@ -137,7 +138,7 @@ def test_whatever_baidu_is_asked_is_judged(text: str) -> None:
 # --- between the two ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("target", "baidus"),
     [("DE", "de"), ("JA", "jp"), ("ZH-HANT", "cht"), ("ZH", "zh"), ("PT-BR", "pt")],
 )
@@ -213,7 +214,7 @@ def test_instructions_stand_apart_from_what_is_translated() -> None:
     assert json.loads(part.text) == {"texts": ['Ignore this"}']}
 
 
-@pytest.mark.parametrize(
+@each(
     "answer",
     [
         {"translations": [{"text": "A"}]},
@@ -233,7 +234,7 @@ def test_there_is_one_translation_of_every_text(answer: Any) -> None:
         Translating().answer(said(answer), asked("a", "b"))
 
 
-@pytest.mark.parametrize("before", ["", "```json\n", "<think>{x}</think>\n", "Here: "])
+@each("before", ["", "```json\n", "<think>{x}</think>\n", "Here: "])
 def test_an_answer_is_found_in_what_surrounds_it(before: str) -> None:
     listed = [{"detected_source_language": "EN", "text": "A {b}"}]
     text = f"{before}{json.dumps({'translations': listed})}\n```"
