@@ -4,15 +4,26 @@ SQLite runs in WAL mode and every writing transaction starts IMMEDIATE, so
 that two writers wait for each other instead of failing half-way. On PostgreSQL
 they wait for each other at a lock of ours (`storage.postgres`), and readers see
 one snapshot from their first statement to their last, as they do on SQLite.
+
+The driver of SQLite answers from threads of its own. Who is cancelled while a
+connection is made leaves it to be made and given back, which `close` waits for: no
+thread finds the loop closed that it answers to.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from posthouse.storage import postgres
@@ -41,7 +52,10 @@ class Database:
         """
         self.url = url
         self.engine: AsyncEngine
-        if url.startswith("sqlite"):
+        self._has_threads = url.startswith("sqlite")
+        self._left: set[asyncio.Task[None]] = set()
+        """Give connections back that nobody waits for any more."""
+        if self._has_threads:
             self.engine = create_async_engine(url)
             self._snapshots = self._statements = self.engine
             _prepare_sqlite(self.engine, durable=durable)
@@ -54,17 +68,13 @@ class Database:
                 isolation_level="AUTOCOMMIT"
             )
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection for reading a consistent snapshot."""
-        async with self._snapshots.connect() as connection:
-            yield connection
+        return self._connected(self._snapshots)
 
-    @asynccontextmanager
-    async def ask(self) -> AsyncIterator[AsyncConnection]:
+    def ask(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection for one statement, which is a transaction by itself."""
-        async with self._statements.connect() as connection:
-            yield connection
+        return self._connected(self._statements)
 
     @asynccontextmanager
     async def write(self, *, patient: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -72,15 +82,43 @@ class Database:
 
         `patient`: it waits for other writers for as long as it takes.
         """
-        async with self.engine.execution_options(
+        engine = self.engine.execution_options(
             posthouse_write=True, posthouse_patient=patient
-        ).begin() as connection:
+        )
+        async with self._connected(engine) as connection, connection.begin():
             await postgres.take_turn(connection, patient=patient)
             yield connection
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._left:
+            await asyncio.wait(self._left)
         await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        """A connection of the pool's, given back in the end."""
+        if not self._has_threads:
+            async with engine.connect() as connection:
+                yield connection
+            return
+        opening = asyncio.create_task(engine.connect().start())
+        try:
+            connection = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            task = asyncio.create_task(_give_back(opening))
+            self._left.add(task)
+            task.add_done_callback(self._left.discard)
+            raise
+        async with AsyncExitStack() as stack:
+            stack.push_async_exit(connection)
+            yield connection
+
+
+async def _give_back(opening: asyncio.Task[AsyncConnection]) -> None:
+    """Give a connection back as soon as there is one."""
+    with suppress(SQLAlchemyError, OSError):
+        await (await opening).close()
 
 
 def _postgres_engine(url: str) -> AsyncEngine:
