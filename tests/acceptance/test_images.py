@@ -26,13 +26,19 @@ models = ["sandbox", "sandbox-image", "sandbox-image-tokens"]
 name = "app"
 key = "{key}"
 balance_usd = "50"
+
+[[keys]]
+name = "trial"
+key = "{trial}"
+sandbox = true
 """
+TRIAL = "sk-test-pictures-0123456789abcdefghijklmnopqrstuvw"
 BY_PIECE, BY_TOKENS = "sandbox-image", "sandbox-image-tokens"
 
 
 @pytest.fixture(scope="module")
 def posthouse(start_posthouse: StartPosthouse) -> Posthouse:
-    return start_posthouse(CONFIGURATION.format(key=KEY))
+    return start_posthouse(CONFIGURATION.format(key=KEY, trial=TRIAL))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +75,23 @@ def at(url: str) -> tuple[int, Message, bytes]:
         return answer.status, answer.headers, answer.read()
     finally:
         connection.close()
+
+
+def test_who_pays_nothing_has_a_record_of_what_others_pay_for(
+    posthouse: Posthouse,
+) -> None:
+    """A sandbox key's pictures are counted as the sandbox prices them."""
+    url = posthouse.url + "/v1"
+    with openai.OpenAI(base_url=url, api_key=TRIAL, max_retries=0) as sdk:
+        for model, told in (
+            (BY_PIECE, {"image": 2}),
+            (BY_TOKENS, {"input": 2, "image": 2, "image_output": 544}),
+        ):
+            reply = sdk.images.with_raw_response.generate(
+                model=model, prompt="a fox", n=2, quality="low"
+            )
+            record = posthouse.call(reply.headers["x-request-id"])
+            assert (record["usage"], record["price"]) == (told, 0), model
 
 
 def test_a_picture_is_made_and_charged_by_the_piece(

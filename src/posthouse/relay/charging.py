@@ -151,7 +151,8 @@ def _counted_apiece(call: Call, served: Served) -> NormalisedUsage:
     """The usage of what is billed otherwise than by tokens, or by them as well.
 
     Where it has a price in tokens alone and the provider tells none, or none that
-    can be true, it is what the hold was taken for.
+    can be true, it is what the hold was taken for. What costs nothing has no tokens
+    but those that were told.
     """
     request, told = call.incoming.request, served.usage
     asked = _asked_apiece(call, served)
@@ -161,7 +162,7 @@ def _counted_apiece(call: Call, served: Served) -> NormalisedUsage:
         told = None
     estimate = TokenEstimate(0, 0)
     rates = call.offer(served.target).price.rates.keys()
-    if not rates & {*asked, *counted}:
+    if not rates & {*asked, *counted} and not rates.isdisjoint(_TOKENS):
         most = (request.output_limit or 0) * max(request.choices, 1)
         estimate = TokenEstimate(call.prompt_tokens, most)
     found = normalise(told, estimate=estimate, context=0, choices=request.choices)
