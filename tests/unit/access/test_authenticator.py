@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.access.authenticator import Authenticator, Bounds
 from posthouse.access.failures import FailureTable
@@ -360,7 +361,7 @@ def test_digest_depends_on_the_pepper() -> None:
     assert len(digest(PEPPER, GOOD)) == 32
 
 
-@pytest.mark.parametrize(
+@each(
     ("address", "networks", "expected"),
     [
         ("10.1.2.3", ("10.0.0.0/8",), True),

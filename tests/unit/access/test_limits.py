@@ -7,6 +7,7 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.access.limits import UNLIMITED, Limits
 from posthouse.access.models import allows
@@ -312,7 +313,7 @@ async def test_admission_is_cheap() -> None:
     assert best <= 20e-6
 
 
-@pytest.mark.parametrize(
+@each(
     ("models", "model", "expected"),
     [
         (None, "anything", True),

@@ -1,6 +1,6 @@
 """What is billed apiece: the provider's count where it may be true, else our own."""
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.billing.usage import ABSURD_COUNTS, NormalisedUsage, with_counted
 from posthouse.model.usage import NO_USAGE, Usage, UsageSource
@@ -8,7 +8,7 @@ from posthouse.model.usage import NO_USAGE, Usage, UsageSource
 NOTHING = NormalisedUsage(NO_USAGE)
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "asked", "expected", "source"),
     [
         ({}, {"image": 2}, {"image": 2}, UsageSource.MEASURED),
@@ -29,7 +29,7 @@ def test_counts(
     assert not found.suspicious
 
 
-@pytest.mark.parametrize("count", [-1, 3 * ABSURD_COUNTS + 1, 2**63])
+@each("count", [-1, 3 * ABSURD_COUNTS + 1, 2**63])
 def test_a_count_that_cannot_be_is_not_charged(count: int) -> None:
     found = with_counted(NOTHING, {"image": count}, {"image": 3})
     assert found.usage.quantities == {"image": 3}

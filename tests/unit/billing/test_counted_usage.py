@@ -1,6 +1,7 @@
 """What is counted otherwise than by tokens: told, measured, estimated."""
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.billing.estimate import estimate_prompt
 from posthouse.billing.usage import TokenEstimate, normalise, with_counted
@@ -12,7 +13,7 @@ from posthouse.relay.charging import tokens_of
 NOTHING = normalise(None, estimate=TokenEstimate(0, 0), context=0)
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "charged", "suspicious"),
     [
         (600, 600, False),
@@ -34,7 +35,7 @@ def test_a_duration_counts_if_it_is_near_what_was_measured(
     assert bool(found.suspicious) is suspicious
 
 
-@pytest.mark.parametrize("told", [1, 600, 59_999])
+@each("told", [1, 600, 59_999])
 def test_a_duration_counts_where_nothing_could_be_measured(told: int) -> None:
     found = with_counted(NOTHING, {"second": told}, {"second": 600}, roughly=True)
     assert (found.usage.quantities, found.usage.source) == (

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.billing.detokenizer import texts_of_tokens
 from posthouse.billing.tokenizer import OLDER_ENCODING, read_ranks
@@ -27,7 +28,7 @@ def test_a_character_cut_apart_is_replaced() -> None:
     assert texts_of_tokens([[RANKS["é".encode()[:1]]]]) == ("\ufffd",)
 
 
-@pytest.mark.parametrize("token", [-1, len(TOKENS), 10**9])
+@each("token", [-1, len(TOKENS), 10**9])
 def test_what_is_no_token_is_refused(token: int) -> None:
     with pytest.raises(InvalidRequest):
         texts_of_tokens([[token]])

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.billing.estimate import (
     MAX_OUTPUT,
@@ -74,8 +74,8 @@ def hold(price=PLAIN, *, prompt_tokens=1_000, model=MODEL, hold_max=10**12, **fi
 # --- the prompt -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "gpt-4-turbo"])
-@pytest.mark.parametrize(
+@each("model", ["gpt-4o", "gpt-4-turbo"])
+@each(
     "text",
     [ENGLISH, CHINESE, JSON, Path(__file__).read_text(encoding="utf-8")],
     ids=["English", "Chinese", "JSON", "code"],
@@ -118,7 +118,7 @@ def test_more_text_is_never_fewer_tokens(text_bytes, more):
 # --- the answer -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "expected"),
     [
         ({}, 2_000),
@@ -220,7 +220,7 @@ TIERED = make_price(
 )
 
 
-@pytest.mark.parametrize(
+@each(
     ("tier", "rate"),
     [
         (None, 2),

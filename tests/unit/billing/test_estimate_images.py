@@ -1,6 +1,6 @@
 """What is held for pictures: all that are asked for, at what each will cost."""
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.billing.estimate import hold_amount
 from posthouse.catalog.price import make_price, parse_rate
@@ -44,7 +44,7 @@ def asked(tier: str | None, count: int, tokens: int = 0) -> ParsedRequest:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("tier", "count", "held"),
     [
         (None, 1, 40_000_000),

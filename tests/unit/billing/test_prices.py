@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.billing.prices import (
     MEMORY_LIMIT,
@@ -74,7 +75,7 @@ def spec(model, dollars="1", **fields):
 # --- wildcards ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("pattern", "name", "expected"),
     [
         ("m", "m", True),
@@ -139,7 +140,7 @@ def test_an_entry_for_the_upstream_name_does_not_sell_another_name():
     assert book(spec("m")).selling("public", "acme", "m") is LIST
 
 
-@pytest.mark.parametrize(
+@each(
     ("patterns", "winner"),
     [
         (["*", "gpt-4o"], "gpt-4o"),
@@ -151,7 +152,7 @@ def test_an_entry_for_the_upstream_name_does_not_sell_another_name():
         (["g*o-mini", "g*4o-mini"], "g*4o-mini"),
     ],
 )
-@pytest.mark.parametrize("backwards", [False, True])
+@each("backwards", [False, True])
 def test_the_most_specific_entry_wins(patterns, winner, backwards):
     """Exact beats wildcard, then the longer prefix, then the longer text."""
     ordered = patterns[::-1] if backwards else patterns
@@ -195,7 +196,7 @@ def test_a_channels_cost_falls_back_on_the_list():
     assert book(spec("x*", channel="main")).cost("main", "acme", "m") is LIST
 
 
-@pytest.mark.parametrize(
+@each(
     ("provider_name", "model"), [("acme", "unpriced"), ("acme", "x"), ("nobody", "m")]
 )
 def test_what_nobody_priced_is_none(provider_name, model):
@@ -224,7 +225,7 @@ def test_an_operator_may_give_a_model_away():
     assert prices.selling("m", "acme", "m").free
 
 
-@pytest.mark.parametrize(
+@each(
     "wrong",
     [
         PriceSpec(model="m"),
@@ -306,9 +307,7 @@ def test_a_request_is_charged_once():
     assert charge(price, used()) == 40_000_000
 
 
-@pytest.mark.parametrize(
-    ("tokens", "expected"), [(100, 1_000), (101, 2_020), (200, 4_000), (201, 8_040)]
-)
+@each(("tokens", "expected"), [(100, 1_000), (101, 2_020), (200, 4_000), (201, 8_040)])
 def test_long_context_prices_the_whole_call(tokens, expected):
     """Above a step every token costs that step's rate; at it, not yet."""
     assert charge(STEPPED, used(input=tokens)) == expected
@@ -321,7 +320,7 @@ def test_cached_and_media_tokens_lengthen_the_context():
     assert charge(STEPPED, used(**quantities)) == 101 * 20 + 900 * 30
 
 
-@pytest.mark.parametrize(
+@each(
     ("tier", "expected"),
     [(None, 500), ("flex", 250), ("priority", 5_000), ("scale", 500), ("", 500)],
 )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.billing import tokenizer
 from posthouse.billing.token_process import TokenProcess
@@ -44,7 +45,7 @@ def beside() -> Iterator[TokenProcess]:
     process.close()
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "model"),
     [
         ("hello world", "gpt-4o"),

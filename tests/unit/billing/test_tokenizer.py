@@ -9,6 +9,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.billing import tokenizer
 from posthouse.billing.tokenizer import (
@@ -27,7 +28,7 @@ def exact(text, name="o200k_base"):
     return len(tokenizer._encoding(name).encode_ordinary(text))
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "model", "expected"),
     [
         ("", "gpt-4o", 0),
@@ -107,7 +108,7 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("name", BOMBS)
+@each("name", BOMBS)
 def test_no_text_takes_long(name):
     """Every bomb is counted in a quarter of a second of processor time."""
     text = BOMBS[name]()

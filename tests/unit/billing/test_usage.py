@@ -1,8 +1,8 @@
 """Reports become disjoint buckets that add up, whatever they say."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.billing.usage import (
     ABSURD_CONTEXTS,
@@ -91,7 +91,7 @@ def test_a_missing_half_is_estimated():
     assert got.usage.source is UsageSource.ESTIMATED
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "flag", "expected"),
     [
         ({"input": -5, "output": 20}, "input_negative", {"input": 70, "output": 20}),
@@ -160,7 +160,7 @@ def test_negative_parts_are_left_out():
     assert got.suspicious == ("cached_input_negative",)
 
 
-@pytest.mark.parametrize("searches", [-1, 1_001, 2**70])
+@each("searches", [-1, 1_001, 2**70])
 def test_impossible_searches_are_left_out(searches):
     """No call makes a thousand searches."""
     got = judge(input=100, output=20, searches=searches)

@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.catalog.price import (
     FALLBACKS,
@@ -30,7 +31,7 @@ def test_other_units_are_quoted_apiece():
     assert parse_rate("0.04", "image") == 40_000_000 * 1_000_000
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     ["", "-1", "+1", "1e3", "NaN", "inf", " 1", "1 ", "1,5", "1.", ".5", "1_000"],
 )
@@ -40,7 +41,7 @@ def test_what_is_no_plain_decimal_is_refused(text):
         parse_rate(text, "input")
 
 
-@pytest.mark.parametrize("text", ["٣", "²", "0x1"])
+@each("text", ["٣", "²", "0x1"])
 def test_digits_of_other_scripts_are_refused(text):
     """Only ASCII digits are digits."""
     with pytest.raises(ValueError, match="not a decimal number"):
@@ -89,7 +90,7 @@ def test_output_has_no_fallback():
     assert "output" not in make_price({"input": 3}).rates
 
 
-@pytest.mark.parametrize("rates", [{}, {"input": 0}, {"input": 0, "output": 0}])
+@each("rates", [{}, {"input": 0}, {"input": 0, "output": 0}])
 def test_all_zero_without_free_is_refused(rates):
     """Zero is never a slip: free = true is the only way to it."""
     with pytest.raises(ValueError, match="free"):

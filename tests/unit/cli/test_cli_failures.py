@@ -2,8 +2,8 @@
 
 import sqlite3
 
-import pytest
 from sqlalchemy.exc import OperationalError
+from tests.support.cases import each
 
 from posthouse.cli.failures import FAILED, MISUSED, CommandFailed, explain
 from posthouse.errors import StorageUnavailable
@@ -14,7 +14,7 @@ from posthouse.storage.secrets import SealBroken
 BUSY = sqlite3.OperationalError("database is locked")
 
 
-@pytest.mark.parametrize(
+@each(
     ("error", "words", "code"),
     [
         (ConfigurationError("a.toml", 7, "is wrong"), "a.toml:7: is wrong", MISUSED),

@@ -4,9 +4,9 @@ from base64 import b64encode
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.files.records import StoredFile, clean_name
 from posthouse.files.references import Content, media_type_of, names_in, with_contents
@@ -25,7 +25,7 @@ def filled(dialect: str, body: dict[str, Any]) -> Any:
     return msgspec.json.decode(with_contents(dialect, msgspec.json.encode(body), FOUND))
 
 
-@pytest.mark.parametrize(
+@each(
     ("part", "expected"),
     [
         (
@@ -169,7 +169,7 @@ def test_whatever_is_there_is_read(value: Any, dialect: str) -> None:
         names_in(dialect, encoded)
 
 
-@pytest.mark.parametrize(
+@each(
     ("media_type", "filename", "expected"),
     [
         ("application/pdf", "a.txt", "application/pdf"),

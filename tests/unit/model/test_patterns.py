@@ -3,9 +3,9 @@
 import re
 import time
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.model.patterns import is_pattern, matches, specificity
 
@@ -42,7 +42,7 @@ def test_many_stars_take_no_time() -> None:
     assert time.process_time() - start < 1
 
 
-@pytest.mark.parametrize(
+@each(
     "ordered",
     [
         ["gpt-4o-mini", "gpt-4o-*", "gpt-4o*", "gpt-*", "*-mini", "*4*", "*"],

@@ -1,8 +1,8 @@
 """Nothing that looks like a secret is left in what is logged."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.observe.redaction import (
     MASK,
@@ -15,7 +15,7 @@ from posthouse.observe.redaction import (
 CANARY = "Zk3v9QpLw7XtYb2R"
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         f"key sk-{CANARY} refused",
@@ -52,7 +52,7 @@ def test_secrets_in_texts_are_masked(text) -> None:
     assert MASK in redacted
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "listening on http://127.0.0.1:3000",
@@ -68,7 +68,7 @@ def test_ordinary_texts_stay(text) -> None:
     assert redact_text(text) == text
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "secret"),
     [
         ("authorization", True),
@@ -130,7 +130,7 @@ def test_redacting_is_total_and_stable(text) -> None:
     assert redact_text(once) == once
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "a" * 200_000,

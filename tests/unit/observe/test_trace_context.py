@@ -1,6 +1,6 @@
 """W3C Trace Context: whose trace a call belongs to, and what providers are told."""
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.observe.trace_context import Tracing
 
@@ -30,7 +30,7 @@ def test_a_later_version_may_say_more() -> None:
     assert found.headers("main", 0)[0][1].endswith(b"-01")
 
 
-@pytest.mark.parametrize(
+@each(
     "given",
     [
         "",
@@ -52,7 +52,7 @@ def test_a_malformed_place_is_none_and_its_state_with_it(given: str) -> None:
     assert found.state == ""
 
 
-@pytest.mark.parametrize("state", [b"a=\xff", b"a" * 513, b"a=1\x01"])
+@each("state", [b"a=\xff", b"a" * 513, b"a=1\x01"])
 def test_a_state_that_is_no_plain_text_is_left_out(state: bytes) -> None:
     fields = {
         b"traceparent": f"00-{TRACE}-{SPAN}-01".encode(),

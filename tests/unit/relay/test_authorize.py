@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Generator
 
 import pytest
+from tests.support.cases import each
 from typing_extensions import override
 
 from posthouse.catalog.load import load_catalog
@@ -332,7 +333,7 @@ def test_schemes_are_found_by_name() -> None:
             find_scheme(name)
 
 
-@pytest.mark.parametrize(
+@each(
     ("scheme", "text"),
     [
         ("sigv4", "AKID"),

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.billing.usage import NormalisedUsage
 from posthouse.catalog.price import make_price
@@ -29,7 +29,7 @@ def charged(told: ReportedUsage | None, quantities: dict[str, int]) -> int:
     return charge_usage(call, served, found).price
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "quantities", "searches"),
     [
         (None, {}, 3),

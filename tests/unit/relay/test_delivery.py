@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 from tests.unit.relay.test_media_store import PUBLIC, Clock, Memory
 
 from posthouse.dialects.base import ParsedRequest, PromptSize
@@ -143,7 +144,7 @@ async def test_a_makers_own_reply_is_kept_in_its_own_shape() -> None:
     assert await World().given(made, wanted=None, native=True) == made
 
 
-@pytest.mark.parametrize("trouble", ["refused", "status", "html"])
+@each("trouble", ["refused", "status", "html"])
 async def test_what_cannot_be_turned_stays_as_it_came(trouble: str) -> None:
     """It has been paid for: its caller shall have at least what there is."""
     world = World(rehost=True)
@@ -181,7 +182,7 @@ async def test_the_events_of_a_whole_reply_have_base64() -> None:
     assert json.loads(second[1]) == events[1]
 
 
-@pytest.mark.parametrize(
+@each(
     "odd",
     [
         [],

@@ -3,6 +3,7 @@
 import base64
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.dialects.base import ParsedRequest, make_edits
 from posthouse.dialects.neutral.translation import Naming, Speaker, Translation
@@ -103,7 +104,7 @@ async def test_what_was_fetched_is_sent_whole() -> None:
     ] * 2
 
 
-@pytest.mark.parametrize(
+@each(
     ("urls", "status", "error"),
     [
         (["http://internal.example/"], 200, URLNotAllowed),

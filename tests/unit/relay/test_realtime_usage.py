@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.catalog.price import FREE, make_price, parse_rate
 from posthouse.model.catalog import Price
@@ -28,7 +28,7 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize(
+@each(
     ("usage", "paid", "heard", "expected"),
     [
         (TOLD, TOKENS, 2.0, told(audio_input=20, output=4)),

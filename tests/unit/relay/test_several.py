@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.billing.usage import TokenEstimate
 from posthouse.catalog.price import make_price
@@ -135,7 +136,7 @@ def test_told_usages_are_summed() -> None:
     assert [one.quantities["output"] for one in found.each] == [5, 7]
 
 
-@pytest.mark.parametrize(
+@each(
     "other", [None, ReportedUsage(10), ReportedUsage(output=5), ReportedUsage(10, -1)]
 )
 def test_what_one_lacks_is_counted(other: ReportedUsage | None) -> None:

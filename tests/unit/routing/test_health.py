@@ -12,6 +12,7 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
+from tests.support.cases import each
 
 from posthouse.routing.health import (
     ERROR_RATE,
@@ -111,7 +112,7 @@ STORIES: dict[str, list[tuple[float, Verdict, float]]] = {
 }
 
 
-@pytest.mark.parametrize("story", STORIES)
+@each("story", STORIES)
 def test_stories(story: str) -> None:
     """Every step blocks the channel for as long as the story says."""
     channel = Channel()

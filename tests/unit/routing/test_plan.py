@@ -3,7 +3,7 @@
 from collections import Counter
 from math import ceil
 
-import pytest
+from tests.support.cases import each
 from tests.unit.routing.routes import channel, routes_of, table
 
 from posthouse.routing.health import HealthTable, Verdict
@@ -104,7 +104,7 @@ def test_an_excluded_channel_is_out_with_all_credentials() -> None:
     assert made.next(NOW) is None
 
 
-@pytest.mark.parametrize("weights", [(1, 1, 1, 1), (1, 2, 5), (1, 1)])
+@each("weights", [(1, 1, 1, 1), (1, 2, 5), (1, 1)])
 def test_no_target_takes_more_than_its_share_of_the_load(
     weights: tuple[int, ...],
 ) -> None:

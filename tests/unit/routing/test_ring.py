@@ -8,6 +8,7 @@ from math import log2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.routing.ring import POINTS_PER_MEMBER, Ring, hash_point
 
@@ -47,9 +48,7 @@ def test_the_order_of_configuration_does_not_matter(
     assert [shuffled[index][0] for index in Ring(shuffled).walk(point)] == names
 
 
-@pytest.mark.parametrize(
-    "weights", [[1, 1], [1, 3], [5, 1, 2], [1] * 20, [1, 2, 4, 8], [0.5, 0.5, 1]]
-)
+@each("weights", [[1, 1], [1, 3], [5, 1, 2], [1] * 20, [1, 2, 4, 8], [0.5, 0.5, 1]])
 def test_members_get_their_share(weights: list[float]) -> None:
     """Every member's part of the calls is its weight's, within a few per cent."""
     ring = Ring([(f"channel-{i}#0", weight) for i, weight in enumerate(weights)])

@@ -1,9 +1,9 @@
 """Rules: which one holds, and what it makes of routes."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from msgspec import structs
+from tests.support.cases import each
 from tests.unit.routing.routes import channel, routes_of, table
 
 from posthouse.routing.policies import LeastBusy, PolicyBook
@@ -21,7 +21,7 @@ FACTS = Facts(
 POLICIES = PolicyBook([], {"least_busy": LeastBusy()})
 
 
-@pytest.mark.parametrize(
+@each(
     ("when", "expected"),
     [
         (RuleWhen(), True),

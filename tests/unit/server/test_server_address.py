@@ -1,13 +1,14 @@
 """The caller's address is believed only from proxies that are trusted."""
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.server.address import TrustedProxies
 
 PROXIES = TrustedProxies(("127.0.0.1/32", "10.0.0.0/8", "fd00::/8"))
 
 
-@pytest.mark.parametrize(
+@each(
     ("peer", "forwarded", "caller"),
     [
         ("8.8.8.8", None, "8.8.8.8"),

@@ -1,13 +1,13 @@
 """Cross-origin answers, as a table."""
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.server.cors import CORS
 
 PAGE = b"https://app.test"
 
 
-@pytest.mark.parametrize(
+@each(
     ("origins", "origin", "allowed", "varies"),
     [
         ((), PAGE, None, False),
@@ -31,7 +31,7 @@ def test_only_listed_origins_are_allowed(origins, origin, allowed, varies) -> No
     assert (b"access-control-allow-headers" in preflight) == (allowed is not None)
 
 
-@pytest.mark.parametrize(
+@each(
     ("requested", "echoed"),
     [
         (b"authorization, x-stainless-os", True),

@@ -1,11 +1,11 @@
 """Keys are found wherever the great APIs' clients put them."""
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.server.credentials import carries_key, presented_key
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "query", "key"),
     [
         ({}, b"", None),
@@ -45,7 +45,7 @@ def test_the_first_place_that_is_present_decides(fields, query, key) -> None:
     assert presented_key(fields, query) == key
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "query", "carried"),
     [
         ({}, b"", False),

@@ -1,8 +1,8 @@
 """Marks: equal only where a parser would read the same head."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 from tests.unit.server.harness import chunked, get, post
 
 from posthouse.server.marks import Marks, Refused, mark_of
@@ -22,7 +22,7 @@ def test_bodies_do_not_matter(one, other) -> None:
     assert mark == mark_of(request(b"k", other))
 
 
-@pytest.mark.parametrize(
+@each(
     "other",
     [
         request(b"l", b"body"),
@@ -35,7 +35,7 @@ def test_every_other_byte_of_a_head_does(other) -> None:
     assert mark_of(other) != mark_of(request(b"k", b"body"))
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         b"",

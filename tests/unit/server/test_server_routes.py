@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.server.heads import read_head
 from posthouse.server.routes import Route, RouteTable, normalise
@@ -24,7 +25,7 @@ TABLE = RouteTable(
 CHAT = "/v1/chat/completions"
 
 
-@pytest.mark.parametrize(
+@each(
     ("path", "route", "tail"),
     [
         ("/", "/", ""),
@@ -50,7 +51,7 @@ def test_spellings_lead_to_the_same_route(path, route, tail) -> None:
     assert (found[0].path, found[1]) == (route, tail)
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         "/v1",

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.errors import CallerError, InvalidRequest, PayloadTooLarge
 from posthouse.server.uploads import MOST_PARTS, read_events
@@ -98,14 +99,14 @@ BODY = (
 )
 
 
-@pytest.mark.parametrize("end", range(1, len(BODY) - 4))
+@each("end", range(1, len(BODY) - 4))
 async def test_a_form_that_is_cut_off_is_refused(end: int) -> None:
     """At each byte."""
     with pytest.raises(InvalidRequest):
         await _read(BODY[:end])
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "options"),
     [
         (BODY, {"content_type": b"application/json"}),

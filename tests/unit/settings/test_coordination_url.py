@@ -1,13 +1,14 @@
 """A Valkey's URL: what it may say, what is told of it, and what is not."""
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.settings.coordination import Coordination, read_coordination
 from posthouse.settings.environment import load_settings
 from posthouse.settings.failure import ConfigurationError
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         ("valkey://cache", Coordination("cache", 6379)),

@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.cases import each
 from tests.support.valkey import Desk, Valkey
 from tests.support.valkey_counting import ValkeyTallies
 from tests.unit.access.counting import Clock, Counters
@@ -374,9 +375,7 @@ async def test_busy_event_loop_is_no_fault_of_the_server(
 # --- a cluster -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("key", "slot"), [("foo", 12182), ("a{foo}b", 12182), ("{}foo", 9500), ("", 0)]
-)
+@each(("key", "slot"), [("foo", 12182), ("a{foo}b", 12182), ("{}foo", 9500), ("", 0)])
 def test_slots_are_those_of_a_cluster(valkey: Valkey, key: str, slot: int) -> None:
     assert slot_of(key) == slot == valkey.do("CLUSTER", "KEYSLOT", key)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.tcp_proxy import TCPProxy
+from tests.support.cases import each
 from tests.support.valkey import Valkey
 from tests.unit.upstream.certificates import make_certificate
 
@@ -51,7 +52,7 @@ def guarded_valkey() -> Iterator[Valkey]:
         yield server
 
 
-@pytest.mark.parametrize(
+@each(
     ("who", "reason"),
     [
         ("", "NOAUTH"),
@@ -160,7 +161,7 @@ class Stranger:
             writer.transport.abort()
 
 
-@pytest.mark.parametrize(
+@each(
     ("says", "reason"),
     [
         (b"-ERR unknown command, with args beginning with: %\r\n", "AUTH (ERR)"),

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.storage.secrets import SealBroken, SecretBox
 
@@ -43,7 +44,7 @@ def test_neither_another_row_nor_another_key_opens(key: bytes, place: str) -> No
     assert "canary" not in str(caught.value)
 
 
-@pytest.mark.parametrize("sealed", [b"", b"\x01", b"\x01" + b"0" * 12, b"\x02" * 60])
+@each("sealed", [b"", b"\x01", b"\x01" + b"0" * 12, b"\x02" * 60])
 def test_what_is_no_seal_is_refused(sealed: bytes) -> None:
     """Truncated and foreign bytes are an error like any tampering."""
     with pytest.raises(SealBroken):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.fakes.proxies import HTTPProxy, SOCKS5Proxy
+from tests.support.cases import each
 from tests.unit.upstream.certificates import make_certificate
 from tests.unit.upstream.support import fixed_resolver
 from websockets.asyncio.server import ServerConnection, serve
@@ -122,7 +123,7 @@ async def test_a_refusal_is_told() -> None:
     assert dict(refused.value.headers)[b"content-length"] == b"11"
 
 
-@pytest.mark.parametrize(
+@each(
     ("reply", "kind"),
     [
         (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", FailureKind.PROTOCOL),

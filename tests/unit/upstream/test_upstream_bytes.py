@@ -5,6 +5,7 @@ import random
 from typing import NamedTuple
 
 import pytest
+from tests.support.cases import each
 from tests.unit.upstream.support import Wire
 
 from posthouse.model.exchange import Certainty, FailureKind
@@ -249,7 +250,7 @@ def ways(case: Case) -> list[list[bytes]]:
     return [*whole, single, *(cuts(data, seed) for seed in range(5))]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@each("case", CASES, ids=lambda case: case.name)
 async def test_the_outcome_does_not_depend_on_how_bytes_arrive(case: Case) -> None:
     """Whole, per byte and cut at random: the same status, body and failure."""
     for pieces in ways(case):

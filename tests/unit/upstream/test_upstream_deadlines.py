@@ -6,6 +6,7 @@ import time
 import pytest
 from tests.fakes.steps import Behaviour, Hang, Send, Wait, chunk, head
 from tests.fakes.upstream import FakeUpstream, silent_origin
+from tests.support.cases import each
 from tests.unit.upstream.support import (
     ByteTransport,
     Keeper,
@@ -43,7 +44,7 @@ async def test_connect_limit() -> None:
         await upstream.close()
 
 
-@pytest.mark.parametrize(
+@each(
     ("steps", "timeouts", "kind", "certainty"),
     [
         ((Hang(),), Timeouts(first_byte=0.3), "first_byte_timeout", POSSIBLY),

@@ -8,6 +8,7 @@ import zlib
 
 import pytest
 from tests.fakes.steps import LAST_CHUNK, chunk, head, reply
+from tests.support.cases import each
 from tests.unit.upstream.support import chat_request
 
 from posthouse.model.exchange import (
@@ -46,7 +47,7 @@ async def read(upstream: Upstream, limit: int = 1 << 30) -> bytes:
     return await response.read_all(limit)
 
 
-@pytest.mark.parametrize(
+@each(
     ("coding", "body"),
     [
         ("gzip", gzip.compress(TEXT, mtime=0)),
@@ -58,7 +59,7 @@ async def read(upstream: Upstream, limit: int = 1 << 30) -> bytes:
     ],
     ids=["gzip", "upper case", "x-gzip", "two members", "zlib", "raw deflate"],
 )
-@pytest.mark.parametrize("cut", [1_000_000, 997])
+@each("cut", [1_000_000, 997])
 async def test_known_codings_are_undone(coding: str, body: bytes, cut: int) -> None:
     """However the compressed bytes are cut."""
     assert await read(playing(coding, body, cut)) == TEXT
@@ -91,7 +92,7 @@ async def test_identity_is_no_coding() -> None:
     assert await response.read_all(10) == b"plain"
 
 
-@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "nonsense"])
+@each("coding", ["br", "zstd", "gzip, gzip", "nonsense"])
 async def test_other_codings_are_refused(coding: str) -> None:
     """What we cannot read is not handed on."""
     upstream = playing(coding, b"whatever")
@@ -102,7 +103,7 @@ async def test_other_codings_are_refused(coding: str) -> None:
     assert upstream.open_connections == 0
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"not gzip at all",

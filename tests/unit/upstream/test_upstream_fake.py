@@ -13,6 +13,7 @@ from tests.fakes.behaviours import BEHAVIOURS
 from tests.fakes.journal import read_journal
 from tests.fakes.steps import Behaviour, Hang, Send, Wait, reply
 from tests.fakes.upstream import FakeUpstream, parse_request
+from tests.support.cases import each
 from tests.unit.upstream.support import chat_request, fetch, read_until
 
 from posthouse.upstream.sender import Upstream
@@ -66,7 +67,7 @@ async def test_a_streamed_chat_has_a_chunk_per_token(include: bool) -> None:
         assert (last["choices"] == []) is include
 
 
-@pytest.mark.parametrize(
+@each(
     ("target", "body", "usage"),
     [
         ("/v1/completions", {"prompt": "x" * 8}, openai.usage_of(2, openai.WORDS)),

@@ -5,6 +5,7 @@ import contextlib
 import pytest
 from tests.fakes.faults import FAULTS, NO_SUCH_HOST, ROWS, Fault
 from tests.fakes.upstream import FakeUpstream, refusing_origin, silent_origin
+from tests.support.cases import each
 from tests.unit.upstream.support import LIMIT, chat_request, fixed_resolver
 
 from posthouse.model.exchange import (
@@ -56,7 +57,7 @@ async def origin_of(fault: Fault):  # type: ignore[no-untyped-def]
             yield provider.origin.replace("http:", scheme)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@each("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_a_fault_is_told_truthfully(fault: Fault) -> None:
     """Its status or its failure, its certainty, and no connection left behind."""
     async with origin_of(fault) as origin:

@@ -4,6 +4,7 @@ import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.upstream.head import cut_head, split_head
 
@@ -54,7 +55,7 @@ def test_a_head_is_what_the_parser_takes_for_it(interims, head, rest) -> None:
     assert split_head(cut_head(data + rest, len(interims))) == fields.pairs
 
 
-@pytest.mark.parametrize(
+@each(
     "line",
     [b"a : b\r\n", b"a: b\r\n c\r\n", b"a: b\n", b"a: b\rc\r\n", b": b\r\n", b"\r\r\n"],
 )

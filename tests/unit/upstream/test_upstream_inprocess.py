@@ -5,6 +5,7 @@ import time
 
 import pytest
 from tests.fakes.steps import LAST_CHUNK, chunk, head, reply
+from tests.support.cases import each
 from tests.unit.upstream.support import chat_request, failure_of, fetch
 
 from posthouse.model.exchange import (
@@ -60,7 +61,7 @@ async def test_delays_are_kept() -> None:
     await upstream.close()
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "end", "kind", "certainty"),
     [
         (b"", ScriptEnd.CLOSE, "reset", Certainty.POSSIBLY_ACCEPTED),

@@ -1,6 +1,6 @@
 """The least rate of a reply: what is too slow, and what only seems so."""
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.model.exchange import Timeouts
 from posthouse.upstream.pace import Pace
@@ -24,7 +24,7 @@ def judge(response: Response, grown: int, latest: bytes, *, unread: int = 0) -> 
     return PACE.ends(response, end) == end
 
 
-@pytest.mark.parametrize(
+@each(
     ("grown", "latest", "slow"),
     [
         (60, b"x", True),

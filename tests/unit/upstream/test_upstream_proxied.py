@@ -8,6 +8,7 @@ from tests.fakes import openai
 from tests.fakes.proxies import HTTPProxy, SOCKS5Proxy
 from tests.fakes.steps import Behaviour, Close, Hang, Send, Wait, chunk, head, reply
 from tests.fakes.upstream import FakeUpstream, refusing_origin
+from tests.support.cases import each
 from tests.unit.upstream.certificates import make_certificate
 from tests.unit.upstream.support import (
     chat_request,
@@ -25,7 +26,7 @@ both = pytest.mark.parametrize("kind", KINDS, ids=["http", "socks5"])
 
 
 @both
-@pytest.mark.parametrize("login", [None, ("user", "pass:w@rd")], ids=["open", "login"])
+@each("login", [None, ("user", "pass:w@rd")], ids=["open", "login"])
 async def test_calls_go_through_the_proxy_and_share_a_tunnel(
     kind: type, login: tuple[str, str] | None
 ) -> None:
@@ -130,7 +131,7 @@ async def test_a_dead_proxy_is_a_connect_failure(kind: type) -> None:
     await upstream.close()
 
 
-@pytest.mark.parametrize(
+@each(
     "url",
     ["", "nonsense", "https://a.example:1", "ftp://a:1", "http://", "socks5://:1",
      "http://a:99999", "http://a:1/path", "socks4://a:1"],

@@ -3,6 +3,7 @@
 import pytest
 from tests.fakes.steps import Behaviour, Request, Send, head, reply
 from tests.fakes.upstream import FakeUpstream
+from tests.support.cases import each
 from tests.unit.upstream.support import chat_request, failure_of, fetch
 
 from posthouse.model.exchange import Certainty, FailureKind, Timeouts, UpstreamRequest
@@ -47,7 +48,7 @@ def test_a_given_accept_encoding_stays() -> None:
     assert render_head(request, "a").endswith(b"\r\nAccept-Encoding: gzip\r\n")
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     ["Host", "content-length", "CONNECTION", "Transfer-Encoding", "Expect", "TE"],
 )
@@ -58,7 +59,7 @@ def test_framing_headers_are_ours_alone(name: str) -> None:
     assert b"evil" not in render_head(request, "a.example")
 
 
-@pytest.mark.parametrize(
+@each(
     "fields",
     [
         {"headers": ((b"X", b"a\r\nHost: b"),)},
@@ -103,7 +104,7 @@ def echo(request: Request) -> Behaviour:
     return Behaviour("echo", (Send(reply(200, line)),))
 
 
-@pytest.mark.parametrize("size", [0, 1, 4096, 64 * 1024, 64 * 1024 + 1, 5_000_000])
+@each("size", [0, 1, 4096, 64 * 1024, 64 * 1024 + 1, 5_000_000])
 async def test_bodies_of_any_size_arrive_whole(size: int) -> None:
     """Small ones in one write with the head, large ones behind it."""
     async with FakeUpstream(echo) as provider:

@@ -1,8 +1,8 @@
 """Cloud metadata services are refused in every spelling; private hosts are not."""
 
-import pytest
 from tests.fakes import openai
 from tests.fakes.upstream import FakeUpstream
+from tests.support.cases import each
 from tests.unit.upstream.support import (
     chat_request,
     failure_of,
@@ -86,32 +86,32 @@ METADATA_HOSTS = [
 ]
 
 
-@pytest.mark.parametrize("address", METADATA_ADDRESSES)
+@each("address", METADATA_ADDRESSES)
 def test_metadata_addresses_are_known(address: str) -> None:
     """In IPv4, IPv6 and IPv4 inside IPv6."""
     assert is_metadata_address(address)
 
 
-@pytest.mark.parametrize("address", ALLOWED_ADDRESSES)
+@each("address", ALLOWED_ADDRESSES)
 def test_other_addresses_are_the_operators_business(address: str) -> None:
     """Private, loopback and public addresses are allowed for channels."""
     assert not is_metadata_address(address)
     assert not is_metadata_host(address)
 
 
-@pytest.mark.parametrize("host", METADATA_HOSTS)
+@each("host", METADATA_HOSTS)
 def test_metadata_hosts_are_known_without_a_look_up(host: str) -> None:
     """By name, and in the numeric forms that a resolver would accept."""
     assert is_metadata_host(host)
 
 
-@pytest.mark.parametrize("host", ["api.example.com", "metadata.example.com", "a" * 300])
+@each("host", ["api.example.com", "metadata.example.com", "a" * 300])
 def test_other_hosts_are_not_judged_by_name(host: str) -> None:
     """Only exact names count."""
     assert not is_metadata_host(host)
 
 
-@pytest.mark.parametrize("host", METADATA_HOSTS)
+@each("host", METADATA_HOSTS)
 async def test_a_channel_cannot_point_at_a_metadata_service(host: str) -> None:
     """Refused before a packet leaves, with its own kind."""
     upstream = Upstream(resolver=fixed_resolver())
@@ -121,7 +121,7 @@ async def test_a_channel_cannot_point_at_a_metadata_service(host: str) -> None:
     await upstream.close()
 
 
-@pytest.mark.parametrize(
+@each(
     "addresses",
     [
         ("169.254.169.254",),
@@ -158,7 +158,7 @@ async def test_the_judged_address_is_the_one_dialled() -> None:
         await upstream.close()
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         ("http://a.example", (False, "a.example", 80, "a.example")),
@@ -178,7 +178,7 @@ def test_origins_are_taken_apart(text: str, expected: tuple[object, ...]) -> Non
     assert parts[: len(expected)] == expected
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",

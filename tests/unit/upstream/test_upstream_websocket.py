@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 import pytest
+from tests.support.cases import each
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
@@ -151,7 +152,7 @@ async def test_a_metadata_service_is_refused() -> None:
         assert failed.value.kind is FailureKind.REFUSED_TARGET
 
 
-@pytest.mark.parametrize(
+@each(
     "answer",
     [
         (

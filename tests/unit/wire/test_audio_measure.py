@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import sounds
+from tests.support.cases import each
 from tinytag import TinyTag
 
 from posthouse.providers.sandbox import sound_frames
@@ -31,21 +32,21 @@ def made() -> dict[str, bytes]:
     return {name: sounds.make(name, 7.3) for name in sounds.KINDS}
 
 
-@pytest.mark.parametrize("name", sounds.KINDS)
+@each("name", sounds.KINDS)
 def test_a_measured_sound_is_as_long_as_its_decoder_finds_it(made, name):
     assert measure(made[name]) == pytest.approx(
         sounds.decoded_seconds(made[name]), abs=0.1
     )
 
 
-@pytest.mark.parametrize("name", ["wav", "mp3", "mpga", "flac", "ogg-opus", "m4a"])
+@each("name", ["wav", "mp3", "mpga", "flac", "ogg-opus", "m4a"])
 def test_a_measured_sound_is_as_long_as_another_library_reads(made, name):
     tag = TinyTag.get(filename=f"a.{name}", file_obj=io.BytesIO(made[name]))
     assert measure(made[name]) == pytest.approx(tag.duration, abs=0.05)
 
 
-@pytest.mark.parametrize("name", STREAMED)
-@pytest.mark.parametrize("piece", [1, 7, 777, 100_000])
+@each("name", STREAMED)
+@each("piece", [1, 7, 777, 100_000])
 def test_a_sound_in_pieces_is_as_long_as_in_one(made, name, piece):
     data = made[name] if piece > 1 else made[name][:20_000]
     meter = SpeechMeter()
@@ -54,7 +55,7 @@ def test_a_sound_in_pieces_is_as_long_as_in_one(made, name, piece):
     assert meter.seconds() == pytest.approx(measure(data))
 
 
-@pytest.mark.parametrize("name", STREAMED)
+@each("name", STREAMED)
 def test_half_of_a_sound_lasts_about_half_as_long(made, name):
     half = made[name][: len(made[name]) // 2]
     assert measure(half) == pytest.approx(3.65, abs=0.7)
@@ -259,7 +260,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@each("name", HOSTILE)
 def test_no_bytes_keep_a_meter_busy_for_long(name):
     data = HOSTILE[name](2_000_000)
     begun = time.process_time()

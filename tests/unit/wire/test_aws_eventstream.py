@@ -6,6 +6,7 @@ from zlib import crc32
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.wire.aws_eventstream import (
     CorruptMessage,
@@ -93,9 +94,7 @@ def test_headers_of_all_types_are_passed_over() -> None:
     assert headers_of(found) == {"t": "ok"}
 
 
-@pytest.mark.parametrize(
-    "block", [b"\x05ab", b"\x01a\x63", b"\x01a\x07\x00\x09x", b"\x01\xff\x00"]
-)
+@each("block", [b"\x05ab", b"\x01a\x63", b"\x01a\x07\x00\x09x", b"\x01\xff\x00"])
 def test_headers_that_cannot_be_read_are_refused(block: bytes) -> None:
     [found] = EventStreamDecoder().feed(with_headers(block))
     with pytest.raises(CorruptMessage):

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.wire.multipart import (
     LONGEST_HEAD,
@@ -73,8 +74,8 @@ def test_a_name_cannot_end_its_header() -> None:
     assert b"\r\nX-Evil" not in payload.data
 
 
-@pytest.mark.parametrize("control", [b"\n", b"\0"])
-@pytest.mark.parametrize(
+@each("control", [b"\n", b"\0"])
+@each(
     "head",
     [
         b'Content-Disposition: form-data; name="a%b"',
@@ -96,7 +97,7 @@ def test_a_form_that_is_cut_off_is_refused() -> None:
             read_form(TYPE, WHOLE[:end])
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "body"),
     [
         (b"multipart/form-data", WHOLE),
@@ -142,7 +143,7 @@ def test_fields_are_found_and_put() -> None:
         _ = Part("a", b"\xff").text
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "expected"),
     [
         (TYPE, True),

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.wire.lines import LineDecoder
 from posthouse.wire.sse import FrameTooLarge
@@ -44,7 +45,7 @@ def test_the_frames_of_the_rfc() -> None:
     assert MessageDecoder().feed(bytes.fromhex("890548656c6c6f")) == [(PING, b"Hello")]
 
 
-@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+@each("size", [0, 125, 126, 65_535, 65_536])
 def test_a_client_masks_whatever_the_length(size: int) -> None:
     payload = bytes(index % 251 for index in range(size))
     frame = client_frame(BINARY, payload, b"\x01\x02\x03\x04")
@@ -71,14 +72,14 @@ def test_it_does_not_matter_how_the_bytes_are_cut(
     assert found == wanted
 
 
-@pytest.mark.parametrize("size", [126, 65_535, 65_536])
+@each("size", [126, 65_535, 65_536])
 def test_long_messages_are_read(size: int) -> None:
     assert MessageDecoder().feed(server_frame(TEXT, b"x" * size)) == [
         (TEXT, b"x" * size)
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     "wire",
     [
         bytes.fromhex("818537fa213d7f9f4d5158"),  # masked

@@ -2,9 +2,9 @@
 
 import random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 from websockets.protocol import Protocol, Side
 
 from posthouse.wire.websocket import BINARY, TEXT
@@ -78,7 +78,7 @@ def test_a_close_is_answered_once() -> None:
     assert receiver.writes() == (b"", False)
 
 
-@pytest.mark.parametrize(
+@each(
     ("code", "passed"),
     [(1000, 1000), (1001, 1001), (1005, 1000), (1006, 1011), (1015, 1011),
      (2999, 1011), (3000, 3000), (4999, 4999), (999, 1011)],

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.wire import json
 from posthouse.wire.json import Envelope, MalformedJSON
@@ -16,7 +17,7 @@ def spliced(body: bytes) -> bytes:
     return json.encode(json.decode_envelope(body))
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         b"1.10",
@@ -38,7 +39,7 @@ def test_values_survive_to_the_letter(value: bytes) -> None:
     assert spliced(b'{"z":' + value + b',"a":1}') == b'{"z":' + value + b',"a":1}'
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "expected"),
     [
         (b'{"a":1,"b":2,"a":3}', b'{"a":3,"b":2}'),
@@ -104,15 +105,15 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("body", MALFORMED)
+@each("body", MALFORMED)
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     """Whatever is wrong, and wherever, there is one kind of error."""
     with pytest.raises(MalformedJSON):
         json.decode_envelope(body)
 
 
-@pytest.mark.parametrize("depth", [2_000, 100_000, 1_000_000])
-@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
+@each("depth", [2_000, 100_000, 1_000_000])
+@each("opening", [b"[", b'{"a":', b'[{"a":'])
 def test_depth_is_refused_in_bounded_time(opening: bytes, depth: int) -> None:
     """Nesting ends no process, closed or not, and takes no time to speak of."""
     closing = opening.translate(bytes.maketrans(b"[{", b"]}"), b'":a')[::-1]

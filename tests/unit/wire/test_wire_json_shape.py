@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.wire import json_shape
 from posthouse.wire.json_shape import BadShape, check_shape
@@ -73,8 +74,8 @@ def test_the_verdict_is_that_of_a_real_parser(
     judge()
 
 
-@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
-@pytest.mark.parametrize("close", [True, False])
+@each("opening", [b"[", b'{"a":', b'[{"a":'])
+@each("close", [True, False])
 def test_one_level_too_many_is_refused(opening: bytes, close: bool) -> None:
     """Whether it is closed or not, and the deepest allowed is taken."""
     levels = opening.count(b"[") + opening.count(b"{")
@@ -85,7 +86,7 @@ def test_one_level_too_many_is_refused(opening: bytes, close: bool) -> None:
         check_shape(opening * (most + 1) + b"1" + ending * (most + 1) * close)
 
 
-@pytest.mark.parametrize("piece", [b"0,", b"[],", b'"",', b"{},", b'"":0,', b"[[0]],"])
+@each("piece", [b"0,", b"[],", b'"",', b"{},", b'"":0,', b"[[0]],"])
 def test_too_many_values_are_refused(piece: bytes) -> None:
     """However small each of them is."""
     weight = piece.count(b",") + 2 * (piece.count(b"[") + piece.count(b"{"))
@@ -95,7 +96,7 @@ def test_too_many_values_are_refused(piece: bytes) -> None:
         check_shape(b"[" + piece * (most + 1) + b"]")
 
 
-@pytest.mark.parametrize(
+@each(
     "piece",
     [
         b"a",
@@ -114,15 +115,13 @@ def test_a_long_text_holds_one_value(piece: bytes) -> None:
     check_shape(b'{"a":"' + piece * 600_000 + b'"}')
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b'"', b'["', b"]]]]", b"}{" * 500, b'\\"[' * 50, b"\\" * 9]
-)
+@each("data", [b"", b'"', b'["', b"]]]]", b"}{" * 500, b'\\"[' * 50, b"\\" * 9])
 def test_what_is_no_json_may_pass(data: bytes) -> None:
     """The parser refuses it; here it only must not hurt."""
     check_shape(data)
 
 
-@pytest.mark.parametrize("piece", [b"[", b"]", b"[]", b'"', b"\\", b'"[",', b"[{]}"])
+@each("piece", [b"[", b"]", b"[]", b'"', b"\\", b'"[",', b"[{]}"])
 def test_time_is_linear(piece: bytes) -> None:
     """Ten times as much takes at most some tens of times as long."""
 

@@ -1,11 +1,11 @@
 """What bytes are, pictures and sounds, whatever they are called."""
 
-import pytest
+from tests.support.cases import each
 
 from posthouse.wire.media_types import media_type
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "found"),
     [
         (b"\x89PNG\r\n\x1a\n", ("image/png", "png")),

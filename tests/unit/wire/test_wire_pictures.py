@@ -2,8 +2,8 @@
 
 import io
 
-import pytest
 from PIL import Image
+from tests.support.cases import each
 
 from posthouse.wire.pictures import has_transparency, picture_type
 
@@ -14,7 +14,7 @@ def made(form: str, mode: str = "RGB") -> bytes:
     return held.getvalue()
 
 
-@pytest.mark.parametrize(
+@each(
     ("form", "kind"),
     [
         ("PNG", "image/png"),
@@ -30,7 +30,7 @@ def test_what_pillow_writes_is_known(form: str, kind: str) -> None:
     assert picture_type(made(form)) == kind
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
@@ -42,7 +42,7 @@ def test_drawings_are_known(text: bytes) -> None:
     assert picture_type(text) == "image/svg+xml"
 
 
-@pytest.mark.parametrize(
+@each(
     "data", [b"", b"<html><svg/></html>", b"<?xml?><a/>", b"RIFF0000WAVE", b"%PDF-1.7"]
 )
 def test_what_is_no_picture_is_none(data: bytes) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.wire.sse import (
     FRAME_LIMIT,
@@ -187,8 +188,8 @@ class CountingBuffer(bytearray):
         return super().find(text, start)
 
 
-@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
-@pytest.mark.parametrize("size", [1, 3, 16_384])
+@each("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+@each("size", [1, 3, 16_384])
 def test_an_event_in_pieces_is_looked_at_a_bounded_number_of_times(
     end: bytes, size: int
 ) -> None:

@@ -4,6 +4,7 @@ from hashlib import md5
 from urllib.parse import parse_qs, urlencode
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.model.exchange import Timeouts, UpstreamRequest
 from posthouse.providers.auth.baidu_sign import make
@@ -50,7 +51,7 @@ def test_the_text_is_signed_as_it_is() -> None:
     assert found["sign"] == md5(whole.encode()).hexdigest()
 
 
-@pytest.mark.parametrize("credential", ["", "appid", "appid:", "a b:secret", "x:y:z"])
+@each("credential", ["", "appid", "appid:", "a b:secret", "x:y:z"])
 def test_a_credential_of_another_form(credential: str) -> None:
     with pytest.raises(BadCredential):
         make(credential, {})

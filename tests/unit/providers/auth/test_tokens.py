@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+from tests.support.cases import each
 
 from posthouse.errors import (
     UpstreamBadResponse,
@@ -98,7 +99,7 @@ def test_google_is_shown_an_assertion() -> None:
     assert "BEGIN" not in repr(vars(signer))
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "body", "fault"),
     [
         (401, b'{"error":"invalid_client"}', UpstreamCredential),
@@ -117,7 +118,7 @@ def test_what_baidu_says_instead_of_a_token(
         wanted.read(status, body)
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "body", "fault"),
     [
         (400, b'{"error":"invalid_grant"}', UpstreamCredential),

@@ -6,8 +6,8 @@ import json
 import wave
 from typing import Any
 
-import pytest
 from openai.types.chat import ChatCompletionChunk
+from tests.support.cases import each
 from tests.support.sandbox import (
     CLOCK,
     SCHEMA,
@@ -61,7 +61,7 @@ def asked(body: dict[str, Any], **more: Any) -> tuple[str, dict[str, Any]]:
     return fields.pop("prompt", "Hello"), fields
 
 
-@pytest.mark.parametrize("name", REQUESTS)
+@each("name", REQUESTS)
 def test_every_reply_is_of_the_sdks_types(name: str) -> None:
     prompt, fields = asked(REQUESTS[name])
     whole = completion(prompt, **fields)
@@ -69,7 +69,7 @@ def test_every_reply_is_of_the_sdks_types(name: str) -> None:
     assert whole.system_fingerprint == "sandbox"
 
 
-@pytest.mark.parametrize("name", REQUESTS)
+@each("name", REQUESTS)
 def test_every_chunk_is_of_the_sdks_types(name: str) -> None:
     prompt, fields = asked(
         REQUESTS[name], stream=True, stream_options={"include_usage": True}
@@ -90,7 +90,7 @@ def test_every_chunk_is_of_the_sdks_types(name: str) -> None:
     assert chunks[-1].choices == []
 
 
-@pytest.mark.parametrize("name", sorted(set(REQUESTS) - {"audio"}))
+@each("name", sorted(set(REQUESTS) - {"audio"}))
 def test_a_stream_says_what_the_whole_reply_says(name: str) -> None:
     prompt, fields = asked(REQUESTS[name])
     whole = chat(prompt, **fields).document
@@ -262,7 +262,7 @@ def test_a_prediction_is_counted_as_accepted_and_rejected() -> None:
     assert usage.completion_tokens == tokens.count(said) + 2
 
 
-@pytest.mark.parametrize(
+@each(
     ("asked_for", "used"),
     [("auto", "default"), ("fast", "priority"), ("flex", "flex"), (None, "default")],
 )

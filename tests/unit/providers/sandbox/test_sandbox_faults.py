@@ -8,6 +8,7 @@ from typing import Any
 
 import httptools
 import pytest
+from tests.support.cases import each
 from tests.support.sandbox import Played, chat, request, take_apart
 
 from posthouse.catalog.load import load_catalog
@@ -63,8 +64,8 @@ def test_an_honest_reply_is_whole_and_says_what_it_is(stream: bool) -> None:
     assert chat(stream=stream).end is ScriptEnd.KEEP
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500, 502, 503, 529])
-@pytest.mark.parametrize("carrier", ["model", "prompt"])
+@each("status", [400, 401, 403, 404, 422, 429, 500, 502, 503, 529])
+@each("carrier", ["model", "prompt"])
 def test_an_error_of_any_status(status: int, carrier: str) -> None:
     name = f"sandbox:error-{status}"
     played = chat(model=name) if carrier == "model" else chat(f"{name} Hello")
@@ -84,10 +85,8 @@ def test_a_fault_is_played_even_when_the_request_is_wrong() -> None:
     assert chat(model="sandbox:error-500", n=0).status == 500
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
-    "fault", ["truncate", "reset-mid-stream", "stall", "reset", "close", "hang"]
-)
+@each("stream", [False, True])
+@each("fault", ["truncate", "reset-mid-stream", "stall", "reset", "close", "hang"])
 def test_a_reply_that_breaks_off_is_never_whole(fault: str, stream: bool) -> None:
     played = faulty(fault, stream=stream)
     assert not read(played).complete
@@ -97,7 +96,7 @@ def test_a_reply_that_breaks_off_is_never_whole(fault: str, stream: bool) -> Non
     assert played.end is (ScriptEnd.RESET if resets else ScriptEnd.CLOSE)
 
 
-@pytest.mark.parametrize("fault", ["truncate", "reset-mid-stream", "stall", "eof"])
+@each("fault", ["truncate", "reset-mid-stream", "stall", "eof"])
 def test_a_broken_stream_has_content_but_no_end(fault: str) -> None:
     played = faulty(fault, stream=True)
     assert any(event["choices"][0]["delta"].get("content") for event in played.events)
@@ -112,7 +111,7 @@ def test_eof_is_whole_http_with_half_the_json() -> None:
         json.loads(reader.body)
 
 
-@pytest.mark.parametrize("fault", ["html", "invalid-json", "wrong-type", "empty"])
+@each("fault", ["html", "invalid-json", "wrong-type", "empty"])
 def test_a_body_that_is_no_answer(fault: str) -> None:
     reader = read(faulty(fault))
     assert reader.complete
@@ -129,7 +128,7 @@ def test_a_redirect_leads_away() -> None:
     assert played.headers["location"].startswith("http://127.0.0.1:9/")
 
 
-@pytest.mark.parametrize("fault", ["bad-framing", "bad-chunk", "folded-header"])
+@each("fault", ["bad-framing", "bad-chunk", "folded-header"])
 def test_bad_framing_is_not_taken(fault: str) -> None:
     if fault == "folded-header":
         data = faulty(fault).script.steps[0].data
@@ -186,7 +185,7 @@ def test_slow_bytes_come_one_a_second() -> None:
     assert read(played).complete
 
 
-@pytest.mark.parametrize("fault", ["error-in-stream", "error-event", "error-first"])
+@each("fault", ["error-in-stream", "error-event", "error-first"])
 def test_an_error_inside_a_stream(fault: str) -> None:
     played = faulty(fault, stream=True)
     assert played.status == 200
@@ -196,7 +195,7 @@ def test_an_error_inside_a_stream(fault: str) -> None:
     assert (b"event: error\n" in played.body) == (fault == "error-event")
 
 
-@pytest.mark.parametrize("fault", ["crlf", "comments", "bom", "bytes", "multiline"])
+@each("fault", ["crlf", "comments", "bom", "bytes", "multiline"])
 def test_odd_framing_means_the_same(fault: str) -> None:
     odd = faulty(fault, stream=True)
     plain = faulty("no-tools", stream=True)
@@ -209,8 +208,8 @@ def test_odd_framing_means_the_same(fault: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("usage", sorted(USAGES))
-@pytest.mark.parametrize("stream", [False, True])
+@each("usage", sorted(USAGES))
+@each("stream", [False, True])
 def test_usage_that_is_wrong(usage: str, stream: bool) -> None:
     body = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
     played = faulty(usage, **body)

@@ -4,9 +4,9 @@ import base64
 import io
 from typing import Any
 
-import pytest
 from openai.types import ImagesResponse
 from PIL import Image
+from tests.support.cases import each
 from tests.support.sandbox import Played, ask, request, take_apart
 
 from posthouse.model.exchange import Timeouts, UpstreamRequest
@@ -52,7 +52,7 @@ def file(name: str = "image", data: bytes | None = None) -> Part:
     return Part(name, a_picture() if data is None else data, "a.png", b"image/png")
 
 
-@pytest.mark.parametrize("size", ["16x16", "64x48", "1024x1024", "1536x1024"])
+@each("size", ["16x16", "64x48", "1024x1024", "1536x1024"])
 def test_a_picture_is_a_png_of_the_size_asked_for(size: str) -> None:
     played = generation(size=size, response_format="b64_json")
     picture = opened(played.document["data"][0]["b64_json"])
@@ -115,7 +115,7 @@ def test_a_variation_takes_a_form_without_a_prompt() -> None:
     assert "revised_prompt" not in played.document["data"][0]
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "param"),
     [
         ({"prompt": None}, "prompt"),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter
+from tests.support.cases import each
 
 from posthouse.providers.sandbox.instances import instance
 from posthouse.providers.sandbox.patterns import matching_text
@@ -58,7 +59,7 @@ class Everything(BaseModel):
     flag: bool
 
 
-@pytest.mark.parametrize("kind", [Everything, Node, Cat, list[Cat], Color, dict])
+@each("kind", [Everything, Node, Cat, list[Cat], Color, dict])
 def test_pydantic_takes_the_value_made_from_its_schema(kind: Any) -> None:
     adapter = TypeAdapter(kind)
     adapter.validate_python(instance(adapter.json_schema(), "schema"))
@@ -134,7 +135,7 @@ def nested(levels: int) -> dict[str, Any]:
     return schema
 
 
-@pytest.mark.parametrize(
+@each(
     "schema",
     [
         {"$ref": "#"},
@@ -159,7 +160,7 @@ def test_a_schema_without_a_small_value_is_refused_at_once(schema: Any) -> None:
     assert caught.value.param == "tools[0].function.parameters"
 
 
-@pytest.mark.parametrize(
+@each(
     "pattern",
     [
         r"^\d{3}-\d{4}$",
@@ -196,6 +197,6 @@ def test_a_pattern_and_a_length_are_both_kept() -> None:
     assert instance(schema, "schema") == "a" * 9
 
 
-@pytest.mark.parametrize("pattern", [r"(?=a)b", r"(a)\1", r"\bword\b", "a" * 501])
+@each("pattern", [r"(?=a)b", r"(a)\1", r"\bword\b", "a" * 501])
 def test_a_pattern_that_is_not_understood_is_left_alone(pattern: str) -> None:
     assert matching_text(pattern) is None

@@ -5,12 +5,12 @@ import math
 import struct
 from typing import Any
 
-import pytest
 from openai.types import (
     Completion,
     CreateEmbeddingResponse,
     ModerationCreateResponse,
 )
+from tests.support.cases import each
 from tests.support.sandbox import Played, ask, unknown_fields
 
 from posthouse.providers.sandbox import tokens
@@ -89,7 +89,7 @@ def test_the_older_log_probabilities() -> None:
     assert all(len(top) == 2 for top in choice.logprobs.top_logprobs or [])
 
 
-@pytest.mark.parametrize("more", [{}, {"n": 2, "logprobs": 1}, {"echo": True}])
+@each("more", [{}, {"n": 2, "logprobs": 1}, {"echo": True}])
 def test_a_stream_says_what_the_whole_completion_says(more: dict[str, Any]) -> None:
     whole = complete(**more)
     played = ask(
@@ -113,7 +113,7 @@ def test_a_stream_says_what_the_whole_completion_says(more: dict[str, Any]) -> N
     assert played.events[-1]["usage"] == whole.usage.model_dump(exclude_none=True)
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "param"),
     [
         ({"prompt": None}, "prompt"),
@@ -165,7 +165,7 @@ def test_inputs_of_token_ids() -> None:
     assert len(embed([5, 6])) == 1
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         {},

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.model.exchange import Timeouts, UpstreamRequest
 from posthouse.model.sockets import HandshakeRefused
@@ -88,7 +89,7 @@ def test_settings_are_merged() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "members", "code"),
     [
         ("no.such.event", {}, "invalid_value"),

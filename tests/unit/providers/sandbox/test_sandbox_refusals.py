@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.cases import each
 from tests.support.sandbox import ask, chat, request, take_apart
 
 from posthouse.providers.sandbox import play
@@ -125,7 +125,7 @@ CASES: list[tuple[dict[str, Any], str | None, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "code", "param"), CASES)
+@each(("body", "code", "param"), CASES)
 def test_a_wrong_chat_is_refused(
     body: dict[str, Any], code: str | None, param: str | None
 ) -> None:
@@ -158,7 +158,7 @@ def test_any_other_model_is_answered() -> None:
     assert chat(model="llama3:8b").document["model"] == "llama3:8b"
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'"a"', b"\xff\xfe", b"1e999"])
+@each("data", [b"", b"{", b"[]", b'"a"', b"\xff\xfe", b"1e999"])
 def test_what_is_no_json_object_is_refused(data: bytes) -> None:
     played = take_apart(play(request("/chat/completions", data)))
     assert played.status == 400
@@ -284,7 +284,7 @@ GREEDY: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "body"), GREEDY)
+@each(("path", "body"), GREEDY)
 def test_what_would_hold_up_everybody_else_is_refused(
     path: str, body: dict[str, Any]
 ) -> None:

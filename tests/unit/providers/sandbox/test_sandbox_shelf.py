@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.model.exchange import Timeouts, UpstreamRequest
 from posthouse.providers.sandbox import shelf
@@ -74,7 +75,7 @@ def test_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(kept, "GET", f"/files/{files[2]}")["bytes"] == 100
 
 
-@pytest.mark.parametrize(
+@each(
     ("method", "path"),
     [
         ("POST", "/nothing"),

@@ -12,6 +12,7 @@ from openai.types.audio import (
     TranscriptionVerbose,
 )
 from pydantic import TypeAdapter
+from tests.support.cases import each
 from tests.support.sandbox import Played, ask, take_apart
 from tests.support.sounds import decoded_seconds
 
@@ -48,8 +49,8 @@ def a_sound(characters: int = 720) -> bytes:
     return spoken(input="a" * characters, response_format="wav").body
 
 
-@pytest.mark.parametrize("form", FORMATS[:-1])
-@pytest.mark.parametrize("speed", [0.5, 1.0, 4.0])
+@each("form", FORMATS[:-1])
+@each("speed", [0.5, 1.0, 4.0])
 def test_speech_is_opened_by_a_demuxer_and_as_long_as_its_text(form, speed) -> None:
     played = spoken(response_format=form, speed=speed)
     assert decoded_seconds(played.body) == pytest.approx(3.0 / speed, abs=0.05)
@@ -77,7 +78,7 @@ def test_speech_in_events_is_the_same_sound_and_tells_its_usage() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@each(
     "wrong",
     [
         {"input": ""},
@@ -123,7 +124,7 @@ def test_the_long_forms_are_as_the_client_reads_them() -> None:
     assert TranscriptionDiarized.model_validate(diarized).segments[0].speaker == "A"
 
 
-@pytest.mark.parametrize("form", ["text", "srt", "vtt"])
+@each("form", ["text", "srt", "vtt"])
 def test_texts_are_no_json(form) -> None:
     played = heard(a_sound(), response_format=form)
     assert played.headers["content-type"].startswith("text/plain")
@@ -138,7 +139,7 @@ def test_a_stream_is_what_the_client_reads(form) -> None:
     assert read[-1].text == heard(a_sound()).document["text"]
 
 
-@pytest.mark.parametrize("data", [b"not a sound", b"RIFF0000WAVE", bytes(4_096)])
+@each("data", [b"not a sound", b"RIFF0000WAVE", bytes(4_096)])
 def test_what_is_no_sound_is_refused(data) -> None:
     assert heard(data).status == 400
 
@@ -148,7 +149,7 @@ def test_a_form_without_a_file_is_refused() -> None:
     assert sent("/audio/transcriptions", *parts).status == 400
 
 
-@pytest.mark.parametrize("fault", ["truncate", "error-in-stream", "reset-mid-stream"])
+@each("fault", ["truncate", "error-in-stream", "reset-mid-stream"])
 def test_faults_break_sound_off(fault) -> None:
     whole, broken = spoken().body, spoken(model=f"sandbox-speech:{fault}")
     assert 0 < len(broken.body) < len(whole)

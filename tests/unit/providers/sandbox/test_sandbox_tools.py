@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import pytest
+from tests.support.cases import each
 from tests.support.sandbox import (
     ARGUMENTS,
     CLOCK,
@@ -41,7 +41,7 @@ def test_tool_results_are_answered_in_words() -> None:
     assert "Rain at 8 degrees" in (second.choices[0].message.content or "")
 
 
-@pytest.mark.parametrize(
+@each(
     ("prompt", "more", "names"),
     [
         ("Both get_weather and get_time", {}, ["get_weather", "get_time"]),
