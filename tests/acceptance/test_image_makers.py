@@ -19,6 +19,8 @@ from tests.fakes.steps import Behaviour, Request, Send, json_reply, reply
 from tests.support.fake import ThreadedFake
 from tests.support.posthouse import Posthouse
 
+from posthouse.wire.multipart import Part, read_form
+
 KEY = "sk-makers-0123456789abcdefghijklmnopqrstuvwxyzABCDE"
 CONFIGURATION = """
 [[channels]]
@@ -40,7 +42,7 @@ name = "stability"
 provider = "stability"
 base_url = "{origin}"
 api_key = "stability-secret"
-models = ["stable-image-core", "sd3.5-large"]
+models = ["stable-image-core", "stable-image-inpaint", "sd3.5-large"]
 
 [[channels]]
 name = "ark"
@@ -387,16 +389,45 @@ def test_an_edit_by_url_leads_nowhere_private(posthouse: Posthouse, url: str) ->
     assert record["price_usd"] == "0.00"
 
 
-def test_masks_of_another_kind_are_refused(
-    sdk: openai.OpenAI,
+def test_a_mask_is_told_as_each_maker_has_it(
+    sdk: openai.OpenAI, posthouse: Posthouse, fake: ThreadedFake
 ) -> None:
+    """OpenAI's are transparent where the picture changes, others' black or white."""
+    held = io.BytesIO()
+    mask = Image.new("RGBA", (8, 8), (9, 9, 9, 255))
+    mask.putpixel((3, 5), (9, 9, 9, 0))
+    mask.save(held, "PNG")
+    for model, changes in (
+        ("V_2", 0),
+        ("V_3", 0),
+        ("recraftv3", 255),
+        ("stable-image-inpaint", 255),
+    ):
+        sdk.images.edit(
+            model=model, image=PICTURE, mask=held.getvalue(), prompt="a hat"
+        )
+        sent = next(
+            one.request
+            for one in reversed(fake.everything)
+            if one.request.method == "POST"
+        )
+        kind = dict(sent.headers)[b"content-type"]
+        part = read_form(kind, sent.body).first("mask")
+        assert isinstance(part, Part)
+        turned = Image.open(io.BytesIO(part.value))
+        assert (turned.mode, turned.size) == ("L", (8, 8)), model
+        assert turned.getpixel((3, 5)) == changes, model
+        assert turned.getpixel((5, 3)) == 255 - changes, model
+
+
+def test_a_mask_that_is_broken_is_refused(sdk: openai.OpenAI) -> None:
     held = io.BytesIO()
     Image.new("RGBA", (8, 8)).save(held, "PNG")
     with pytest.raises(openai.BadRequestError) as caught:
         sdk.images.edit(
-            model="V_2", image=PICTURE, mask=held.getvalue(), prompt="a hat"
+            model="V_2", image=PICTURE, mask=held.getvalue()[:50], prompt="a hat"
         )
-    assert caught.value.param == "mask"
+    assert (caught.value.param, caught.value.code) == ("mask", "invalid_image_file")
 
 
 @pytest.mark.parametrize(

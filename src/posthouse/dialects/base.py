@@ -58,6 +58,8 @@ class Reading(Struct):
     """What tokens to embed stand for, where a provider takes only texts."""
     sent: dict[str, "ParsedRequest"] = {}
     """By dialect, what that has become in it."""
+    masks: dict[int, bytes] = {}
+    """By the grey of what may change, a mask for makers who have it so."""
 
 
 class ParsedRequest(Struct, frozen=True):

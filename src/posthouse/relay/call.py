@@ -8,13 +8,14 @@ from msgspec import Struct, structs
 
 from posthouse.access.principal import Principal
 from posthouse.dialects.base import Dialect, ParsedRequest
-from posthouse.dialects.neutral.images import SeveralImages
+from posthouse.dialects.neutral.images import ImageTranslation, SeveralImages
 from posthouse.model.call import PAID_BY_RESULT
 from posthouse.model.catalog import Price
 from posthouse.model.exchange import UpstreamRequest
 from posthouse.observe.trace_context import TraceContext
 from posthouse.relay.attempt import AttemptLog
 from posthouse.relay.keeping import Keeper
+from posthouse.relay.masks import turn_mask
 from posthouse.relay.media import BringMedia
 from posthouse.relay.ports import Client
 from posthouse.relay.prepare import Prepared
@@ -197,7 +198,10 @@ class Call:
         return prepared
 
     async def bring_media(self, prepared: Prepared) -> None:
-        """Fetch what a target must have as bytes; raises PosthouseError."""
+        """Fetch what a target must have as bytes; turn masks that it has otherwise.
+
+        Raises PosthouseError.
+        """
         bring, translation = self.incoming.bring, prepared.translation
         if bring is None or translation is None:
             return
@@ -205,6 +209,8 @@ class Call:
         wanted = translation.wanted_media(request)
         if wanted:
             await bring(wanted, request.reading.media)
+        if isinstance(translation, ImageTranslation):
+            await turn_mask(translation, request)
 
     def render(self, prepared: Prepared, seconds: float) -> UpstreamRequest:
         """Write the request for a target, to be over within so many seconds."""

@@ -49,10 +49,22 @@ def _is_svg(beginning: bytes) -> bool:
 
 _WITH_ALPHA = (4, 6)
 _COLOUR_TYPE = 25
+_FIRST_CHUNK = 33
+"""Behind the signature and the header of a PNG file."""
+_MOST_CHUNKS = 64
+"""That are looked at."""
 
 
 def has_transparency(data: bytes) -> bool:
-    """Whether a picture is a PNG file with an alpha channel."""
+    """Whether a picture is a PNG file with an alpha channel or colours with alpha."""
     if picture_type(data) != "image/png" or len(data) <= _COLOUR_TYPE:
         return False
-    return data[_COLOUR_TYPE] in _WITH_ALPHA
+    if data[_COLOUR_TYPE] in _WITH_ALPHA:
+        return True
+    place = _FIRST_CHUNK
+    for _ in range(_MOST_CHUNKS):
+        name = data[place + 4 : place + 8]
+        if name in (b"tRNS", b"IDAT", b""):
+            return name == b"tRNS"
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+    return False

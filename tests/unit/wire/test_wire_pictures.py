@@ -52,6 +52,11 @@ def test_what_is_no_picture_is_none(data: bytes) -> None:
 def test_an_alpha_channel_is_seen() -> None:
     assert has_transparency(made("PNG", "RGBA"))
     assert has_transparency(made("PNG", "LA"))
+    held = io.BytesIO()
+    Image.new("P", (8, 8)).save(held, "PNG", transparency=0)
+    assert has_transparency(held.getvalue())
+    assert not has_transparency(made("PNG", "P"))
+    assert not has_transparency(held.getvalue()[:33] + bytes(1024))
     assert not has_transparency(made("PNG", "L"))
     assert not has_transparency(made("JPEG"))
     assert not has_transparency(b"\x89PNG\r\n\x1a\n")

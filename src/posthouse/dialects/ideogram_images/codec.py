@@ -1,8 +1,7 @@
 """Ideogram's pictures, written from the neutral form and read into it.
 
 Models from 3.0 on are asked at their own paths, the others at the first ones. Its
-masks are black where the picture changes, and OpenAI's are transparent there: a mask
-with transparency is refused rather than misunderstood.
+masks are black where the picture changes.
 """
 
 from datetime import datetime
@@ -15,7 +14,6 @@ from posthouse.dialects.ideogram_images.reply import read
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.images import (
     ImageCodec,
-    bytes_of,
     drop_unknown,
     file_part,
     nearest_ratio,
@@ -29,8 +27,8 @@ from posthouse.dialects.neutral.plain import Written
 from posthouse.errors import UpstreamRejected
 from posthouse.model.image import ImageReply, ImageRequest, MadePicture
 from posthouse.wire import json
+from posthouse.wire.masks import BLACK
 from posthouse.wire.multipart import Form, Part
-from posthouse.wire.pictures import has_transparency
 
 MOST = 8
 _FAMILIES = {"V_3": "/v1/ideogram-v3/", "V_4": "/v1/ideogram-v4/"}
@@ -59,6 +57,7 @@ class IdeogramCodec(ImageCodec):
 
     most = MOST
     takes_urls = False
+    mask_changes = BLACK
 
     @override
     def write_request(self, asked: ImageRequest, model: str, losses: Losses) -> Written:
@@ -149,12 +148,6 @@ def _prompt(asked: ImageRequest, losses: Losses) -> str:
 
 def _mask(asked: ImageRequest, losses: Losses) -> Part:
     mask = needed_picture(asked, losses) if asked.mask is None else asked.mask
-    if has_transparency(bytes_of(mask, losses)):
-        losses.refuse(
-            "mask",
-            "This model's masks are black where the picture changes, and white "
-            "elsewhere, without transparency",
-        )
     return file_part("mask", mask, losses)
 
 

@@ -30,7 +30,7 @@ from posthouse.errors import InvalidRequest, UpstreamBadResponse
 from posthouse.model.image import ImageReply, ImageRequest, MadePicture, Picture
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire.multipart import Part, Payload
-from posthouse.wire.pictures import EXTENSIONS, picture_type
+from posthouse.wire.pictures import EXTENSIONS, has_transparency, picture_type
 
 MOST_PICTURES = 10
 """Requests that one call may become."""
@@ -49,6 +49,8 @@ class ImageCodec(PlainCodec[ImageRequest, ImageReply]):
     """Pictures that one request may ask for."""
     takes_urls = True
     """Providers fetch what the caller's URLs lead to."""
+    mask_changes: int | None = None
+    """The grey of what may change, in masks; None: they are transparent there."""
 
     @override
     def read_request(self, request: ParsedRequest) -> ImageRequest:
@@ -92,6 +94,7 @@ class ImageTranslation(PlainTranslation[ImageRequest, ImageReply]):
         """
         super().__init__(client, upstream, model)
         self._clock = clock
+        self.mask_changes = self._upstream_codec.mask_changes
 
     @override
     def render_body(self, request: ParsedRequest, edits: Edits) -> Payload:
@@ -119,8 +122,28 @@ class ImageTranslation(PlainTranslation[ImageRequest, ImageReply]):
         found = (url for url in urls if url and url.lower().startswith(_FETCHED))
         return tuple(dict.fromkeys(found))
 
+    def wanted_mask(self, request: ParsedRequest) -> bytes | None:
+        """The mask that must be turned before the request is written; None: none.
+
+        What is fetched has been; raises InvalidRequest.
+        """
+        if self.mask_changes is None or self.mask_changes in request.reading.masks:
+            return None
+        mask = self._read(request).mask
+        given = None if mask is None else bytes_of(mask, Losses())
+        return given if given is not None and has_transparency(given) else None
+
     @override
     def _read(self, request: ParsedRequest) -> ImageRequest:
+        """Read the request, with what has been fetched and turned in its place."""
+        asked, masks = self._fetched(request), request.reading.masks
+        turned = None if self.mask_changes is None else masks.get(self.mask_changes)
+        if turned is None:
+            return asked
+        mask = Picture(data=turned, media_type="image/png", filename="mask.png")
+        return structs.replace(asked, mask=mask)
+
+    def _fetched(self, request: ParsedRequest) -> ImageRequest:
         """Read the request, with what has been fetched in place of its URLs."""
         asked = super()._read(request)
         media = request.reading.media
@@ -155,7 +178,12 @@ class SeveralImages(ImageTranslation):
                 part = structs.replace(
                     one, extras={**one.extras, "seed": seed + number}
                 )
-            kept = Reading(asked=part, media=reading.media, losses=reading.losses)
+            kept = Reading(
+                asked=part,
+                media=reading.media,
+                masks=reading.masks,
+                losses=reading.losses,
+            )
             parts.append(
                 structs.replace(request, choices=1, counted={"image": 1}, kept=kept)
             )

@@ -8,7 +8,6 @@ from posthouse.dialects.base import ParsedReply
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.images import (
     ImageCodec,
-    bytes_of,
     drop_unknown,
     file_part,
     needed_picture,
@@ -23,8 +22,8 @@ from posthouse.dialects.recraft_images.request import GENERATIONS, MOST_PICTURES
 from posthouse.model.call import Operation
 from posthouse.model.image import ImageReply, ImageRequest, MadePicture
 from posthouse.wire import json
+from posthouse.wire.masks import WHITE
 from posthouse.wire.multipart import Form, Part
-from posthouse.wire.pictures import has_transparency
 
 _OF_OPENAI = ("vivid", "natural")
 _KNOWN = (
@@ -46,6 +45,7 @@ class RecraftCodec(ImageCodec):
 
     most = MOST_PICTURES
     takes_urls = False
+    mask_changes = WHITE
 
     @override
     def write_request(self, asked: ImageRequest, model: str, losses: Losses) -> Written:
@@ -110,12 +110,6 @@ def _members(asked: ImageRequest, model: str, losses: Losses) -> dict[str, Any]:
 
 def _mask(asked: ImageRequest, losses: Losses) -> Part:
     mask = needed_picture(asked, losses) if asked.mask is None else asked.mask
-    if has_transparency(bytes_of(mask, losses)):
-        losses.refuse(
-            "mask",
-            "This model's masks are white where the picture changes, and black "
-            "elsewhere, without transparency",
-        )
     return file_part("mask", mask, losses)
 
 

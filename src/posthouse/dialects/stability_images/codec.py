@@ -12,7 +12,6 @@ from posthouse.dialects.base import ParsedReply
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.neutral.images import (
     ImageCodec,
-    bytes_of,
     drop_unknown,
     file_part,
     nearest_ratio,
@@ -26,8 +25,8 @@ from posthouse.dialects.stability_images.reply import FILTERED, read
 from posthouse.dialects.stability_images.request import PATHS, PREFIX, SD3
 from posthouse.errors import UpstreamRejected
 from posthouse.model.image import ImageReply, ImageRequest, MadePicture
+from posthouse.wire.masks import WHITE
 from posthouse.wire.multipart import Form, Part
-from posthouse.wire.pictures import has_transparency
 
 _RATIOS = ("16:9", "1:1", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21")
 _KNOWN = (
@@ -58,6 +57,7 @@ class StabilityCodec(ImageCodec):
 
     most = 1
     takes_urls = False
+    mask_changes = WHITE
 
     @override
     def write_request(self, asked: ImageRequest, model: str, losses: Losses) -> Written:
@@ -111,11 +111,5 @@ def _files(
     if model not in PATHS or model in _MAKERS:
         members.setdefault("strength", _STRENGTH)
     if asked.mask is not None:
-        if has_transparency(bytes_of(asked.mask, losses)):
-            losses.refuse(
-                "mask",
-                "This model's masks are white where the picture changes, and black "
-                "elsewhere, without transparency",
-            )
         files.append(file_part("mask", asked.mask, losses))
     return files
