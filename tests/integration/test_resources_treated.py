@@ -1,11 +1,16 @@
 """Things that chats and responses name and leave: the same owners, the same places."""
 
+import io
+import json
+import re
+import wave
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
 from tests.conftest import StartPosthouse
-from tests.integration.test_resources import World, configuration
+from tests.integration.test_resources import KEYS, World, configuration
 from tests.support.fake import ThreadedFake
 from tests.support.kept import Kept
 
@@ -18,7 +23,10 @@ def world(start_posthouse: StartPosthouse) -> Iterator[World]:
     """Three accounts at two channels."""
     kept = Kept()
     with ThreadedFake(kept) as provider:
-        yield World(start_posthouse(configuration(provider.origin)), kept)
+        found = start_posthouse(
+            configuration(provider.origin), {"POSTHOUSE_UNPRICED_ROUTES": "allow"}
+        )
+        yield World(found, kept)
 
 
 def named(name: str) -> list[dict[str, Any]]:
@@ -167,3 +175,145 @@ def test_a_response_is_asked_for_with_the_credential_that_made_it(
         follows = world.ask("one", "POST", RESPONSES, body)
         assert follows.status_code == 200
         assert Kept.account(world.kept.requests[-1]) == made_by
+
+
+# --- voices and sounds ------------------------------------------------------------
+
+SPEECH = "/audio/speech"
+SOUND = {"voice": "alloy", "format": "pcm16"}
+
+
+def spoken(voice: Any) -> dict[str, Any]:
+    """A request for speech."""
+    said = {"input": "Hello", "response_format": "pcm"}
+    return {"model": "m-one", **said, "voice": voice}
+
+
+def chatting(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A chat that ends with a question."""
+    asked = {"role": "user", "content": "And then?"}
+    return {"model": "m-one", "messages": [*messages, asked], **more}
+
+
+def test_voices_are_their_makers(world: World) -> None:
+    theirs = world.make("two", "/audio/voices")
+    own = world.make("one", "/audio/voices")
+    for voice in (theirs, {"id": theirs}, "voice_nobodys", {"id": "voice_nobodys"}):
+        asked = ((SPEECH, spoken(voice)), (CHATS, chatting(audio={"voice": voice})))
+        for path, body in asked:
+            before = len(world.kept.requests)
+            answer = world.ask("one", "POST", path, body)
+            assert answer.status_code == 404, (path, voice, answer.text)
+            assert len(world.kept.requests) == before
+    for voice in (own, {"id": own}, "alloy", "longxiaochun_v2"):
+        for path, body in (
+            (SPEECH, spoken(voice)),
+            (CHATS, chatting(audio={**SOUND, "voice": voice})),
+        ):
+            answer = world.ask("one", "POST", path, body)
+            assert answer.status_code == 200, (path, voice, answer.text)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_sounds_of_a_chat_are_its_callers(world: World, stream: bool) -> None:
+    more = {"modalities": ["text", "audio"], "stream": stream}
+    made = world.ask("two", "POST", CHATS, chatting(audio=SOUND, **more))
+    assert made.status_code == 200, made.text
+    [name] = set(re.findall("audio_[0-9a-f]+", made.text))
+    made_by = Kept.account(world.kept.requests[-1])
+    earlier = {"role": "assistant", "audio": {"id": name}}
+    before = len(world.kept.requests)
+    answer = world.ask("one", "POST", CHATS, chatting(earlier))
+    assert answer.status_code == 404, answer.text
+    assert len(world.kept.requests) == before
+    for _ in range(3):
+        answer = world.ask("two", "POST", CHATS, chatting(earlier))
+        assert answer.status_code == 200, answer.text
+        assert Kept.account(world.kept.requests[-1]) == made_by
+    # What was made otherwise has a name that says nothing.
+    unknown = {"role": "assistant", "audio": {"id": "audio"}}
+    assert world.ask("one", "POST", CHATS, chatting(unknown)).status_code == 200
+    listed = world.ask("two", "GET", CHATS).json()["data"]
+    assert listed == [] or name not in json.dumps(listed)
+
+
+# --- further places ---------------------------------------------------------------
+
+
+def test_members_that_nobody_knows_are_read_as_well(world: World) -> None:
+    theirs = world.make("two", "/conversations")
+    found = {"type": "file_search_call", "results": [{"file_id": theirs}]}
+    embedding = {"model": "m-one", "input": "x"}
+    for path, body in (
+        (RESPONSES, {"model": "m-one", "input": [found]}),
+        (RESPONSES, {"model": "m-one", "input": "x", "Conversation": theirs}),
+        ("/embeddings", {**embedding, "file_id": theirs}),
+        ("/embeddings", {**embedding, "more": {"FILE_IDS": [theirs]}}),
+        (CHATS, chatting(assistant_id=theirs)),
+        ("/images/generations", {**embedding, "prompt": "x", "file_id": theirs}),
+        (
+            "/images/edits",
+            {"model": "m-one", "prompt": "x", "images": [{"file_id": theirs}]},
+        ),
+    ):
+        before = len(world.kept.requests)
+        answer = world.ask("one", "POST", path, body)
+        assert answer.status_code in (400, 404), (path, body, answer.text)
+        assert len(world.kept.requests) == before
+    own = world.make("one", "/conversations")
+    answer = world.ask("one", "POST", "/embeddings", {**embedding, "file_id": own})
+    assert answer.status_code == 200, answer.text
+
+
+def wave_of(samples: int) -> bytes:
+    """Silence."""
+    written = io.BytesIO()
+    with wave.open(written, "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        sound.writeframes(bytes(2 * samples))
+    return written.getvalue()
+
+
+PICTURE = ("a.png", bytes.fromhex("89504e470d0a1a0a"), "image/png")
+FORMS: list[tuple[str, list[tuple[str, Any]]]] = [
+    ("/images/edits", [("image[file_id]", (None, "{id}"))]),
+    ("/images/edits", [("image", PICTURE), ("mask[file_id]", (None, "{id}"))]),
+    ("/images/edits", [("image", PICTURE), ("image", (None, "{id}"))]),
+    ("/images/edits", [("image", PICTURE), ("images[][file_id]", (None, "{id}"))]),
+    ("/images/edits", [("image", PICTURE), ("images", (None, '[{"file_id":"{id}"}]'))]),
+    ("/images/edits", [("image", PICTURE), ("n", ("n.txt", b"9"))]),
+    ("/images/edits", [("image", PICTURE), ("n[]", (None, "9"))]),
+    ("/images/edits", [("image", PICTURE), ("N", (None, "9"))]),
+    ("/images/edits", [("image", PICTURE), ("IMAGE", PICTURE)]),
+    ("/images/edits", [("image", PICTURE), ("model[]", (None, "m-two"))]),
+    ("/images/edits", [("image", PICTURE), ("model", ("m.txt", b"m-two"))]),
+    ("/images/variations", [("image", PICTURE), ("Image[]", PICTURE)]),
+    ("/audio/transcriptions", [("FILE", ("a.wav", b"x"))]),
+    ("/audio/transcriptions", [("file[]", ("a.wav", b"x"))]),
+]
+
+
+def test_forms_hold_nothing_that_is_not_judged(world: World) -> None:
+    """Nor what is judged in one place and read in another."""
+    theirs = world.make("two", "/conversations")
+    for path, parts in FORMS:
+        filled = [
+            (name, (None, value[1].replace("{id}", theirs)))
+            if value[0] is None
+            else (name, value)
+            for name, value in parts
+        ]
+        sound = ("file", ("a.wav", wave_of(1_600), "audio/wav"))
+        more = [sound] if "audio" in path else [("prompt", (None, "x"))]
+        whole = [("model", (None, "m-one")), *more, *filled]
+        if ("model", ("m.txt", b"m-two")) in filled:
+            whole = whole[1:]
+        before = len(world.kept.requests)
+        answer = httpx2.post(
+            f"{world.posthouse.url}/v1{path}",
+            headers={"authorization": f"Bearer {KEYS['one']}"},
+            files=whole,
+            timeout=30,
+        )
+        assert answer.status_code in (400, 404), (path, filled, answer.text)
+        assert len(world.kept.requests) == before, (path, filled)

@@ -11,6 +11,13 @@ from tests.fakes.steps import Behaviour, Request, Send, reply
 
 USAGE = {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
 STREAM = "text/event-stream"
+EMBEDDED = {
+    "object": "list",
+    "model": "m",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+    "usage": {"prompt_tokens": 1, "total_tokens": 1},
+}
+_PREFIXES = {"/audio/voices": "voice"}
 
 
 class Kept:
@@ -73,6 +80,11 @@ class Kept:
             return self._response(account, request.json)
         if path == "/chat/completions":
             return self._chat(account, request.json)
+        if path == "/audio/speech":
+            sound = reply(200, bytes(4800), content_type="audio/pcm")
+            return Behaviour("speech", (Send(sound),))
+        if path == "/embeddings":
+            return _json(200, EMBEDDED)
         return self._make(account, path, request)
 
     def _make(self, account: str, path: str, request: Request) -> Behaviour:
@@ -89,7 +101,7 @@ class Kept:
             above["status"] = "cancelled"
             return _json(200, above)
         made = {
-            "id": f"{parts[-1][:4]}_{secrets.token_hex(6)}",
+            "id": f"{_PREFIXES.get(path, parts[-1][:4])}_{secrets.token_hex(6)}",
             "object": parts[-1],
             "created_at": next(self._numbers),
             "odd": "never_seen",
@@ -146,18 +158,21 @@ class Kept:
 
     def _chat(self, account: str, body: dict[str, Any]) -> Behaviour:
         """A chat that can be asked for again."""
-        name = f"chatcmpl-{secrets.token_hex(6)}"
-        head = {"id": name, "created": 1, "model": body["model"]}
+        chat = f"chatcmpl-{secrets.token_hex(6)}"
+        head = {"id": chat, "created": 1, "model": body["model"]}
         usage = {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11}
         choice = {"index": 0, "finish_reason": "stop"}
-        message = {"role": "assistant", "content": "Hi"}
+        message: dict[str, Any] = {"role": "assistant", "content": "Hi"}
+        if "audio" in body:
+            name = f"audio_{secrets.token_hex(6)}"
+            message["audio"] = {"id": name, "data": "AAAA", "transcript": "Hi"}
         made = {
             **head,
             "object": "chat.completion",
             "choices": [{**choice, "message": message}],
             "usage": usage,
         }
-        self.things[account, f"/chat/completions/{name}"] = made
+        self.things[account, f"/chat/completions/{chat}"] = made
         if not body.get("stream"):
             return _json(200, made)
         chunk = {**head, "object": "chat.completion.chunk", "usage": usage}

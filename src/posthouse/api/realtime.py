@@ -24,6 +24,7 @@ from posthouse.access.tickets import LONGEST, PREFIX, Tickets
 from posthouse.api.calls import FORWARDED, METADATA, Calls
 from posthouse.dialects.openai_realtime import DIALECT, session_request
 from posthouse.dialects.openai_realtime.client_events import models_of, read_client
+from posthouse.dialects.resources.names import Named
 from posthouse.errors import (
     InvalidRequest,
     MethodNotAllowed,
@@ -37,6 +38,7 @@ from posthouse.relay.call import Incoming
 from posthouse.relay.ports import Headers
 from posthouse.relay.realtime import Realtime
 from posthouse.relay.session_ports import Door
+from posthouse.routing.plan import Target
 from posthouse.server.exchange import Exchange
 from posthouse.server.request import Request
 from posthouse.server.routes import Route
@@ -77,6 +79,7 @@ class _Door(Door):
         self._upgrade = upgrade
         self._subprotocol = subprotocol
         self.authorize: Callable[[], Awaitable[Principal]]
+        self.require_own: Callable[[Target, Named], Awaitable[None]]
         self.opening: bytes | None = None
 
     @override
@@ -127,6 +130,7 @@ class RealtimeRoutes:
         door = _Door(exchange, upgrade, chosen)
         model = self._enter(request, door, _presented(request, offered))
         principal = await door.authorize()
+        door.require_own = partial(self._require_own, principal)
         upgrade.judge(exchange.head)
         _check_model(principal, model)
         incoming = structs.replace(
@@ -141,6 +145,13 @@ class RealtimeRoutes:
         finally:
             if exchange.started:
                 exchange.abort()
+
+    async def _require_own(
+        self, principal: Principal, target: Target, named: Named
+    ) -> None:
+        """Hold what a session names to its client's own; raises NotFound."""
+        if self._calls.guard is not None:
+            await self._calls.guard.require_own(principal, target, "openai", named)
 
     def _enter(self, request: Request, door: _Door, presented: str | None) -> str:
         """Find who decides on the key, and the model; raises PosthouseError."""

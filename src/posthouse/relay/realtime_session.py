@@ -35,6 +35,7 @@ from posthouse.dialects.openai_realtime.server_events import (
     read_server,
     with_public_model,
 )
+from posthouse.dialects.resources.treated import read_session
 from posthouse.errors import (
     AuthenticationFailed,
     InsufficientQuota,
@@ -293,6 +294,9 @@ class Session:
                 )
             event = read_client(payload)
             event = self._judge(event)
+            named = read_session(event.members)
+            if named is not None:
+                await self._door.require_own(self._target, named)
         except PosthouseError as error:
             await self._tell(error, event.event_id if event else None)
             return

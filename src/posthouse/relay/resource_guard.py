@@ -11,14 +11,16 @@ from contextlib import suppress
 from msgspec import structs
 from typing_extensions import override
 
+from posthouse.access.principal import Principal
 from posthouse.dialects.resources.answers import Told, read_answer
-from posthouse.dialects.resources.treated import read_things
+from posthouse.dialects.resources.names import Named
+from posthouse.dialects.resources.treated import is_stored, read_things
 from posthouse.errors import InvalidRequest, NotFound, StorageUnavailable
 from posthouse.observe.logs import logger
 from posthouse.relay.call import Incoming
 from posthouse.relay.keeping import Keeper
 from posthouse.relay.objects import Owned
-from posthouse.relay.resource_lookup import SHARED, Caller, Lookup
+from posthouse.relay.resource_lookup import SHARED, Caller, Lookup, not_there
 from posthouse.routing.plan import Target
 from posthouse.routing.table import RoutingTable
 from posthouse.wire.sse import FrameTooLarge, SSEDecoder
@@ -26,6 +28,8 @@ from posthouse.wire.sse import FrameTooLarge, SSEDecoder
 MOST_LEFT = 1_000
 """Things that one answer leaves."""
 STORED_CHATS = "/chat/completions"
+SOUND = "audio_"
+"""With this the id of an answer's sound begins, which the next chat may name."""
 
 log = logger("posthouse")
 
@@ -47,7 +51,7 @@ class Guard:
 
     async def pinned(self, incoming: Incoming, table: RoutingTable) -> Incoming:
         """Give a call with the place of what it names; raises PosthouseError."""
-        named = read_things(incoming.request.envelope)
+        named = read_things(incoming.request)
         if not (named.ids or named.texts):
             return incoming
         caller = Caller(incoming.principal, family_of(incoming.dialect.name))
@@ -72,6 +76,28 @@ class Guard:
         return structs.replace(
             incoming, channel=channel.name, credential=place.credential
         )
+
+    async def require_own(
+        self, principal: Principal, target: Target, family: str, named: Named
+    ) -> None:
+        """Hold what goes to one target to a caller's own; raises NotFound."""
+        channel = target.member.channel
+        if channel.spec.resources == SHARED:
+            return
+        rows = await self._lookup.store.find(named.ids | named.texts)
+        digest = self._lookup.digest(channel.credentials[target.member.credential])
+        own = {
+            row.id
+            for row in rows
+            if row.account_id == principal.account_id
+            and row.channel == channel.name
+            and row.credential in (b"", digest)
+        }
+        refused = {row.id for row in rows}
+        if family in channel.provider.resources and channel.spec.resources != "off":
+            refused |= named.ids
+        for name in sorted(refused - own):
+            raise not_there(name)
 
     async def credential(
         self, table: RoutingTable, channel_name: str, account_id: str, thing: str
@@ -134,8 +160,11 @@ class Leavings(Keeper):
         if told is None or len(self._ids) > MOST_LEFT:
             return
         kinds = dict(told.ids)
-        if "messages" in self._incoming.request.envelope and told.top in kinds:
-            kinds[told.top] = STORED_CHATS
+        if "messages" in self._incoming.request.envelope:
+            if not is_stored(self._incoming.request):
+                kinds = {name: "" for name in kinds if name.startswith(SOUND)}
+            elif told.top in kinds:
+                kinds[told.top] = STORED_CHATS
         self._ids |= {
             name: kind or self._ids.get(name, "") for name, kind in kinds.items()
         }

@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from posthouse.access.principal import Principal
+from posthouse.dialects.resources.names import Named
 from posthouse.model.call import CallRecord
 from posthouse.relay.call import Call
 from posthouse.relay.ports import Headers
+from posthouse.routing.plan import Target
 from posthouse.upstream.ports import MessageSocket
 
 CallEnded = Callable[[Call, CallRecord, tuple[str, ...]], None]
@@ -20,6 +22,8 @@ class Door(Protocol):
     """The event that the session begins with, before the client's; None: none."""
     authorize: Callable[[], Awaitable[Principal]]
     """Who the client is now; raises what the authenticator does."""
+    require_own: Callable[[Target, Named], Awaitable[None]]
+    """Holds what an event names to the client's own; raises NotFound."""
 
     def accept(self, headers: Headers) -> MessageSocket:
         """Open the client's socket; `headers` go with the answer."""

@@ -81,6 +81,11 @@ def refuse_lookalikes(members: Object) -> None:
     _refuse_lookalikes(members, _ACTED_ON)
 
 
+def is_acted_on(name: str) -> bool:
+    """Whether a member of this name decides anything."""
+    return name in _ACTED_ON
+
+
 def _refuse_lookalikes(members: Object, acted_on: AbstractSet[str]) -> None:
     """Refuse a second spelling of a name that we act on.
 

@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from posthouse.dialects.base import Edits, ParsedRequest
 from posthouse.dialects.neutral.edits import apply_edits
-from posthouse.dialects.openai.envelope import refuse_lookalikes
+from posthouse.dialects.openai.envelope import is_acted_on, refuse_lookalikes
 from posthouse.errors import InvalidRequest
 from posthouse.wire import json
 from posthouse.wire.json import Envelope, MalformedJSON
@@ -26,6 +26,7 @@ from posthouse.wire.multipart import (
 )
 
 _FLAGS = {"true": Raw(b"true"), "false": Raw(b"false")}
+_FORMAT = "response_format"
 _NUMBER = re.compile("-?(0|[1-9][0-9]{0,18})")
 _text = json.decoder(str)
 
@@ -39,6 +40,39 @@ def parse_form(content_type: bytes, body: bytes) -> Form:
             f"We could not read the form of your request: {error}",
             code="invalid_form",
         ) from None
+
+
+def refuse_odd_parts(form: Form, files: Collection[str]) -> None:
+    """Refuse parts that a provider may read as what was not judged here.
+
+    Providers differ in what they make of a file where a text belongs, of `n[]` and
+    of `FILE`: nobody shall be given what was not counted.
+
+    Args:
+        form: the form.
+        files: names of parts that are files, `image[]` say.
+
+    Raises:
+        InvalidRequest: for the first of them.
+    """
+    words = {name.partition("[")[0] for name in files}
+    for part in form.parts:
+        word = re.split(r"[.\[]", part.name, maxsplit=1)[0].casefold()
+        is_file = part.filename is not None
+        if part.name in files:
+            odd = not is_file
+        elif word.removesuffix("s") in words:
+            odd = True
+        else:
+            plain = word == part.name and not is_file
+            odd = not plain and (word == _FORMAT or is_acted_on(word))
+        if odd:
+            what = "a file" if is_file else "a text"
+            raise InvalidRequest(
+                f"The form may not have {what} named '{part.name[:64]}'",
+                param=(word if is_file else part.name)[:64],
+                code="invalid_form",
+            )
 
 
 def envelope_of(

@@ -28,6 +28,7 @@ from posthouse.dialects.openai.envelope import (
 from posthouse.dialects.openai.forms import (
     envelope_of,
     parse_form,
+    refuse_odd_parts,
     render_form_request,
 )
 from posthouse.dialects.openai.kinds import check_kinds, kinds
@@ -47,6 +48,7 @@ LONGEST_PROMPT = 32_000
 """Characters."""
 LONGEST_SIZE = 32
 IMAGE_FIELDS = ("image", "image[]")
+_FILES = (*IMAGE_FIELDS, "mask")
 
 DEFAULT_SIZE = "1024x1024"
 DEFAULT_QUALITY = "standard"
@@ -115,6 +117,7 @@ def parse_edit(body: bytes) -> ParsedRequest:
 def parse_edit_form(content_type: bytes, body: bytes) -> ParsedRequest:
     """Read a request for pictures of pictures, as a form; raises InvalidRequest."""
     form = parse_form(content_type, body)
+    refuse_odd_parts(form, _FILES)
     envelope = envelope_of(form, numbers=_NUMBERS, flags=_FLAGS)
     prompt = _read_prompt(envelope, needed=True)
     inputs = _form_inputs(form)
@@ -133,6 +136,7 @@ def parse_variation(body: bytes) -> ParsedRequest:  # noqa: ARG001 - as all have
 def parse_variation_form(content_type: bytes, body: bytes) -> ParsedRequest:
     """Read a request for pictures like another one; raises InvalidRequest."""
     form = parse_form(content_type, body)
+    refuse_odd_parts(form, _FILES)
     envelope = envelope_of(form, numbers=_NUMBERS, flags=_FLAGS)
     inputs = _form_inputs(form)
     if inputs > 1:

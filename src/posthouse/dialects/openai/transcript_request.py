@@ -17,7 +17,7 @@ from posthouse.dialects.openai.envelope import (
     named_models,
     optional_text,
 )
-from posthouse.dialects.openai.forms import envelope_of, parse_form
+from posthouse.dialects.openai.forms import envelope_of, parse_form, refuse_odd_parts
 from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
 from posthouse.model.usage import Unit
@@ -38,8 +38,7 @@ TEXT_TOKENS_PER_SECOND = 8
 _LEAST_TEXT = 64
 """Tokens of an answer, however short the sound is."""
 _FLAGS = ("stream",)
-_ACTED_ON = frozenset({"model", "models", "response_format", "stream"})
-"""Names that decide something, and so must be what they were judged as."""
+_FILES = ("file",)
 _ELSEWHERE = frozenset({"audio_url", "file_base64", "file_id", "file_url", "url"})
 """Names by which one provider or another takes a sound that is not the file."""
 
@@ -58,6 +57,7 @@ def parse_audio_form(
 ) -> ParsedRequest:
     """Read a request for the text of speech; raises InvalidRequest."""
     form = parse_form(content_type, body)
+    refuse_odd_parts(form, _FILES)
     envelope = envelope_of(form, flags=_FLAGS)
     sound = _sound_of(form).value
     seconds = measure(sound)
@@ -94,8 +94,6 @@ def _sound_of(form: Form) -> Part:
         name = part.name.casefold()
         if name in _ELSEWHERE:
             raise _refusal(f"'{name}' is not taken: send the sound as 'file'", name)
-        if part.filename is not None and name in _ACTED_ON:
-            raise _refusal(f"'{name}' must be a text, not a file", name)
     files = [part for part in form.all("file") if part.filename is not None]
     if not files:
         raise InvalidRequest(

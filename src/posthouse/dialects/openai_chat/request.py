@@ -53,6 +53,8 @@ class _Part(Struct, gc=False):
 class _Message(Struct, gc=False):
     role: str
     content: str | list[_Part] | None = None
+    audio: Raw = _ABSENT
+    """What the model has said before, by its id."""
 
 
 _messages = json.decoder(list[_Message])
@@ -196,6 +198,8 @@ def _size(messages: list[_Message], text_bytes: int) -> PromptSize:
     """Measure the prompt; media count as parts, not as bytes."""
     images = audio_parts = files = 0
     for message in messages:
+        if message.audio is not _ABSENT:
+            audio_parts += 1
         if not isinstance(message.content, list):
             continue
         for part in message.content:

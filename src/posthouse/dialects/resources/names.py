@@ -17,7 +17,7 @@ from posthouse.dialects.resources.words import listed
 from posthouse.errors import InvalidRequest
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON, Members
-from posthouse.wire.multipart import MalformedForm, is_form, read_form
+from posthouse.wire.multipart import Form, MalformedForm, is_form, read_form
 
 MOST_TEXTS = 20_000
 """Texts that look like ids in one request."""
@@ -55,8 +55,12 @@ _PICTURE = "image_generation_call"
 _WITH_ID = frozenset({"agent", "conversation", "prompt", "voice", "workflow"})
 """Members whose objects name a thing by `id`, whatever else is in them."""
 _LOOKS_LIKE_ID = re.compile(
-    r"(?=\S*\d)(?=\S*[_:-])[A-Za-z0-9][\w.:/-]{7,255}", re.ASCII
+    r"(?=\S*\d)(?=\S*[_:-])[A-Za-z0-9][\w.:/-]{7,255}|(?:audio|voice)_[\w-]{1,249}",
+    re.ASCII,
 )
+_VOICE = "voice_"
+"""With this the id of a voice begins that somebody has made; others are names of
+voices that everybody has."""
 _JSON_STARTS = (b"{", b"[")
 
 
@@ -107,7 +111,7 @@ def is_reference(item: Mapping[str, Any]) -> bool:
 def read_query(query: str, named: Named) -> None:
     """Note what a query names."""
     for name, value in parse_qsl(query):
-        _note(_plain(name), value, named, strict=True)
+        _note(last_word(name), value, named, strict=True)
 
 
 def read_body(
@@ -144,17 +148,22 @@ def _read_form(content_type: bytes, body: bytes, named: Named) -> None:
         form = read_form(content_type, body)
     except MalformedForm as error:
         raise InvalidRequest(f"The form cannot be read: {error}") from None
+    note_form(form, named)
+
+
+def note_form(form: Form, named: Named) -> None:
+    """Note what a form names."""
     for part in form.parts:
         if part.filename is None and part.value.lstrip()[:1] in _JSON_STARTS:
             _read_json(part.value, named, must=False)
         elif len(part.value) <= LONGEST_ID:
             strict = "metadata" not in part.name
             text = part.value.decode(errors="replace")
-            _note(_plain(part.name), text, named, strict=strict)
+            _note(last_word(part.name), text, named, strict=strict)
 
 
-def _plain(name: str) -> str:
-    """The last word of a name such as `filter[file_ids][]`."""
+def last_word(name: str) -> str:
+    """Give the last word of a name such as `filter[file_ids][]`, in lower case."""
     parts = [part for part in name.replace("]", "").split("[") if part]
     return (parts[-1] if parts else name).casefold()
 
@@ -164,7 +173,9 @@ def _note(name: str, value: str, named: Named, *, strict: bool) -> None:
         return
     if name == "model":
         named.models.append(value)
-    elif strict and named.counts(name):
+    elif strict and (
+        named.counts(name) or (name == "voice" and value.startswith(_VOICE))
+    ):
         named.ids.add(value)
     else:
         named.add_text(value)
