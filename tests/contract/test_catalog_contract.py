@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tests.support.cases import each
 
 import posthouse
 from posthouse.billing.prices import PriceBook, charge
@@ -177,7 +178,7 @@ def test_software_of_the_operators_own_is_free():
     }
 
 
-@pytest.mark.parametrize(("row", "model"), MODELS)
+@each(("row", "model"), MODELS)
 def test_a_listed_model_can_be_held_for_and_charged(row, model: ModelRow):
     """Facts are whole: window, answer's length, a rate for every token."""
     assert set(model.operations) <= row.operations.keys()

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.cases import each
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -42,7 +42,7 @@ def expressions() -> Iterator[str]:
             yield variable["query"]
 
 
-@pytest.mark.parametrize("expression", sorted(set(expressions())))
+@each("expression", sorted(set(expressions())))
 def test_an_expression_asks_for_series_and_labels_that_exist(expression: str) -> None:
     names = set(re.findall(r"\b(?:posthouse|process|python)_\w+", expression))
     assert names, expression

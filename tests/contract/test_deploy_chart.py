@@ -12,6 +12,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+from tests.support.cases import each
 from tests.support.deployment import (
     DEPLOY,
     check_command,
@@ -73,7 +74,7 @@ CASES = {
         "topologySpread": [],
     },
 }
-every_case = pytest.mark.parametrize("case", CASES)
+every_case = each("case", CASES)
 
 
 @cache
@@ -96,26 +97,26 @@ def render(values: Mapping[str, Any], name: str = "relay") -> list[dict[str, Any
 
 def one(objects: list[dict[str, Any]], kind: str, ending: str = "") -> dict[str, Any]:
     [found] = [
-        each
-        for each in objects
-        if each["kind"] == kind and each["metadata"]["name"].endswith(ending)
+        item
+        for item in objects
+        if item["kind"] == kind and item["metadata"]["name"].endswith(ending)
     ]
     return found
 
 
 def pods(objects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Give what the pods are made by."""
-    for each in objects:
-        if each["kind"] in {"StatefulSet", "Job"}:
-            yield each["spec"]["template"]["spec"]
+    for item in objects:
+        if item["kind"] in {"StatefulSet", "Job"}:
+            yield item["spec"]["template"]["spec"]
 
 
 def environment(container: dict[str, Any]) -> dict[str, str | None]:
     """Give its variables that are ours; None where Kubernetes fills it in."""
     return {
-        each["name"]: each.get("value")
-        for each in container["env"]
-        if each["name"].startswith("POSTHOUSE_")
+        item["name"]: item.get("value")
+        for item in container["env"]
+        if item["name"].startswith("POSTHOUSE_")
     }
 
 
@@ -126,15 +127,15 @@ def test_helm_finds_nothing_wrong(case):
     report = lint(CHART, CASES[case], strict=True)
     assert report["errors"] == []
     # An icon is recommended: there is none.
-    assert {each["severity"] for each in report["messages"]} <= {1}
+    assert {item["severity"] for item in report["messages"]} <= {1}
 
 
 @every_case
-@pytest.mark.parametrize("version", VERSIONS)
+@each("version", VERSIONS)
 def test_every_object_is_one_of_kubernetes(case, version):
-    for each in render(CASES[case]):
-        if each["kind"] != "ServiceMonitor":
-            kubernetes_validate.validate(each, version, strict=True)
+    for item in render(CASES[case]):
+        if item["kind"] != "ServiceMonitor":
+            kubernetes_validate.validate(item, version, strict=True)
     broken = one(render(SECRET), "StatefulSet")
     broken["spec"]["template"]["spec"]["imago"] = 1
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -146,11 +147,11 @@ def test_names_and_labels_are_short_enough_and_objects_differ(case):
     """Whatever the release is called."""
     for name in ("r", "r" * 53):
         objects = render(CASES[case], name)
-        names = [(each["kind"], each["metadata"]["name"]) for each in objects]
+        names = [(item["kind"], item["metadata"]["name"]) for item in objects]
         assert len(set(names)) == len(names)
-        for each in objects:
-            assert len(each["metadata"]["name"]) <= 63 - len("-10")
-            for value in each["metadata"]["labels"].values():
+        for item in objects:
+            assert len(item["metadata"]["name"]) <= 63 - len("-10")
+            for value in item["metadata"]["labels"].values():
                 assert re.fullmatch(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?", value)
 
 
@@ -182,7 +183,7 @@ def test_the_program_understands_what_it_is_told(case):
         told = environment(container)
         check_environment(told)
         check_command(container["args"])
-        names = [each["name"] for each in container["env"]]
+        names = [item["name"] for item in container["env"]]
         assert len(set(names)) == len(names)
 
 
@@ -190,7 +191,7 @@ def test_the_program_understands_what_it_is_told(case):
 def test_secrets_are_files_that_are_mounted(case):
     for pod in pods(render(CASES[case])):
         [container] = pod["containers"]
-        [volume] = [each for each in pod["volumes"] if "secret" in each]
+        [volume] = [item for item in pod["volumes"] if "secret" in item]
         [mount] = [m for m in container["volumeMounts"] if m["name"] == volume["name"]]
         assert volume["secret"]["secretName"] == "made-by-me"
         there = {f"{mount['mountPath']}/{i['path']}" for i in volume["secret"]["items"]}
@@ -208,8 +209,8 @@ def test_secrets_are_files_that_are_mounted(case):
         }
         for name in secret_ones & told.keys():
             assert str(told[name]).startswith("file:")
-        mounted = {each["name"] for each in container["volumeMounts"]}
-        assert {each["name"] for each in pod["volumes"]} <= mounted
+        mounted = {item["name"] for item in container["volumeMounts"]}
+        assert {item["name"] for item in pod["volumes"]} <= mounted
 
 
 def test_a_pods_journals_outlive_it():
@@ -217,13 +218,13 @@ def test_a_pods_journals_outlive_it():
     spec = one(render(SECRET), "StatefulSet")["spec"]
     [claim] = spec["volumeClaimTemplates"]
     [container] = spec["template"]["spec"]["containers"]
-    mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    mounts = {item["name"]: item["mountPath"] for item in container["volumeMounts"]}
     assert mounts[claim["metadata"]["name"]] == environment(container)["POSTHOUSE_DATA"]
     assert set(spec["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
     assert spec["template"]["spec"]["securityContext"]["fsGroup"] > 0
 
 
-@pytest.mark.parametrize("seconds", [1, 120, 3600])
+@each("seconds", [1, 120, 3600])
 def test_a_pod_is_given_the_time_that_a_stop_takes(seconds):
     spec = one(render({**SECRET, "drain": {"seconds": seconds}}), "StatefulSet")["spec"]
     pod = spec["template"]["spec"]
@@ -261,14 +262,14 @@ def test_everything_selects_the_serving_pods_and_no_others(case):
     serving = one(objects, "StatefulSet")["spec"]
     labels = serving["template"]["metadata"]["labels"]
     selectors = [serving["selector"]["matchLabels"]]
-    for each in objects:
-        if each["kind"] == "Service":
-            selectors.append(each["spec"]["selector"])
-        elif each["kind"] == "PodDisruptionBudget":
-            selectors.append(each["spec"]["selector"]["matchLabels"])
-        elif each["kind"] == "NetworkPolicy":
-            selectors.append(each["spec"]["podSelector"]["matchLabels"])
-    jobs = [each for each in objects if each["kind"] == "Job"]
+    for item in objects:
+        if item["kind"] == "Service":
+            selectors.append(item["spec"]["selector"])
+        elif item["kind"] == "PodDisruptionBudget":
+            selectors.append(item["spec"]["selector"]["matchLabels"])
+        elif item["kind"] == "NetworkPolicy":
+            selectors.append(item["spec"]["podSelector"]["matchLabels"])
+    jobs = [item for item in objects if item["kind"] == "Job"]
     for selector in selectors:
         assert selector.items() <= labels.items()
         for job in jobs:
@@ -293,7 +294,7 @@ def test_the_schema_is_migrated_before_an_upgrade():
 
 def test_sqlite_is_for_one_pod():
     objects = render(SQLITE)
-    kinds = {each["kind"] for each in objects}
+    kinds = {item["kind"] for item in objects}
     assert not kinds & {"Job", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
     serving = one(objects, "StatefulSet")["spec"]
     assert serving["replicas"] == 1
@@ -318,10 +319,10 @@ def test_prometheus_finds_each_pod_once():
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
     wanted = monitor["spec"]["selector"]["matchLabels"]
     found = [
-        each
-        for each in objects
-        if each["kind"] == "Service"
-        and wanted.items() <= each["metadata"]["labels"].items()
+        item
+        for item in objects
+        if item["kind"] == "Service"
+        and wanted.items() <= item["metadata"]["labels"].items()
     ]
     [service] = found
     [endpoint] = monitor["spec"]["endpoints"]
@@ -340,7 +341,7 @@ def test_pods_are_replaced_when_the_configuration_changes():
     assert held["data"] == {"posthouse.toml": "a = 1\n\n[b]\n"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("values", "reason"),
     [
         ({}, "existingSecret is needed"),

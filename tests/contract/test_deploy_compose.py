@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from tests.support.cases import each
 from tests.support.deployment import (
     DEPLOY,
     check_command,
@@ -34,7 +35,7 @@ SERVICES = [
     for name, content in CONTENTS.items()
     for label, service in content["services"].items()
 ]
-every_service = pytest.mark.parametrize(("content", "service"), SERVICES)
+every_service = each(("content", "service"), SERVICES)
 POSTHOUSES = [
     pytest.param(content["services"]["posthouse"], id=name)
     for name, content in CONTENTS.items()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cyclopts import CycloptsError
+from tests.support.cases import each
 
 from posthouse.cli import make_app
 from posthouse.settings.environment import all_settings, variable
@@ -33,7 +34,7 @@ def anchors(page: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@each("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     """Files and headings; addresses outside are not visited."""
     text = FENCE.sub("", page.read_text())
@@ -68,7 +69,7 @@ def _first(words: list[str]) -> int:
     return next(index for index, word in enumerate(words) if "=" not in word)
 
 
-@pytest.mark.parametrize("command", commands())
+@each("command", commands())
 def test_commands_in_the_documents_exist(command: str) -> None:
     """With the options that they are shown with."""
     try:

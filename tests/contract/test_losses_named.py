@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.support.cases import each
 from tools.chat_golden import FOLDER, find_cases
 
 ROOT = Path(__file__).parents[2]
@@ -111,9 +111,7 @@ def test_every_name_of_the_table_may_be_told() -> None:
     ] == []
 
 
-@pytest.mark.parametrize(
-    "folder", find_cases(), ids=lambda folder: str(folder.relative_to(FOLDER))
-)
+@each("folder", find_cases(), ids=lambda folder: str(folder.relative_to(FOLDER)))
 def test_what_is_told_of_a_case_is_explained(folder: Path) -> None:
     """Or is the caller's own word, as it stands in the request."""
     request = folder / "request.json"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.support.cases import each
 from tests.support.vendor_types import check_reply, check_request, check_stream
 from tools.chat_golden import (
     DIALECTS,
@@ -29,9 +30,7 @@ LARGEST = 200_000
 CASES = find_cases()
 INPUTS = ("request.json", "reply.json", "stream.txt")
 
-each_case = pytest.mark.parametrize(
-    "folder", CASES, ids=lambda folder: str(folder.relative_to(FOLDER))
-)
+each_case = each("folder", CASES, ids=lambda folder: str(folder.relative_to(FOLDER)))
 
 
 @cache
@@ -45,7 +44,7 @@ def produced(folder: Path) -> dict[str, bytes]:
     return produce(folder, speakers())
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@each("name", DIALECTS)
 def test_a_dialect_that_is_there_has_a_codec(name: str) -> None:
     """The matrix leaves out only what does not exist."""
     if find_spec(f"posthouse.dialects.{name}") is None:

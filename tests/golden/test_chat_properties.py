@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 from msgspec import structs
+from tests.support.cases import Decorator, each
 from tools.chat_golden import (
     FOLDER,
     IDENTITY,
@@ -286,9 +286,9 @@ def named(folder: Path) -> str:
     return str(folder.relative_to(FOLDER))
 
 
-def cases_with(name: str) -> pytest.MarkDecorator:
+def cases_with(name: str) -> Decorator:
     found = [folder for folder in CASES if (folder / name).exists()]
-    return pytest.mark.parametrize("folder", found, ids=named)
+    return each("folder", found, ids=named)
 
 
 def plain(value: Any) -> Any:

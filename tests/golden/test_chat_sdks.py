@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.golden.test_chat_properties import (
     asked_of,
     cases_with,
     named,
     speakers,
 )
+from tests.support.cases import each
 from tests.support.vendor_types import named as vendors
 from tools.chat_golden import IDENTITY, Spoken, decode, encode, frames_of
 
@@ -122,7 +122,7 @@ OTHERWISE = {
 }
 
 
-@pytest.mark.parametrize("name", WAYS)
+@each("name", WAYS)
 @cases_with("stream.txt")
 def test_an_sdk_assembles_what_we_write(folder: Path, name: str) -> None:
     """Whoever has answered."""

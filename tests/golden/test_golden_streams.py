@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import pytest
+from tests.support.cases import each
 from tools.golden import FOLDER, cuts, find_cases, reading_file, replay
 
 LARGEST = 200_000
 CASES = find_cases()
 
 
-@pytest.mark.parametrize(
-    "folder", CASES, ids=lambda folder: str(folder.relative_to(FOLDER))
-)
+@each("folder", CASES, ids=lambda folder: str(folder.relative_to(FOLDER)))
 def test_a_recorded_stream(folder: Path) -> None:
     """The same for the client and the tap, however the stream is cut."""
     wire = (folder / "wire.sse").read_bytes()

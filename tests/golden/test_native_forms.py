@@ -27,6 +27,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import Struct, structs
+from tests.support.cases import Decorator, each
 from tests.support.vendor_types import check_reply, check_stream
 from tools.chat_golden import IDENTITY, Decoded, Spoken, encode
 from tools.chat_golden import decode as decode_frames
@@ -132,9 +133,9 @@ def speaker(name: str) -> Spoken:
     return Spoken(find_dialect(dialect), codec)
 
 
-def having(*members: str) -> pytest.MarkDecorator:
+def having(*members: str) -> Decorator:
     """The cases that have all of some members."""
-    return pytest.mark.parametrize(
+    return each(
         "name",
         [
             name
@@ -247,13 +248,13 @@ def test_a_stream_amounts_to_the_whole_reply(name: str) -> None:
     assert (collect(events) == whole) == (case.differs is None)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@each("dialect", DIALECTS)
 def test_there_are_cases(dialect: str) -> None:
     found = [name for name in CASES if name.startswith(f"{dialect}/")]
     assert len(found) >= LEAST_CASES
 
 
-@pytest.mark.parametrize("name", CASES)
+@each("name", CASES)
 def test_a_case_expects_something_of_all_that_it_has(name: str) -> None:
     case = CASES[name]
     assert (case.request is None) or case.sent or case.refused

@@ -28,6 +28,7 @@ from tests.security.egress_world import (
     sending,
     world,
 )
+from tests.support.cases import each
 from tests.support.processes import ROOT
 from tests.unit.upstream.certificates import make_certificate
 
@@ -147,7 +148,7 @@ def test_a_machines_own_addresses_are_known() -> None:
 # --- names ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "addresses",
     [
         (INTERNAL,),
@@ -230,7 +231,7 @@ def leads_to_public(url: str) -> bool:
     return is_literal(host) and str(plain(ip_address(host))) == PUBLIC
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@each("status", [301, 302, 303, 307, 308])
 async def test_redirects_to_bad_targets_are_refused(status: int) -> None:
     """Group G: to each of A to D and F, in one hop."""
     places: list[str] = []
@@ -277,7 +278,7 @@ async def test_a_loop_of_redirects_ends() -> None:
         assert there.fake.connections == 4
 
 
-@pytest.mark.parametrize("status", [300, 304, 305, 306, 399, 201, 404])
+@each("status", [300, 304, 305, 306, 399, 201, 404])
 async def test_other_replies_with_a_location_are_not_followed(status: int) -> None:
     """They are the answer."""
     async with world(lambda _: redirect("http://internal.com:{port}", status)) as there:
@@ -339,9 +340,7 @@ async def test_what_is_posted_is_posted_once() -> None:
             assert (served.request.method, served.request.body) == ("POST", b"event")
 
 
-@pytest.mark.parametrize(
-    "header", [(b"x", b"a\r\nb: c"), (b"x\r\ny", b"z"), (b"", b"")]
-)
+@each("header", [(b"x", b"a\r\nb: c"), (b"x\r\ny", b"z"), (b"", b"")])
 async def test_headers_that_would_be_two_are_not_sent(
     header: tuple[bytes, ...],
 ) -> None:
@@ -391,7 +390,7 @@ async def test_https_is_never_left_for_http(tmp_path: Path) -> None:
 # --- types, errors, surroundings ------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "types", "good"),
     [
         ("image/png", ("image/",), True),

@@ -20,11 +20,12 @@ from tests.fakes.steps import (
     reply,
 )
 from tests.security.egress_world import ANSWER, HERE, PUBLIC, sending, world
+from tests.support.cases import each
 
 from posthouse.errors import Overloaded, URLNotFetched
 
 
-@pytest.mark.parametrize(
+@each(
     "steps",
     [
         (Hang(),),
@@ -81,9 +82,7 @@ def bomb(request: Request) -> Behaviour:
     return sending(reply(200, body, headers=[("Content-Encoding", coding)]))
 
 
-@pytest.mark.parametrize(
-    "path", ["/told", "/chunks", "/eof", "/gzip", "/deflate", "/twice", "/br"]
-)
+@each("path", ["/told", "/chunks", "/eof", "/gzip", "/deflate", "/twice", "/br"])
 async def test_size_has_an_end(path: str) -> None:
     """As told, as it comes, and as it is once unpacked."""
     async with world(bomb, body_bytes=1_000_000) as there:
@@ -102,7 +101,7 @@ async def test_what_is_packed_is_unpacked() -> None:
         assert (await there.fetch(HERE)).body == ANSWER
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         b"HTTP/1.1 200\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.security import targets
+from tests.support.cases import each
 
 from posthouse.upstream.egress_addresses import is_public, make_policy
 from posthouse.upstream.egress_urls import URLRefused, follow, is_literal, parse_url
@@ -24,16 +25,14 @@ def admitted(url: str) -> bool:
     return POLICY.admits_name(host)
 
 
-@pytest.mark.parametrize(
-    "host", [*targets.LOOPBACK, *targets.IPV6, *targets.METADATA], ids=ascii
-)
+@each("host", [*targets.LOOPBACK, *targets.IPV6, *targets.METADATA], ids=ascii)
 def test_no_spelling_of_a_bad_host_is_admitted(host: str) -> None:
     """Groups A, B and D, without a look-up."""
     for url in targets.urls_to(host):
         assert not admitted(url), url
 
 
-@pytest.mark.parametrize("text", targets.SPECIAL)
+@each("text", targets.SPECIAL)
 def test_special_ranges_are_refused_to_their_edges(text: str) -> None:
     """Group C, alone, mapped into IPv6, and as a resolver's answer."""
     address = ip_address(text)
@@ -46,7 +45,7 @@ def test_special_ranges_are_refused_to_their_edges(text: str) -> None:
             assert not admitted(f"http://[{prefix}{text}]/")
 
 
-@pytest.mark.parametrize("text", targets.BESIDE)
+@each("text", targets.BESIDE)
 def test_public_addresses_beside_them_are_admitted(text: str) -> None:
     """The tables end where the registries do."""
     assert is_public(ip_address(text))
@@ -85,14 +84,14 @@ def test_an_address_inside_ipv6_is_judged_as_itself(value: int) -> None:
     assert not is_public(IPv6Address(value))
 
 
-@pytest.mark.parametrize("text", targets.CONFUSING, ids=ascii)
+@each("text", targets.CONFUSING, ids=ascii)
 def test_texts_that_parsers_read_differently_are_refused(text: str) -> None:
     """Group E: nothing is repaired."""
     with pytest.raises(URLRefused):
         parse_url(text)
 
 
-@pytest.mark.parametrize(("text", "meant"), targets.HARMLESS.items())
+@each(("text", "meant"), targets.HARMLESS.items())
 def test_what_is_let_through_is_rebuilt_from_its_parts(text: str, meant: str) -> None:
     """What was judged is what is asked for; the text itself goes nowhere."""
     assert str(parse_url(text)) == meant
@@ -100,8 +99,8 @@ def test_what_is_let_through_is_rebuilt_from_its_parts(text: str, meant: str) ->
     assert admitted(text)
 
 
-@pytest.mark.parametrize("scheme", targets.SCHEMES)
-@pytest.mark.parametrize("rest", ["://good.com/", ":///etc/passwd", ":good.com", ":"])
+@each("scheme", targets.SCHEMES)
+@each("rest", ["://good.com/", ":///etc/passwd", ":good.com", ":"])
 def test_other_schemes_are_refused(scheme: str, rest: str) -> None:
     """Group F, at the start and behind a redirect."""
     with pytest.raises(URLRefused):
@@ -110,7 +109,7 @@ def test_other_schemes_are_refused(scheme: str, rest: str) -> None:
         follow(parse_url("http://good.com/"), (scheme + rest).encode())
 
 
-@pytest.mark.parametrize(
+@each(
     ("location", "meant"),
     [
         (b"/b", "https://good.com:8443/b"),
@@ -129,7 +128,7 @@ def test_redirects_are_resolved(location: bytes, meant: str) -> None:
     assert str(follow(parse_url("https://good.com:8443/a/x"), location)) == meant
 
 
-@pytest.mark.parametrize(
+@each(
     "location",
     [
         b"", b"\t//127.0.0.1/", b"/\t/127.0.0.1/", b"\\\\127.0.0.1\\", b"/\\127.0.0.1/",
@@ -201,9 +200,7 @@ def test_what_is_denied_stays_denied() -> None:
     assert policy.admits_name("notevil.com")
 
 
-@pytest.mark.parametrize(
-    "host", ["169.254.169.254", "100.100.100.200", "fd00:ec2::254"]
-)
+@each("host", ["169.254.169.254", "100.100.100.200", "fd00:ec2::254"])
 def test_metadata_is_refused_whatever_is_allowed(host: str) -> None:
     """By address and by name."""
     policy = make_policy(

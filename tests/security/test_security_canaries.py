@@ -33,6 +33,7 @@ from tests.fakes.steps import (
 )
 from tests.security import canaries
 from tests.security.canaries import files_with, found_in
+from tests.support.cases import each
 from tests.support.collector import Collector
 from tests.support.fake import ThreadedFake
 from tests.support.guard import Guarded
@@ -416,7 +417,7 @@ def test_prompts_and_answers_go_to_their_caller_only(after: Watched) -> None:
             assert found_in(data, secrets) == []
 
 
-@pytest.mark.parametrize(
+@each(
     "command",
     [
         "channel list --json",

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import StartPosthouse
 from tests.fakes import openai
 from tests.fakes.steps import LAST_CHUNK, Behaviour, Request, Send, json_reply
+from tests.support.cases import each
 from tests.support.fake import ThreadedFake
 from tests.support.guard import BODIES, CONFIGURATION, KEY, SHORT, Guarded, modest
 from tests.support.raw import RawReply
@@ -148,8 +149,8 @@ def test_no_header_of_a_provider_reaches_a_caller(
     assert reply.header("cache-control") != "public, max-age=31536000"
 
 
-@pytest.mark.parametrize("status", FAILURES)
-@pytest.mark.parametrize("stream", [False, True])
+@each("status", FAILURES)
+@each("stream", [False, True])
 def test_nor_with_an_error(served: Guarded, status: int, *, stream: bool) -> None:
     """Whoever's fault it is."""
     model = f"failing-{2 * FAILURES.index(status) + stream}"
@@ -172,8 +173,8 @@ NAMES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("value", BROKEN)
+@each("name", NAMES)
+@each("value", BROKEN)
 def test_no_value_begins_another_line(
     served: Guarded, name: bytes, value: bytes
 ) -> None:
@@ -192,7 +193,7 @@ def test_no_value_begins_another_line(
         assert len(served.fake.everything) == before
 
 
-@pytest.mark.parametrize(
+@each(
     "header",
     [
         b"X-Posthouse-Principal: admin", b"X-Posthouse-Channel: elsewhere",

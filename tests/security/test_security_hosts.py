@@ -6,6 +6,7 @@ another origin reads only what it may; nothing is spoken but HTTP/1.
 
 import pytest
 from tests.conftest import StartPosthouse
+from tests.support.cases import each
 from tests.support.fake import ThreadedFake
 from tests.support.guard import BODIES, KEY, Guarded, error_of
 from tests.support.raw import RawReply, read_reply
@@ -122,7 +123,7 @@ ORIGINS: list[tuple[str, str, str | None]] = [
 ANSWERS = [("GET", "/", 200), ("GET", "/v1/models", 401), ("GET", "/x", 404)]
 
 
-@pytest.mark.parametrize(("server", "origin", "allowed"), ORIGINS)
+@each(("server", "origin", "allowed"), ORIGINS)
 def test_pages_read_what_they_may(
     servers: dict[str, Guarded], server: str, origin: str, allowed: str | None
 ) -> None:
@@ -158,7 +159,7 @@ def test_pages_read_what_they_may(
     assert fields == ("authorization, content-type" if allowed else None)
 
 
-@pytest.mark.parametrize(
+@each(
     "fields",
     ["a\tb", "a;b", "authorization,,x", "<script>", "a" * 5000 + " b", '"', ""],
 )
@@ -208,8 +209,8 @@ WEBSOCKET = (
 SOCKETS = ["/v1/responses", "/v1/realtime/x", CHAT, "/", "/metrics", "/nothing"]
 
 
-@pytest.mark.parametrize("path", SOCKETS)
-@pytest.mark.parametrize("key", ["", None])
+@each("path", SOCKETS)
+@each("key", ["", None])
 def test_a_websocket_is_426(guarded: Guarded, path: str, key: str | None) -> None:
     """With and without a key; its frames are never read as a request."""
     frames = b"\x81\x05hello" + guarded.head("GET", "/", key=None)
@@ -226,7 +227,7 @@ def test_a_websocket_is_426(guarded: Guarded, path: str, key: str | None) -> Non
     guarded.untouched(ask)
 
 
-@pytest.mark.parametrize(
+@each(
     "upgrade",
     [
         (

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from tests.security import canaries
+from tests.support.cases import each
 from tests.support.guard import BODIES, Guarded, error_of
 from tests.support.processes import ROOT
 
@@ -239,7 +240,7 @@ ALLOWED = {
 QUERY = "&".join(f"{name}={quote(value)}" for name, value in CHOSEN.items())
 
 
-@pytest.mark.parametrize("target", BODIES)
+@each("target", BODIES)
 def test_a_caller_never_chooses_where_a_call_goes(
     guarded: Guarded, target: str
 ) -> None:
@@ -278,9 +279,7 @@ def test_the_one_header_that_is_carried(guarded: Guarded, value: str) -> None:
     assert guarded.fake.everything[-1].headers[b"openai-beta"] == value.encode()
 
 
-@pytest.mark.parametrize(
-    "value", [b"a" * 600, b"a\tb", b"\xff\xfe", "é".encode(), b"a\x80b"]
-)
+@each("value", [b"a" * 600, b"a\tb", b"\xff\xfe", "é".encode(), b"a\x80b"])
 def test_the_one_header_carries_words_only(guarded: Guarded, value: bytes) -> None:
     """What no client sends stays here; a long one filled the memory of heads."""
     guarded.untouched(

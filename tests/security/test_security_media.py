@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.conftest import StartPosthouse
 from tests.fakes.steps import Behaviour, Request, Send, json_reply
+from tests.support.cases import each
 from tests.support.fake import ThreadedFake
 from tests.support.posthouse import Posthouse
 
@@ -116,7 +117,7 @@ def test_a_url_says_nothing_of_whom_it_was_made_for(
     assert token.partition("-")[2] != second.rpartition("-")[2]
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         "/media/",

@@ -11,6 +11,7 @@ import pytest
 from tests.security import smuggling
 from tests.security.smuggling import Judge, Stream
 from tests.security.strict_http import End, read_stream
+from tests.support.cases import each
 from tests.support.guard import Guarded
 
 STREAMS = 600
@@ -65,7 +66,7 @@ def test_an_upgrade_offered_changes_no_version(
     assert usual.split()[1] == offered.split()[1]
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "bodies", "end"),
     [
         (b"", [], End.WHOLE),

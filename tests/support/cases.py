@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 Test = Callable[..., Any]
+Decorator = Callable[[Test], Test]
 Values = Iterable[Any] | Callable[[], Iterable[Any]]
 """The cases, or what finds them when the test is run: collecting stays cheap."""
 Ids = Sequence[str | None] | Callable[[Any], Any] | None
@@ -162,9 +163,7 @@ class Story:
         )
 
 
-def each(
-    names: str | Sequence[str], values: Values, ids: Ids = None
-) -> Callable[[Test], Test]:
+def each(names: str | Sequence[str], values: Values, ids: Ids = None) -> Decorator:
     """Run a test once for each case, and tell of all that failed.
 
     It is used as `pytest.mark.parametrize` is, and over or under others of its kind
