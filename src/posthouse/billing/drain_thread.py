@@ -11,7 +11,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -83,6 +83,8 @@ class LedgerThread:
         self._followers: dict[str, Follower] = {}
         self._scanned = -SCAN_SECONDS
         self._drained = 0
+        self._wanting = False
+        """Calls wait for money that other processes have."""
         self._flushes: list[FlushDone] = []
         self._closing = False
         self._disowned = False
@@ -164,6 +166,8 @@ class LedgerThread:
         next_look = self._clock() + RECALL_SECONDS
         while not (self._abandoned or self._closing):
             self._serve(max(0.001, min(next_tick, next_look) - self._clock()))
+            if self._wanting:
+                self._bury()
             if self._clock() >= next_look:
                 self._look_for_recalls()
                 next_look = self._clock() + RECALL_SECONDS
@@ -231,6 +235,7 @@ class LedgerThread:
         except LedgerUnavailable as error:
             failure = error
         served = iter(draws)
+        self._wanting = self._wanting or any(draw.elsewhere for draw in draws)
         calls: list[Callable[[], None]] = []
         for item, done in commands:
             outcome = (
@@ -334,21 +339,42 @@ class LedgerThread:
 
     def _scan(self, ledger: LedgerStore) -> None:
         """Follow new siblings; recover dead ones."""
-        for directory in self._root.iterdir():
+        for directory in self._siblings():
             name = directory.name
-            if name == self._journal.id or name.startswith(NASCENT):
-                continue
-            if not directory.is_dir():
-                continue
-            if recover_journal(directory, ledger, self.recovery):
-                gone = self._followers.pop(name, None)
-                if gone is not None:
-                    gone.close()
-            elif name not in self._followers:
+            if not self._recover(directory, ledger) and name not in self._followers:
                 try:
                     self._follow(ledger, name)
                 except (JournalMovedOn, FileNotFoundError):
                     continue  # It is closing.
+
+    def _bury(self) -> None:
+        """Have the money of siblings that died return, for somebody waits for it.
+
+        The dead are not asked for it in vain until the next scan finds them.
+        """
+        self._wanting = False
+        with suppress(LedgerUnavailable, OSError):
+            ledger = self._open()
+            for directory in self._siblings():
+                self._recover(directory, ledger)
+
+    def _siblings(self) -> Iterator[Path]:
+        """The journals of other processes on this machine, dead or alive."""
+        for directory in self._root.iterdir():
+            name = directory.name
+            if name == self._journal.id or name.startswith(NASCENT):
+                continue
+            if directory.is_dir():
+                yield directory
+
+    def _recover(self, directory: Path, ledger: LedgerStore) -> bool:
+        """Recover a sibling's journal if it died; tell whether it did."""
+        if not recover_journal(directory, ledger, self.recovery):
+            return False
+        gone = self._followers.pop(directory.name, None)
+        if gone is not None:
+            gone.close()
+        return True
 
     def _finish(self) -> None:
         """Close the journal in the ledger; give up after a while."""

@@ -7,6 +7,8 @@ way at a time and asks for all that wait, so a thousand parallel calls cost a
 few transactions, and those that the money does not reach are refused together.
 Near the limit (strict) nothing is kept that is not held: what other processes
 keep free is recalled, and a call that this may still serve has some patience.
+Nobody is told that there is no money while a process keeps some that does not
+answer.
 Wallets that nobody uses are emptied and forgotten.
 """
 
@@ -238,7 +240,10 @@ class Wallets:
             wallet.low_water = 0 if outcome.strict else outcome.amount // 4
             pause = outcome.elsewhere
             now = self._clock() if pause else math.inf
-            self._hand_out(wallet, InsufficientQuota, now=now)
+            # Who is dead or stands still has money of it: that is not the caller's
+            # fault, and will pass.
+            refusal = StorageUnavailable if outcome.unanswered else InsufficientQuota
+            self._hand_out(wallet, refusal, now=now)
         self.changed(wallet)
         if not wallet.waiters:
             return

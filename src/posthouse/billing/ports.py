@@ -50,6 +50,8 @@ class Draw(Struct, frozen=True):
     """The account is near its limit: give back what is not needed."""
     elsewhere: bool = False
     """Other journals hold money of this account; what is free was asked back."""
+    unanswered: bool = False
+    """Some of that was asked back before, and its journal has not answered since."""
 
 
 class GiveBack(Struct, frozen=True):

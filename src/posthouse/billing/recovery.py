@@ -86,24 +86,41 @@ def recover_journal(directory: Path, ledger: JournalStore, result: Recovery) -> 
 
 def _finish(directory: Path, ledger: JournalStore, result: Recovery) -> None:
     journal_id = directory.name
-    follower = Follower(directory, ledger.register(journal_id), alive=False)
-    try:
-        while count := follower.drain(ledger):
-            result.posted += count
-    finally:
-        follower.close()
+    position, damaged = _post_rest(directory, ledger, result)
     reach("recovery.after_replay")
     leases = ledger.lease_ids(journal_id)
     ends = [
         recover_hold(hold, leases.get(hold.opening.account_id, ""))
-        for hold in replay(directory, follower.position).open_holds.values()
+        for hold in replay(directory, position).open_holds.values()
     ]
     ledger.finish(journal_id, ends, "recovered")
     result.journals += 1
-    result.damaged += follower.damaged
+    result.damaged += damaged
     voided = sum(bool(end.void_reason) for end in ends)
     result.voided += voided
     result.charged += len(ends) - voided
+
+
+def _post_rest(
+    directory: Path, ledger: JournalStore, result: Recovery
+) -> tuple[int, int]:
+    """Post what the ledger lacks; give where that ended, and the damaged segments.
+
+    Raises JournalMovedOn when the journal has been ended.
+    """
+    while True:
+        # Raises, too, and only where it is over.
+        position = ledger.register(directory.name)
+        follower = Follower(directory, position, alive=False)
+        try:
+            while count := follower.drain(ledger):
+                result.posted += count
+        except JournalMovedOn:
+            # Who drains for this machine has posted the same just now.
+            continue
+        finally:
+            follower.close()
+        return follower.position, follower.damaged
 
 
 class _Late(Struct):

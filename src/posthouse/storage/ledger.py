@@ -73,9 +73,9 @@ _ASK_OTHERS: Final = (
     " WHERE available_id = ? AND owner <> ? AND state = 'open' AND keeps = 0"
 )
 _OTHERS_HOLD: Final = (
-    "SELECT EXISTS (SELECT 1 FROM leases JOIN accounts"
+    "SELECT count(*), coalesce(sum(keeps = 1), 0) FROM leases JOIN accounts"
     " ON accounts.id = leases.account_id WHERE available_id = ?"
-    " AND owner <> ? AND state = 'open' AND balance > 0)"
+    " AND owner <> ? AND state = 'open' AND balance > 0"
 )
 _ASKED_BACK: Final = (
     "SELECT available_id FROM leases WHERE owner = ? AND state = 'open' AND keeps = 1"
@@ -167,16 +167,18 @@ class SqliteLedger:
         if row is None:
             return Draw("", 0, strict=True)
         amount, strict = what_is_drawn(request, *row)
-        short = amount < request.need
-        elsewhere = short and self._recall(journal_id, request.account_id)
+        elsewhere = unanswered = 0
+        if amount < request.need:
+            elsewhere, unanswered = self._recall(journal_id, request.account_id)
+        others = bool(elsewhere), bool(unanswered)
         if amount == 0:
             self._keeps(journal_id, request.account_id, Keeps.NOTHING)
-            return Draw("", 0, strict, elsewhere)
+            return Draw("", 0, strict, *others)
         lease_id = self._lease(journal_id, request.account_id)
         self._move(request.account_id, lease_id, amount, "draw")
         keeps = Keeps.NOTHING if strict else Keeps.FREE
         self._keeps(journal_id, request.account_id, keeps)
-        return Draw(lease_id, amount, strict, elsewhere)
+        return Draw(lease_id, amount, strict, *others)
 
     def _keeps(self, journal_id: str, account_id: str, keeps: Keeps) -> None:
         """Note what a journal may keep free of an account."""
@@ -186,14 +188,16 @@ class SqliteLedger:
             (keeps, account_id, journal_id, OPEN, keeps),
         )
 
-    def _recall(self, journal_id: str, account_id: str) -> bool:
-        """Ask other journals for what they keep free; whether any holds money.
+    def _recall(self, journal_id: str, account_id: str) -> tuple[int, int]:
+        """Ask other journals for what they keep free; how many hold money.
 
-        Of what they hold for open calls, a part may come back as well.
+        Of what they hold for open calls, a part may come back as well. The second
+        number is of those that have been asked before, and have not answered.
         """
         both = (account_id, journal_id)
+        holding, unanswered = self._execute(_OTHERS_HOLD, both).fetchone()
         self._execute(_ASK_OTHERS, both)
-        return bool(self._execute(_OTHERS_HOLD, both).fetchone()[0])
+        return holding, unanswered
 
     def recalled(self, journal_id: str) -> list[str]:
         """See LeaseStore."""

@@ -78,10 +78,11 @@ _ASK_OTHERS: Final = """
         AND keeps = 0
 """
 _OTHERS_HOLD: Final = """
-    SELECT DISTINCT available_id FROM leases
+    SELECT available_id, bool_or(keeps = 1) FROM leases
     JOIN accounts ON accounts.id = leases.account_id
     WHERE available_id = ANY($1::text[]) AND owner <> $2 AND state = 'open'
         AND balance > 0
+    GROUP BY available_id
 """
 ASKED_BACK: Final = """
     SELECT available_id FROM leases WHERE owner = $1 AND state = 'open' AND keeps = 1
@@ -163,12 +164,14 @@ class Exchange:
         draws = [await self._draw(request) for request in requests]
         await self._write()
         elsewhere = await self._recall()
-        return [
-            Draw(lease, amount, strict, short and request.account_id in elsewhere)
-            for request, (lease, amount, strict, short) in zip(
-                requests, draws, strict=True
-            )
-        ]
+        found = []
+        for request, (lease, amount, strict, short) in zip(
+            requests, draws, strict=True
+        ):
+            unanswered = elsewhere.get(request.account_id) if short else None
+            others = unanswered is not None, bool(unanswered)
+            found.append(Draw(lease, amount, strict, *others))
+        return found
 
     async def _lock(self, names: Iterable[str]) -> None:
         """Lock accounts and learn what is in the customers' ones."""
@@ -246,14 +249,15 @@ class Exchange:
                 _KEEPS, list(keeps), list(keeps.values()), self._journal_id
             )
 
-    async def _recall(self) -> set[str]:
-        """Ask other journals for what they keep free; whose hold any money.
+    async def _recall(self) -> dict[str, bool]:
+        """Ask other journals for what they keep free; of which accounts any hold money.
 
-        Of what they hold for open calls, a part may come back as well.
+        Of what they hold for open calls, a part may come back as well. It is true
+        where one of them has been asked before, and has not answered.
         """
         if not self._short:
-            return set()
+            return {}
         both = (sorted(self._short), self._journal_id)
-        await self._connection.execute(_ASK_OTHERS, *both)
         rows = await self._connection.fetch(_OTHERS_HOLD, *both)
-        return {row[0] for row in rows}
+        await self._connection.execute(_ASK_OTHERS, *both)
+        return {row[0]: row[1] for row in rows}
