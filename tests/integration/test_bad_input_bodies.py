@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.support.cases import each
 from tests.support.guard import BODIES, CASE_SECONDS, MEBIBYTE, Guarded, error_of
 
 LIMIT = 32 * MEBIBYTE
@@ -35,7 +36,7 @@ def chunked(body: bytes, size: int = MEBIBYTE, end: bytes = b"0\r\n\r\n") -> byt
 # --- sizes ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@each("target", TARGETS)
 def test_a_declared_size_beyond_the_limit_is_413(guarded: Guarded, target: str) -> None:
     """Refused by its head: not a byte of the body need be sent."""
     guarded.untouched(
@@ -84,9 +85,7 @@ def test_text_that_packs_too_well_is_413_also_below_the_limit(guarded: Guarded) 
     )
 
 
-@pytest.mark.parametrize(
-    "coding", [b"br", b"zstd", b"compress", b"gzip, gzip", b"\xff"]
-)
+@each("coding", [b"br", b"zstd", b"compress", b"gzip, gzip", b"\xff"])
 def test_another_coding_is_415(guarded: Guarded, coding: bytes) -> None:
     """Nothing is guessed."""
     guarded.untouched(
@@ -115,7 +114,7 @@ def test_damaged_compression_is_400(guarded: Guarded) -> None:
 # --- broken off -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@each("target", TARGETS)
 def test_less_than_was_declared_is_400(guarded: Guarded, target: str) -> None:
     """The client stops sending and still reads why."""
     body = BODIES[target]
@@ -129,9 +128,7 @@ def test_less_than_was_declared_is_400(guarded: Guarded, target: str) -> None:
     guarded.untouched(ask)
 
 
-@pytest.mark.parametrize(
-    "end", [b"", b"0", b"0\r\n", b"5\r\nhel", b"5\r\nhello", b"5\r\nhello\r\n", b"5"]
-)
+@each("end", [b"", b"0", b"0\r\n", b"5\r\nhel", b"5\r\nhello", b"5\r\nhello\r\n", b"5"])
 def test_chunks_without_an_end_are_400(guarded: Guarded, end: bytes) -> None:
     """Wherever they break off, although the JSON is whole."""
     data = guarded.head("POST", CHAT, CHUNKED) + chunked(BODIES[CHAT], end=end)
@@ -155,7 +152,7 @@ def test_what_stands_behind_the_declared_size_is_no_part_of_the_body(
     assert replies.count(b"HTTP/1.1 ") == replies.count(b"HTTP/1.1 400 ") == 2
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@each("target", TARGETS)
 def test_every_beginning_of_a_body_is_400(guarded: Guarded, target: str) -> None:
     """JSON cut anywhere, sent as if it were whole."""
     body = BODIES[target]
@@ -213,7 +210,7 @@ NO_JSON = [
 ]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@each("target", TARGETS)
 def test_what_is_no_json_object_is_400(guarded: Guarded, target: str) -> None:
     """Every kind of it, at every operation."""
 
@@ -239,7 +236,7 @@ TYPES = [
 ]
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@each("kind", TYPES)
 def test_forms_and_other_types_are_400(guarded: Guarded, kind: bytes) -> None:
     """A form is refused for what it is; no parser of forms ever sees it."""
     form = b"--x\r\nContent-Disposition: form-data; name=model\r\n\r\nchat\r\n"
@@ -277,7 +274,7 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("place", PLACES)
+@each("place", PLACES)
 def test_bytes_that_are_not_utf8_are_400_wherever_they_stand(
     guarded: Guarded, place: bytes
 ) -> None:
@@ -305,8 +302,8 @@ DEEP = [
 ]
 
 
-@pytest.mark.parametrize("depth", [10**3, 10**4, 10**5, 10**6])
-@pytest.mark.parametrize("place", DEEP)
+@each("depth", [10**3, 10**4, 10**5, 10**6])
+@each("place", DEEP)
 def test_deep_nesting_is_400(guarded: Guarded, place: bytes, depth: int) -> None:
     """Lists, objects and both, closed and left open."""
 
@@ -321,7 +318,7 @@ def test_deep_nesting_is_400(guarded: Guarded, place: bytes, depth: int) -> None
     guarded.untouched(ask)
 
 
-@pytest.mark.parametrize("place", DEEP[1:-1])
+@each("place", DEEP[1:-1])
 def test_no_depth_is_anything_but_served_or_refused(
     guarded: Guarded, place: bytes
 ) -> None:
@@ -359,7 +356,7 @@ MANY: list[tuple[str, str, bytes, bytes, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize("case", MANY, ids=[case[0] for case in MANY])
+@each("case", MANY, ids=[case[0] for case in MANY])
 def test_a_body_full_of_tiny_values_is_400(
     guarded: Guarded, case: tuple[str, str, bytes, bytes, bytes]
 ) -> None:
@@ -417,7 +414,7 @@ HUGE: list[tuple[str, Callable[[int], bytes]]] = [
 ]
 
 
-@pytest.mark.parametrize(("text"), [text for _, text in HUGE], ids=[n for n, _ in HUGE])
+@each(("text"), [text for _, text in HUGE], ids=[n for n, _ in HUGE])
 def test_the_largest_texts_are_read_without_delay(
     guarded: Guarded, text: Callable[[int], bytes]
 ) -> None:

@@ -8,9 +8,9 @@ import json
 import time
 from typing import Any
 
-import pytest
 from tests.fakes import openai
 from tests.fakes.steps import Behaviour, Request, Send, json_reply
+from tests.support.cases import each
 from tests.support.guard import BODIES, Guarded, error_of
 
 CHAT, TEXT, EMBED, MODERATE = BODIES
@@ -111,7 +111,7 @@ def with_member(target: str, name: str, value: str) -> bytes:
     return b"{" + text.encode() + b"}"
 
 
-@pytest.mark.parametrize("target", KNOWN)
+@each("target", KNOWN)
 def test_a_known_member_of_another_type_is_400(guarded: Guarded, target: str) -> None:
     """Every one of them; the error names it."""
 
@@ -242,10 +242,8 @@ def without_usage(request: Request) -> Behaviour:
     return Behaviour("uncounted", openai.stream_steps(events, 0.0))
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
-    "member", ['"x":' + "9" * 5000, '"x":' + "[" * 120 + "]" * 120, '"x":-1e400']
-)
+@each("stream", [False, True])
+@each("member", ['"x":' + "9" * 5000, '"x":' + "[" * 120 + "]" * 120, '"x":-1e400'])
 def test_what_is_hard_to_read_is_charged_all_the_same(
     guarded: Guarded, member: str, stream: bool
 ) -> None:
@@ -360,7 +358,7 @@ TWICE = [
 ]
 
 
-@pytest.mark.parametrize("case", TWICE, ids=range(len(TWICE)))
+@each("case", TWICE, ids=range(len(TWICE)))
 def test_what_is_said_twice_is_refused_or_sent_on_once(
     guarded: Guarded, case: tuple[str, str]
 ) -> None:

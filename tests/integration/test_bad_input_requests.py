@@ -9,8 +9,8 @@ import selectors
 import socket
 import time
 
-import pytest
 from tests.conftest import StartPosthouse
+from tests.support.cases import each
 from tests.support.fake import ThreadedFake
 from tests.support.guard import BODIES, MEBIBYTE, Guarded, error_of
 from tests.support.raw import read_reply
@@ -89,7 +89,7 @@ FRAMING: dict[str, tuple[tuple[bytes, ...], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("name", FRAMING)
+@each("name", FRAMING)
 def test_a_request_that_two_readers_may_take_for_two_is_400(
     guarded: Guarded, name: str
 ) -> None:
@@ -163,7 +163,7 @@ HEADS: dict[str, tuple[int, tuple[bytes, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", HEADS)
+@each("name", HEADS)
 def test_a_head_that_is_too_large_is_431(guarded: Guarded, name: str) -> None:
     """However its size is spread."""
     status, lines = HEADS[name]
@@ -171,7 +171,7 @@ def test_a_head_that_is_too_large_is_431(guarded: Guarded, name: str) -> None:
     guarded.untouched(lambda: guarded.refused(status, data, code="headers_too_large"))
 
 
-@pytest.mark.parametrize("size", [17_000, 70_000, 2 * MEBIBYTE])
+@each("size", [17_000, 70_000, 2 * MEBIBYTE])
 def test_an_address_that_is_too_long_is_414(guarded: Guarded, size: int) -> None:
     """In its path or in its query."""
 
@@ -188,7 +188,7 @@ def test_an_address_that_is_too_long_is_414(guarded: Guarded, size: int) -> None
 METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "CONNECT"]
 
 
-@pytest.mark.parametrize("target", BODIES)
+@each("target", BODIES)
 def test_another_method_is_405(guarded: Guarded, target: str) -> None:
     """With the methods that there are; no body is needed for that."""
     # Chats that are kept are listed.
@@ -431,7 +431,7 @@ def test_dripping_a_byte_gains_no_time(guarded: Guarded) -> None:
     guarded.untouched(ask)
 
 
-@pytest.mark.parametrize("kind", ["reset", "close", "half"])
+@each("kind", ["reset", "close", "half"])
 def test_clients_that_vanish_leave_nothing_behind(guarded: Guarded, kind: str) -> None:
     """At any byte of a request: no descriptor, no memory, no call."""
     data = request(guarded, HOST, b"Content-Length: 600")

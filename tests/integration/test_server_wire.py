@@ -6,6 +6,7 @@ import time
 
 import pytest
 import structlog
+from tests.support.cases import each
 from tests.unit.server.harness import (
     RunningServer,
     chunk,
@@ -87,7 +88,7 @@ HEAD = b"POST /v1/echo HTTP/1.1\r\nHost: a\r\n"
 HELLO = b"0123456789hello"
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -150,7 +151,7 @@ def test_ambiguous_requests_get_400_and_nothing_after_them_is_read(
     assert SEEN == []
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"1\r\nxy\r\n0\r\n\r\n",
@@ -215,7 +216,7 @@ def test_nothing_is_served_after_connection_close(server) -> None:
         assert peer.rest() == b""
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "status", "code"),
     [
         (get("/" + "a" * 17000), 414, "uri_too_long"),
@@ -250,7 +251,7 @@ def test_a_head_that_grows_for_ever_is_refused(server) -> None:
         assert peer.reply().status == 431
 
 
-@pytest.mark.parametrize("start", [b"0\r\nX: ", b"1;", b"1;a=", b"1\r\nx\r\n0\r\nX: "])
+@each("start", [b"0\r\nX: ", b"1;", b"1;a=", b"1\r\nx\r\n0\r\nX: "])
 def test_a_trailer_or_extension_that_grows_for_ever_is_refused(server, start) -> None:
     with server.connect() as peer:
         peer.send(chunked("/v1/echo") + start)
@@ -260,7 +261,7 @@ def test_a_trailer_or_extension_that_grows_for_ever_is_refused(server, start) ->
         assert peer.reply().status == 431
 
 
-@pytest.mark.parametrize("path", ["/v1/responses", "/v1/echo", "/nothing"])
+@each("path", ["/v1/responses", "/v1/echo", "/nothing"])
 def test_a_websocket_is_answered_426(server, path) -> None:
     fields = (
         b"Connection: Upgrade",
@@ -392,7 +393,7 @@ def test_the_caller_behind_a_trusted_proxy(server) -> None:
     assert report["address"] == "1.2.3.4"
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "status"),
     [
         (get("/v1/describe", b"Origin: https://app.test"), 200),

@@ -1,6 +1,7 @@
 """The loader reads what is right and refuses the rest by file and reason."""
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.catalog.load import CatalogError, load_catalog
 from posthouse.model.catalog import (
@@ -284,7 +285,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
+@each("case", REFUSED)
 def test_what_is_wrong_is_refused_by_file_and_reason(load, case):
     """The error names the file and says what is wrong."""
     text, reason = REFUSED[case]
@@ -300,7 +301,7 @@ def test_an_error_in_a_model_names_it(load):
         load(changed('"2.50"', '"x"'))
 
 
-@pytest.mark.parametrize("name", ["Example", "exa mple", "-x", "ä"])
+@each("name", ["Example", "exa mple", "-x", "ä"])
 def test_the_name_is_plain(load, name):
     """A provider's name can stand in a file name, a URL and a label."""
     with pytest.raises(CatalogError, match="name"):

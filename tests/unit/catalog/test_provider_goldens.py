@@ -54,6 +54,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import Struct, structs
+from tests.support.cases import each
 
 from posthouse.billing.prices import PriceBook
 from posthouse.catalog.load import load_catalog
@@ -241,7 +242,7 @@ def test_every_provider_has_a_golden() -> None:
     assert CATALOG.keys() == GOLDENS.keys()
 
 
-@pytest.mark.parametrize("name", sorted(GOLDENS))
+@each("name", sorted(GOLDENS))
 def test_a_golden_covers_its_row(name: str) -> None:
     """Every operation is called, streams tell their usage, an error is judged."""
     golden, row = GOLDENS[name], CATALOG[name]
@@ -256,7 +257,7 @@ def test_a_golden_covers_its_row(name: str) -> None:
     assert golden.errors
 
 
-@pytest.mark.parametrize("name", sorted(GOLDENS))
+@each("name", sorted(GOLDENS))
 def test_where_nothing_is_declared_nothing_is_done(name: str) -> None:
     """The dialect itself reads such a provider's replies, and no wrapper around it."""
     row = CATALOG[name]
@@ -271,7 +272,7 @@ def test_where_nothing_is_declared_nothing_is_done(name: str) -> None:
 # --- requests ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "call"), cases("calls"))
+@each(("name", "call"), cases("calls"))
 def test_a_request_as_the_provider_gets_it(name: str, call: Call) -> None:
     """Its address, its credential and, to the letter, its body."""
     prepared, request = parsed(name, call)
@@ -302,9 +303,7 @@ def test_a_request_as_the_provider_gets_it(name: str, call: Call) -> None:
 # --- replies ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "call"), [case for case in cases("calls") if case.values[1].reply]
-)
+@each(("name", "call"), [case for case in cases("calls") if case.values[1].reply])
 def test_a_reply(name: str, call: Call) -> None:
     """The client gets it as it came, and its usage and text are read."""
     prepared, request = parsed(name, call)
@@ -328,9 +327,7 @@ def cuts(stream: bytes) -> Iterator[tuple[str, list[bytes]]]:
     yield "per byte", [stream[i : i + 1] for i in range(len(stream))]
 
 
-@pytest.mark.parametrize(
-    ("name", "call"), [case for case in cases("calls") if case.values[1].wire]
-)
+@each(("name", "call"), [case for case in cases("calls") if case.values[1].wire])
 def test_a_stream(name: str, call: Call) -> None:
     """The same for the client and for the meter, however it is cut."""
     for how, pieces in cuts(call.wire):
@@ -363,7 +360,7 @@ def test_a_stream(name: str, call: Call) -> None:
             assert tap.output_text() == call.text, how
 
 
-@pytest.mark.parametrize(("name", "error"), cases("errors"))
+@each(("name", "error"), cases("errors"))
 def test_an_error(name: str, error: Error) -> None:
     """It is judged, and the client is told no more than it may know."""
     prepared = prepared_for(name, error.operation, "m")

@@ -9,6 +9,7 @@ import pytest
 import rich.console
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.cases import each
 
 from posthouse.settings.checks import PLACEHOLDER_KEY
 from posthouse.settings.failure import ConfigurationError
@@ -127,7 +128,7 @@ def test_example_sets_every_key_there_is() -> None:
         assert unit in text
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         CHANNEL + 'api_key = ["one", "env:TWO", "file:three"]',
@@ -253,7 +254,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("text", "line", "reason"), REFUSED)
+@each(("text", "line", "reason"), REFUSED)
 def test_refusal_names_line_and_reason(
     tmp_path: Path, text: str, line: int, reason: str
 ) -> None:
@@ -263,7 +264,7 @@ def test_refusal_names_line_and_reason(
     assert str(error).startswith(f"{tmp_path / 'posthouse.toml'}:{line}: ")
 
 
-@pytest.mark.parametrize(
+@each(
     "host",
     [
         "169.254.169.254",
@@ -294,7 +295,7 @@ def test_metadata_addresses_are_refused_in_every_spelling(
     assert (error.line, "metadata" in error.reason) == (4, True)
 
 
-@pytest.mark.parametrize("host", ["10.0.0.1", "localhost", "[::1]", "192.168.1.5:1"])
+@each("host", ["10.0.0.1", "localhost", "[::1]", "192.168.1.5:1"])
 def test_private_addresses_are_the_operators_business(
     tmp_path: Path, host: str
 ) -> None:
@@ -348,7 +349,7 @@ def test_secrets_never_show() -> None:
     assert "api_key='…'" in repr(channel)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         CHANNEL + 'api_key = "sk canary"',

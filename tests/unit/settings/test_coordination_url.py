@@ -36,7 +36,7 @@ def test_url_is_taken_apart(text: str, expected: Coordination) -> None:
     assert read_coordination(text) == expected
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "reason"),
     [
         ("http://u:hidden@h", "must begin with valkey://"),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.settings.credentials import resolve
 
@@ -17,7 +18,7 @@ def test_variable_is_read_without_its_line_end(tmp_path: Path) -> None:
     assert resolve("env:NAME", tmp_path, {"NAME": "sk-abc\n"}) == "sk-abc"
 
 
-@pytest.mark.parametrize("environment", [{}, {"NAME": ""}, {"NAME": " \n"}])
+@each("environment", [{}, {"NAME": ""}, {"NAME": " \n"}])
 def test_missing_variable_is_named(tmp_path: Path, environment: dict[str, str]) -> None:
     """Unset and empty are the same mistake."""
     with pytest.raises(ValueError, match="variable NAME is not set"):
@@ -31,7 +32,7 @@ def test_file_is_found_beside_the_configuration(tmp_path: Path) -> None:
     assert resolve(f"file:{tmp_path}/key", Path("/elsewhere"), {}) == "sk-abc"
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "reason"),
     [
         (None, "cannot read"),

@@ -1,6 +1,7 @@
 """The database's URL: what is taken, and that nobody is shown its password."""
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.settings.database import shown_database
 from posthouse.settings.environment import load_settings
@@ -9,7 +10,7 @@ from posthouse.settings.failure import ConfigurationError
 URL = "postgresql://relay:not-for-eyes@db.example:5433/posthouse?sslmode=verify-full"
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "shown"),
     [
         (URL, "postgresql://db.example:5433/posthouse"),
@@ -30,7 +31,7 @@ def test_a_database_is_taken_and_shown_without_its_password(
     assert "@" not in repr(settings)
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "reason"),
     [
         ("not-for-eyes", "must begin with postgresql://"),

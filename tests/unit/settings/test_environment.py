@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.settings.environment import (
     Settings,
@@ -131,7 +132,7 @@ def test_the_standard_variable_says_where_telemetry_goes(
     assert settings.telemetry_signals == ("traces", "logs")
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "value"),
     [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
@@ -147,13 +148,14 @@ def test_the_standard_variable_says_where_telemetry_goes(
 def test_telemetry_that_cannot_be_is_refused_by_the_variable_s_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigurationError, match=f"^{name}: ") as refused:
-        load_settings()
+    with monkeypatch.context() as patch:
+        patch.setenv(name, value)
+        with pytest.raises(ConfigurationError, match=f"^{name}: ") as refused:
+            load_settings()
     assert "secret" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "value", "reason"),
     [
         ("PORT", "tcp://10.0.0.1:3000", "enableServiceLinks"),
@@ -177,9 +179,10 @@ def test_bad_variables_are_named_but_not_shown(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
 ) -> None:
     """A bad value is refused by its variable's name, never repeating a secret."""
-    monkeypatch.setenv(f"POSTHOUSE_{name}", value)
-    with pytest.raises(ConfigurationError, match=reason) as caught:
-        load_settings()
+    with monkeypatch.context() as patch:
+        patch.setenv(f"POSTHOUSE_{name}", value)
+        with pytest.raises(ConfigurationError, match=reason) as caught:
+            load_settings()
     assert caught.value.source == f"POSTHOUSE_{name}"
     assert "canary" not in str(caught.value)
 

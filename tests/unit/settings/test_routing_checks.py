@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.support.cases import each
 
 from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.file import RoutingSpec, RuleSpec, RuleUse, RuleWhen, TokenRange
@@ -38,7 +39,7 @@ def test_policies_and_rules_are_read_as_they_stand(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "line", "reason"),
     [
         ('[[routing]]\nmodel = "m"\npolicy = "cheapest"\n', 3, "policy"),
@@ -105,7 +106,7 @@ def test_more_rules_than_calls_can_be_asked_about_are_refused(tmp_path: Path) ->
         load_file(path)
 
 
-@pytest.mark.parametrize(
+@each(
     ("probe", "reason"),
     [
         ("{ every = 0.5 }", "from 1, up to a day"),

@@ -49,7 +49,7 @@ def low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("low_limits")
-@pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])
+@each("step", [1, 2, 3, 7, 1000])
 def test_the_verdict_is_that_of_a_real_parser(
     monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
