@@ -22,7 +22,8 @@ from posthouse.upstream.connection import Connection
 from posthouse.upstream.dial import ConnectionFactory, Dialer
 from posthouse.upstream.encoding import decoded
 from posthouse.upstream.origin import Origin, parse_origin
-from posthouse.upstream.ports import Resending, UpstreamResponse
+from posthouse.upstream.ports import Content, Resending, UpstreamResponse
+from posthouse.upstream.pouring import PouringConnection
 from posthouse.upstream.proxied import ProxyDialer, parse_proxy
 from posthouse.upstream.sweep import Sweep
 
@@ -109,7 +110,7 @@ class Site:
         key = (request.method, request.target, request.headers)
         head = self._heads.get(key)
         if head is None:
-            head = render_head(request, self._origin.authority)
+            head = self.head(request)
             if len(self._heads) >= HEADS_KEPT:
                 self._heads.clear()
             self._heads[key] = head
@@ -119,6 +120,10 @@ class Site:
         if len(body) <= SMALL_BODY:
             return (b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body),)
         return (b"%bContent-Length: %d\r\n\r\n" % (head, len(body)), body)
+
+    def head(self, request: UpstreamRequest) -> bytes:
+        """Write a request's head, but for what says how long its body is."""
+        return render_head(request, self._origin.authority)
 
     def take(self) -> Connection | None:
         """Give the idle connection that was used last, if there is one."""
@@ -134,6 +139,18 @@ class Site:
         connection = await self._connector.connect(
             self._origin, lambda: Connection(self, clock), limit
         )
+        self._sweep.add(connection)
+        return connection
+
+    async def open_once(
+        self, limit: float, clock: Callable[[], float]
+    ) -> PouringConnection:
+        """Open a connection for one request that is long."""
+        connection = await self._connector.connect(
+            self._origin, lambda: PouringConnection(self._sweep, clock), limit
+        )
+        if not isinstance(connection, PouringConnection):
+            raise TypeError("a connector gives what the factory has made")
         self._sweep.add(connection)
         return connection
 
@@ -203,6 +220,21 @@ class HTTP1Sender:
             )
         return decoded(response) if response.encoding else response
 
+    async def upload(
+        self, request: UpstreamRequest, content: Content
+    ) -> UpstreamResponse:
+        """Send a request whose body comes in pieces; raises ExchangeFailure."""
+        started = self._clock()
+        site = self._site(request)
+        limits = request.timeouts
+        head = site.head(request) + b"Content-Length: %d\r\n\r\n" % content.size
+        if self._closed:
+            raise ExchangeFailure(FailureKind.ABORTED, Certainty.NOT_SENT, "closed")
+        limit = min(limits.connect, limits.total)
+        connection = await site.open_once(limit, self._clock)
+        response = await connection.pour(head, content, limits, started)
+        return decoded(response) if response.encoding else response
+
     async def close(self) -> None:
         """Refuse further requests; the sweep closes the connections."""
         self._closed = True
@@ -225,6 +257,8 @@ class HTTP1Sender:
     def _site(self, request: UpstreamRequest) -> Site:
         """Find or make the site of a request that is not the common case."""
         if request.proxy is None:
+            if request.origin in self._direct:
+                return self._direct[request.origin]
             if len(self._direct) >= SITES_KEPT:
                 _forget_unused(self._direct)
             site = Site(parse_origin(request.origin), self._dialer, self._sweep)

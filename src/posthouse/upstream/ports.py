@@ -1,7 +1,9 @@
 """What the relay asks of an HTTP client. Any correct client may stand behind it."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
+
+from msgspec import Struct
 
 from posthouse.model.exchange import UpstreamRequest
 from posthouse.wire.websocket import Message
@@ -64,6 +66,27 @@ class Sender(Protocol):
 
     async def close(self) -> None:
         """Close idle connections and abort the others."""
+
+
+class Content(Struct, frozen=True):
+    """A body that is never in memory as a whole."""
+
+    size: int
+    """Bytes that all pieces together have."""
+    pieces: AsyncIterator[bytes]
+
+
+class Uploader(Protocol):
+    """Sends requests whose bodies are large."""
+
+    async def upload(
+        self, request: UpstreamRequest, content: Content
+    ) -> UpstreamResponse:
+        """Send a request with `content` in place of its body; as `Sender.send`.
+
+        The body is read as fast as the provider takes it, and what reading raises is
+        raised. Nothing is sent twice.
+        """
 
 
 class MessageSocket(Protocol):

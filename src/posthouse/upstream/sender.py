@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from msgspec import structs
+
 from posthouse.model.exchange import (
     Certainty,
     ExchangeFailure,
@@ -16,17 +18,22 @@ from posthouse.upstream.dial import Dialer, default_tls
 from posthouse.upstream.http1 import HTTP1Sender
 from posthouse.upstream.inprocess import InProcessSender, Play
 from posthouse.upstream.pace import Pace
-from posthouse.upstream.ports import Resending, Sender, UpstreamResponse
+from posthouse.upstream.ports import Content, Resending, Sender, UpstreamResponse
 from posthouse.upstream.resolver import Resolver
 from posthouse.upstream.sweep import Sweep
 from posthouse.upstream.websocket import WebSocketSender
 
 KEEP_ALIVE_SECONDS = 30.0
 _IN_PROCESS = "sandbox://"
+_MOST_IN_PROCESS = 64 * 1024 * 1024
+"""Bytes that the sandbox is sent at once, for they are all in memory."""
 
 
 class Upstream:
-    """Sends requests to providers, real ones and the sandbox; a `ports.Sender`."""
+    """Sends requests to providers, real ones and the sandbox; a `ports.Sender`.
+
+    It is a `ports.Uploader`, too.
+    """
 
     def __init__(
         self,
@@ -82,6 +89,19 @@ class Upstream:
         if request.origin.startswith("ws"):
             return self._sockets.send(request, resending)
         return self._http1.send(request, resending)
+
+    async def upload(
+        self, request: UpstreamRequest, content: Content
+    ) -> UpstreamResponse:
+        """Send a request with a large body; raises ExchangeFailure."""
+        if not request.origin.startswith(_IN_PROCESS):
+            return await self._http1.upload(request, content)
+        if content.size > _MOST_IN_PROCESS:
+            raise ExchangeFailure(
+                FailureKind.CONNECT, Certainty.NOT_SENT, "too large for the sandbox"
+            )
+        body = b"".join([piece async for piece in content.pieces])
+        return await self._send_in_process(structs.replace(request, body=body))
 
     async def _send_in_process(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send to the sandbox."""
