@@ -22,11 +22,42 @@ from posthouse.access.shared import SharedLimits
 from posthouse.access.windows import Permit
 from posthouse.errors import RateLimited
 from posthouse.settings.coordination import Coordination
+from posthouse.storage import coordination_valkey
 from posthouse.storage.coordination_valkey import ValkeyCounters
 
 NODES = 3
-LONGEST = 0.8
-"""Seconds that a call waits, once: the answer's, and what a busy machine adds."""
+ANSWER, SHORT_ANSWER = 0.5, 0.1
+"""Seconds in which the Valkey must answer."""
+PATIENT = 10.0
+"""For one that is always there, however busy the machine is."""
+LONGEST = ANSWER + 0.3
+"""Seconds that a call waits, once; those are not counted that we had to stand still."""
+LOOK = 0.005
+FIRST_RETRY = 0.1
+FLAPS = 4
+
+
+class Served:
+    """Seconds in which this loop ran; a machine busy with others adds none."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    async def count(self) -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(LOOK)
+            self.now += min(time.monotonic() - before, 2 * LOOK)
+
+
+served = Served()
+
+
+@pytest.fixture(autouse=True)
+async def _count() -> AsyncIterator[None]:
+    task = asyncio.create_task(served.count())
+    yield
+    task.cancel()
 
 
 def key(name: str, **rates: int) -> Principal:
@@ -52,10 +83,12 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def running(port: int) -> AsyncIterator[list[SharedLimits]]:
+async def running(
+    port: int, answer: float = ANSWER
+) -> AsyncIterator[list[SharedLimits]]:
     """Some nodes of one process each, which know how many they are."""
     place = Coordination("127.0.0.1", port)
-    stores = [ValkeyCounters(place, "faults", seconds=0.2) for _ in range(NODES)]
+    stores = [ValkeyCounters(place, "faults", seconds=answer) for _ in range(NODES)]
     nodes = [SharedLimits(store, 1) for store in stores]
     for node in nodes:
         await node.start()
@@ -79,12 +112,12 @@ class Tally:
         self.waits: list[float] = []
 
     async def call(self, node: SharedLimits, principal: Principal) -> None:
-        began = time.monotonic()
+        began = served.now
         try:
             self.admitted.append(await node.admit(principal, 1))
         except RateLimited:
             self.refused += 1
-        self.waits.append(time.monotonic() - began)
+        self.waits.append(served.now - began)
 
     async def flood(
         self, nodes: list[SharedLimits], principal: Principal, calls: int
@@ -101,7 +134,7 @@ class Tally:
             permit.release(1)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
@@ -120,9 +153,9 @@ async def test_away_at_the_start(proxy: TCPProxy) -> None:
     await proxy.shut()
     tally = Tally()
     with structlog.testing.capture_logs() as logs:
-        began = time.monotonic()
+        began = served.now
         async with running(proxy.port) as nodes:
-            assert time.monotonic() - began < 1
+            assert served.now - began < 1
             assert await tally.flood(nodes, key("early", rpm=6), 60) == 6 * NODES
             assert words(logs) == ["warning"] * NODES
             await proxy.open()
@@ -173,22 +206,32 @@ async def test_slow(proxy: TCPProxy) -> None:
 
 async def test_flapping(proxy: TCPProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node leaves one that fails again and again alone, for longer each time."""
-    monkeypatch.setattr(shared, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(shared, "RETRY_SECONDS", FIRST_RETRY)
+    monkeypatch.setattr(shared, "STEADY_SECONDS", float("inf"))
     tally = Tally()
     principal = key("k", rpm=30, concurrency=100)
     with structlog.testing.capture_logs() as logs:
-        async with running(proxy.port) as nodes:
-            for number in range(150):
-                proxy.is_deaf = number % 20 >= 10
-                if number % 20 == 10:
-                    await proxy.cut()
-                await tally.flood(nodes, principal, 6)
-                await asyncio.sleep(0.01)
+        async with running(proxy.port, SHORT_ANSWER) as nodes:
+
+            async def calls_until(condition: Callable[[], bool]) -> None:
+                async with asyncio.timeout(60):
+                    while not condition():
+                        await tally.flood(nodes, principal, 6)
+                        await asyncio.sleep(0.01)
+
+            for flap in range(FLAPS):
+                began = time.monotonic()
+                proxy.is_deaf = True
+                await proxy.cut()
+                await calls_until(lambda: all(node.is_alone for node in nodes))
+                proxy.is_deaf = False
+                await calls_until(together(nodes))
+                assert time.monotonic() - began > FIRST_RETRY * 2**flap
     assert 30 <= len(tally.admitted) <= 60
-    assert tally.refused == 150 * 6 - len(tally.admitted)
+    assert len(tally.admitted) + tally.refused == len(tally.waits)
     # Near the limit a call may wait for what others were lent, twice.
     assert max(tally.waits) < LONGEST + 2 * LEISURE
-    assert 1 <= words(logs).count("warning") <= 5 * NODES
+    assert words(logs).count("warning") >= FLAPS * NODES
 
 
 @pytest.mark.parametrize("kind", ["restarted", "full", "read-only", "still"])
@@ -221,12 +264,21 @@ async def test_server_in_trouble(own: Valkey, proxy: TCPProxy, kind: str) -> Non
     assert max(tally.waits) < LONGEST
 
 
-async def test_flushed_under_load(own: Valkey, proxy: TCPProxy) -> None:
-    """A minute may begin anew; places are taken as before, a moment later."""
+def told_since(nodes: list[SharedLimits], name: str, then: float) -> bool:
+    """Whether each node has told what it holds of a subject."""
+    held = [node._store._held.get(name) for node in nodes]
+    return all(one.told_at > then for one in held if one is not None)
+
+
+async def test_flushed_under_load(
+    own: Valkey, proxy: TCPProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute may begin anew; places are taken as before, when they are renewed."""
+    monkeypatch.setattr(coordination_valkey, "RENEW_SECONDS", 0.4)
     tally = Tally()
     places = key("places", concurrency=6)
     with structlog.testing.capture_logs() as logs:
-        async with running(proxy.port) as nodes:
+        async with running(proxy.port, PATIENT) as nodes:
             assert await tally.flood(nodes, places, 30) == 6
             principal = key("k", rpm=60)
             made = 0
@@ -234,10 +286,11 @@ async def test_flushed_under_load(own: Valkey, proxy: TCPProxy) -> None:
                 if number == 20:
                     own.do("FLUSHALL")
                     own.do("SCRIPT", "FLUSH")
+                    flushed = time.monotonic()
                 made += await tally.flood(nodes, principal, 6)
                 await asyncio.sleep(0.005)
             assert 60 <= made <= 120
-            await asyncio.sleep(2.5)
+            await until(lambda: told_since(nodes, "key places", flushed))
             assert await tally.flood(nodes, places, 30) == 0
     assert not logs
     assert max(tally.waits) < LONGEST + 2 * LEISURE
