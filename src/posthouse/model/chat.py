@@ -73,6 +73,15 @@ class Text(Struct, frozen=True, tag="text", omit_defaults=True):
     signature: Signature | None = None
     extras: Extras = {}
 
+    def is_plain(self) -> bool:
+        """Whether words are all there is."""
+        return not (
+            self.extras
+            or self.citations
+            or self.cache is not None
+            or self.signature is not None
+        )
+
 
 class Image(Struct, frozen=True, tag="image", omit_defaults=True):
     """A picture."""

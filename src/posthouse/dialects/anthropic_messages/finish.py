@@ -25,6 +25,11 @@ _WRITTEN = {reason: word for word, reason in _READ.items()} | {
 }
 
 
+# Members of an enumeration are slow to look up.
+_STOP = FinishReason.STOP
+_ENDED = Finish(_STOP)
+
+
 def take_finish(members: Members) -> Finish | None:
     """Take why it ended; None where it has not."""
     word, sequence = members.text("stop_reason"), members.text("stop_sequence")
@@ -49,12 +54,10 @@ def write_finish(
         calls: tools were called, of which not every provider says so.
         refused: the model's words are a refusal.
     """
-    finish = finish or Finish(FinishReason.STOP)
+    finish = finish or _ENDED
     word = _WRITTEN[finish.reason]
-    if finish.reason is FinishReason.STOP and calls:
-        word = "tool_use"
-    elif finish.reason is FinishReason.STOP and refused:
-        word = "refusal"
+    if finish.reason is _STOP and (calls or refused):
+        word = "tool_use" if calls else "refusal"
     extras = finish.extras if own else {}
     return {
         "stop_reason": extras.get("stop_reason", word),

@@ -120,7 +120,7 @@ def write_usage(
         tier: the service tier of a provider of this dialect.
         extras: what `usage_extras` gave for one of this dialect.
     """
-    usage = usage or ReportedUsage()
+    usage = usage or _NOTHING
     five, hour = usage.cache_write_5m or 0, usage.cache_write_1h or 0
     cached = usage.cached_input or 0
     written: Extras = {
@@ -135,14 +135,17 @@ def write_usage(
     }
     if usage.reasoning is not None:
         written["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
-    rest = dict((extras or {}).get("usage", {}))
+    rest = dict(extras["usage"]) if extras and "usage" in extras else {}
     tools = rest.pop("server_tool_use", {})
     if usage.searches or tools:
         searches = {"web_search_requests": usage.searches or 0}
         written["server_tool_use"] = {"web_fetch_requests": 0} | searches | tools
     if tier in ("standard", "priority", "batch"):
         written["service_tier"] = tier
-    return written | rest
+    return written | rest if rest else written
+
+
+_NOTHING = ReportedUsage()
 
 
 def _object(value: Any) -> dict[str, Any]:

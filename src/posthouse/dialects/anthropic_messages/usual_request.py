@@ -112,13 +112,14 @@ READ = frozenset({"model", "max_tokens", "stream", *_Request.__struct_fields__})
 """The members that are read here, or were when the request was judged."""
 
 
-ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM}
+_SYSTEM, _USER = Role.SYSTEM, Role.USER
+ROLES = {"user": _USER, "assistant": Role.ASSISTANT, "system": _SYSTEM}
 
 
 def as_turns(role: Role, parts: tuple[Part, ...], extras: Extras) -> list[Message]:
     """Make messages of a turn; results of tools stand apart, before the rest."""
     results: tuple[Part, ...] = ()
-    if role is Role.USER:
+    if role is _USER:
         results = tuple([part for part in parts if type(part) is ToolResult])
     if not results:
         return [Message(role, parts, extras=extras)]
@@ -143,9 +144,13 @@ def read_usual(request: ParsedRequest) -> ChatRequest | None:
     try:
         asked: _Request = json.decode_with(_request, json.encode(request.envelope))
         system = _parts(asked.system)
-        messages = [Message(Role.SYSTEM, system)] if system else []
+        messages = [Message(_SYSTEM, system)] if system else []
         for turn in asked.messages:
-            messages += as_turns(ROLES[turn.role], _parts(turn.content), {})
+            role, content = ROLES[turn.role], turn.content
+            if isinstance(content, str):
+                messages.append(Message(role, (Text(content),)))
+            else:
+                messages += as_turns(role, _parts(content), {})
     except MalformedJSON:
         return None
     return ChatRequest(

@@ -44,6 +44,10 @@ from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
 
 _SHOWN = (Image, Audio, Video, Document)
+_ROLES = {role: role.value for role in Role}
+# Members of an enumeration are slow to look up.
+_TOOL, _ASSISTANT, _USER = Role.TOOL, Role.ASSISTANT, Role.USER
+_DEVELOPER = Role.DEVELOPER
 _any_json = json.decoder(object)
 
 
@@ -59,7 +63,7 @@ def write_messages(messages: tuple[Message, ...], writing: Writing) -> list[Extr
 def _last_question(messages: tuple[Message, ...]) -> int:
     """Where the user spoke last; -1 for nowhere."""
     for index in range(len(messages) - 1, -1, -1):
-        if messages[index].role is Role.USER:
+        if messages[index].role is _USER:
             return index
     return -1
 
@@ -77,20 +81,21 @@ class _Writer:
         """What could not stand where it belongs, for the next of the user's."""
 
     def write(self, message: Message, index: int) -> None:
-        if message.role is Role.TOOL:
+        role = message.role
+        if role is _TOOL:
             for part in message.parts:
                 if isinstance(part, ToolResult):
                     self._write_result(part)
             self._writing.extras(message.extras, "messages")
             return
-        if message.role is Role.ASSISTANT:
+        if role is _ASSISTANT:
             self.show()
             self._write_answer(message, index)
             return
-        if message.role is Role.USER:
+        if role is _USER:
             self.show()
         entry: Extras = {
-            "role": self._role(message.role),
+            "role": self._role(role),
             "content": write_content(message.parts, self._writing),
         }
         self._add(entry, message)
@@ -102,10 +107,10 @@ class _Writer:
             self._shown = []
 
     def _role(self, role: Role) -> str:
-        if role is Role.DEVELOPER and not self._writing.traits.developer:
+        if role is _DEVELOPER and not self._writing.traits.developer:
             self._writing.losses.change("messages.role")
             return "system"
-        return str(role)
+        return _ROLES[role]
 
     def _add(self, entry: Extras, message: Message) -> None:
         if message.name is not None:

@@ -96,7 +96,7 @@ def write_content(parts: Sequence[Part], writing: Writing) -> str | list[Extras]
         writing: where it goes.
     """
     only = parts[0] if len(parts) == 1 else None
-    if isinstance(only, Text) and only == Text(only.text):
+    if isinstance(only, Text) and only.is_plain():
         # Plain words, as most messages are.
         return only.text
     entries = [entry for part in parts for entry in write_part(part, writing)]

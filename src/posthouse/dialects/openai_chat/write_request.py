@@ -14,6 +14,8 @@ Source: OpenAI's API description, `CreateChatCompletionRequest` (openapi, 2026-0
 
 from typing import Any
 
+from msgspec import to_builtins
+
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.dialects.openai_chat.effort import write_reasoning
 from posthouse.dialects.openai_chat.thoughts import NAME
@@ -35,17 +37,7 @@ from posthouse.model.chat import (
 from posthouse.model.traits import Traits
 from posthouse.wire import json
 
-_SAMPLING = (
-    "temperature",
-    "top_p",
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-    "logit_bias",
-    "logprobs",
-    "top_logprobs",
-)
-_CHOSEN = frozenset({"temperature", "top_p", "frequency_penalty", "presence_penalty"})
+_CHOSEN = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 """What models that think leave nobody to choose."""
 _TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
 _OTHER_TIERS = {"standard": "default", "standard_only": "default"}
@@ -85,21 +77,17 @@ def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> dict[str
 
 
 def _sampling(sampling: Sampling, where: Writing) -> Extras:
-    free = where.own or where.traits.sampling
-    body: Extras = {}
-    for name in _SAMPLING:
-        value = getattr(sampling, name)
-        if value is None:
-            continue
-        if free or name not in _CHOSEN:
-            body[name] = value
-        else:
-            where.losses.drop(name)
-    if sampling.stop:
-        body["stop"] = list(sampling.stop)
-    if sampling.top_k is not None:
+    body: Extras = to_builtins(sampling)
+    top_k, stop = body.pop("top_k", None), body.pop("stop", None)
+    if not (where.own or where.traits.sampling):
+        for name in _CHOSEN:
+            if body.pop(name, None) is not None:
+                where.losses.drop(name)
+    if stop:
+        body["stop"] = stop
+    if top_k is not None:
         if where.own:
-            body["top_k"] = sampling.top_k
+            body["top_k"] = top_k
         else:
             where.losses.drop("top_k")
     return body
