@@ -33,6 +33,7 @@ MEANINGS = {
     "/stability/": "Stability's own.",
     "/v2beta/stable-image/": "The same, as its SDKs ask.",
     "/v1/generation/": "Those of its first version.",
+    "/v2beta/results/": "What has come of a task of Stability's, `{id}`.",
     "/media/": "What was made for a caller, `{token}`, while its URL is good; takes "
     "no key.",
     "/v1/rerank": "Rerankings as Jina has them, and Cohere's first version: see "
@@ -85,6 +86,7 @@ OF_METHODS = {
     "(`store`): see [resources](../guide/resources.md).",
     ("DELETE", "/v1/models/"): "A fine-tuned model, `{id}`, of the caller's is deleted "
     "at its provider.",
+    ("GET", "/stability/"): "`v2beta/results/{id}`: the same.",
     ("GET", "/v1/models/"): "One model, `{id}`, which may hold slashes.",
     ("POST", "/v1/models/"): "Google's methods, as below `/v1beta/models/`.",
 }

@@ -9,12 +9,15 @@ from functools import partial
 
 from posthouse.api.calls import Calls, Deployment
 from posthouse.api.deployments import media_parser
+from posthouse.api.stability_tasks import StabilityTasks
 from posthouse.dialects.base import MediaDialect
 from posthouse.dialects.openai.vendor_images import VendorImages
 from posthouse.errors import NotFound, StorageUnavailable
+from posthouse.relay.call import Incoming
 from posthouse.relay.delivery import ImageDelivery
 from posthouse.relay.media_store import PATH, MediaStore, MediaUnavailable
 from posthouse.relay.prepare import find_dialect
+from posthouse.relay.vendor_tasks import VendorTasks
 from posthouse.server.request import Request
 from posthouse.server.routes import Handler, Route
 from posthouse.wire.media_types import media_type
@@ -52,12 +55,24 @@ class ImageRoutes:
     """The handlers, over what they need."""
 
     def __init__(
-        self, calls: Calls, delivery: ImageDelivery, store: MediaStore
+        self,
+        calls: Calls,
+        delivery: ImageDelivery,
+        store: MediaStore,
+        tasks: VendorTasks,
     ) -> None:
-        """Serve calls; deliver pictures as `delivery` does, and those in `store`."""
+        """Serve calls.
+
+        Args:
+            calls: takes them to the relay.
+            delivery: how pictures are given.
+            store: those that were kept.
+            tasks: knows whose makers' tasks are.
+        """
         self._calls = calls
         self._delivery = delivery
         self._store = store
+        self._tasks = StabilityTasks(calls, tasks)
         for path, name in _OPENAI.items():
             calls.deployments[path] = self._deployment(name)
 
@@ -82,6 +97,7 @@ class ImageRoutes:
                 )
                 for prefix, (name, begins) in _VENDORS.items()
             ),
+            *self._tasks.routes(),
             Route(("GET",), PATH, self.media, prefix=True),
         ]
 
@@ -124,11 +140,13 @@ class ImageRoutes:
                 request.header(b"content-type") or b"",
                 raw=raw,
             )
-            await self._calls.serve(
-                request, dialect, parse, complete=self._delivery.as_given
-            )
+            await self._calls.serve(request, dialect, parse, complete=self._native)
 
         return handle
+
+    async def _native(self, incoming: Incoming) -> Incoming:
+        """Complete a call of a maker's own route."""
+        return self._tasks.kept(await self._delivery.as_given(incoming))
 
     async def media(self, request: Request) -> None:
         """GET /media/{token}: what was made for a caller, while its URL is good."""

@@ -42,6 +42,7 @@ from posthouse.app.options import (
     make_egress,
     telemetry_options,
 )
+from posthouse.app.pictures import Pictures
 from posthouse.app.realtime import Sessions
 from posthouse.app.refusals import Refusals
 from posthouse.app.resources import Resources
@@ -70,6 +71,7 @@ from posthouse.relay.probes import Prober, Told
 from posthouse.relay.service import Ports, Relay
 from posthouse.relay.snapshot import Snapshot
 from posthouse.relay.stream_writer import StreamTimes
+from posthouse.relay.vendor_tasks import VendorTasks
 from posthouse.relay.waiting import FairQueue
 from posthouse.routing.health import HealthTable
 from posthouse.routing.latency import LatencyTable
@@ -145,8 +147,10 @@ class Application:
         self._keys = StoredKeys(database)
         bounds = key_bounds(settings)
         self._kept = StoredResponses(database, box)
-        self._keeping = Keeping(settings, database, self.egress.fetch, box)
         self._resources = Resources(settings, database, pepper)
+        tasks = VendorTasks(self._resources.lookup, self._upstream)
+        pictures = Pictures(settings, self.egress.fetch, tasks)
+        self._keeping = Keeping(settings, database, pictures, box)
         self._authenticator = Authenticator(self._keys, pepper, bounds=bounds)
         tickets = Tickets(self._keys, box, pepper)
         self._sessions = Sessions(self._upstream, tickets)

@@ -11,7 +11,6 @@ from posthouse.billing.holds import HoldManager
 from posthouse.files.service import FileLimits, Files
 from posthouse.files.uploads import Uploads
 from posthouse.observe.metrics import Metrics
-from posthouse.relay.media import FetchURL
 from posthouse.relay.resource_lookup import SHARED, Lookup
 from posthouse.relay.service import Relay
 from posthouse.server.routes import Route
@@ -27,17 +26,21 @@ class Keeping:
     """One process's part in it."""
 
     def __init__(
-        self, settings: Settings, database: Database, fetch: FetchURL, box: SecretBox
+        self,
+        settings: Settings,
+        database: Database,
+        pictures: Pictures,
+        box: SecretBox,
     ) -> None:
         """Wire what needs no waiting.
 
         Args:
             settings: of this process.
             database: where rows are.
-            fetch: follows URLs that others give.
+            pictures: those that are made for callers.
             box: seals what callers were answered.
         """
-        self.pictures = Pictures(settings, fetch)
+        self.pictures = pictures
         self._settings = settings
         limits = FileLimits(settings.files_quota_bytes, settings.file_max_bytes)
         self.files = Files(

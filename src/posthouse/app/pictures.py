@@ -8,6 +8,7 @@ from posthouse.api.images import ImageRoutes
 from posthouse.relay.delivery import ImageDelivery
 from posthouse.relay.media import FetchURL
 from posthouse.relay.media_store import MediaStore
+from posthouse.relay.vendor_tasks import VendorTasks
 from posthouse.settings.environment import Settings
 from posthouse.storage.media import StoredMedia
 
@@ -18,13 +19,15 @@ _EVERY_ADDRESS = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - what is recognise
 class Pictures:
     """One process's part in them."""
 
-    def __init__(self, settings: Settings, fetch: FetchURL) -> None:
+    def __init__(self, settings: Settings, fetch: FetchURL, tasks: VendorTasks) -> None:
         """Wire; nothing is opened before something is kept.
 
         Args:
             settings: of this process.
             fetch: fetches what providers' URLs lead to.
+            tasks: knows whose makers' tasks are.
         """
+        self._tasks = tasks
         self.store = MediaStore(
             StoredMedia(settings),
             public_url=settings.public_url or _own_url(settings),
@@ -38,7 +41,7 @@ class Pictures:
 
     def routes(self, calls: Calls) -> ImageRoutes:
         """Give the handlers."""
-        return ImageRoutes(calls, self.delivery, self.store)
+        return ImageRoutes(calls, self.delivery, self.store, self._tasks)
 
     def start(self) -> None:
         """Begin to remove what has expired."""

@@ -324,7 +324,7 @@ def test_other_paths_lead_nowhere(of: VendorImages) -> None:
         "/",
         "/v1/users/me",
         "/v1/images/../users",
-        "/v2beta/stable-image/upscale/creative",
+        "/v2beta/stable-image/upscale/strange",
         "/v2beta/results/1",
         "/v1/generation//text-to-image",
         "/v1/generation/../x/text-to-image",

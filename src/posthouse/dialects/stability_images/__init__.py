@@ -16,7 +16,14 @@ from posthouse.dialects.openai.vendor_images import VendorImages, manners
 from posthouse.dialects.stability_images.codec import StabilityCodec
 from posthouse.dialects.stability_images.errors import error_body, parse_error
 from posthouse.dialects.stability_images.reply import parse_reply
-from posthouse.dialects.stability_images.request import parse_native, prompt_text
+from posthouse.dialects.stability_images.request import (
+    RESULTS,
+    begins_task,
+    parse_native,
+    prompt_text,
+)
+
+__all__ = ["DIALECT", "PLAIN_CODEC", "RESULTS", "begins_task", "corrected"]
 
 
 class Stability(VendorImages):

@@ -22,7 +22,7 @@ from posthouse.dialects.neutral.images import (
 )
 from posthouse.dialects.neutral.plain import Written
 from posthouse.dialects.stability_images.reply import FILTERED, read
-from posthouse.dialects.stability_images.request import PATHS, PREFIX, SD3
+from posthouse.dialects.stability_images.request import PATHS, PREFIX, SD3, TASKS
 from posthouse.errors import UpstreamRejected
 from posthouse.model.image import ImageReply, ImageRequest, MadePicture
 from posthouse.wire.masks import WHITE
@@ -61,6 +61,10 @@ class StabilityCodec(ImageCodec):
 
     @override
     def write_request(self, asked: ImageRequest, model: str, losses: Losses) -> Written:
+        if model in TASKS:
+            losses.refuse(
+                "model", "This model gives a task: ask it at Stability's own route"
+            )
         target = PATHS.get(model, f"{PREFIX}generate/{SD3}")
         members: dict[str, Any] = {}
         if model not in PATHS:

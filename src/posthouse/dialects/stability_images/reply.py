@@ -5,6 +5,7 @@ A picture that the filter has blurred comes with status 200 and
 """
 
 import binascii
+import re
 from base64 import b64decode
 
 from msgspec import Raw, Struct
@@ -12,6 +13,7 @@ from msgspec import Raw, Struct
 from posthouse.dialects.base import Answer, ParsedReply, ParsedRequest
 from posthouse.dialects.openai.errors import fault_in
 from posthouse.dialects.openai.vendor_images import is_text, made
+from posthouse.dialects.stability_images.request import begins_task
 from posthouse.errors import UpstreamBadResponse
 from posthouse.wire import json
 from posthouse.wire.json import MalformedJSON
@@ -47,7 +49,13 @@ class _Reply(Struct):
     artifacts: list[_Artifact] | None = None
 
 
+class _Task(Struct):
+    id: str
+
+
 _reply = json.decoder(_Reply)
+_task = json.decoder(_Task)
+TASK_ID = re.compile("[A-Za-z0-9_-]{1,128}")
 
 
 def read(body: bytes) -> list[Artifact]:
@@ -69,8 +77,23 @@ def read(body: bytes) -> list[Artifact]:
     return found
 
 
+def read_task(body: bytes) -> str:
+    """Read the id of the task that a reply tells of; raises UpstreamFault."""
+    try:
+        name: str = json.decode_with(_task, body).id
+    except MalformedJSON:
+        raise UpstreamBadResponse from None
+    if TASK_ID.fullmatch(name) is None:
+        raise UpstreamBadResponse
+    return name
+
+
 def parse_reply(request: ParsedRequest, answer: Answer) -> ParsedReply:
     """Read a whole reply; raises UpstreamFault."""
+    if begins_task(request):
+        read_task(answer.body)
+        # What comes of it is one picture.
+        return ParsedReply(answer.body, made(1), request.service_tier, str)
     found = read(answer.body)
     body, kind = answer.body, JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()

@@ -2,8 +2,8 @@
 
 What is done names the model: `/generate/core` is `stable-image-core`, `/edit/erase`
 is `stable-image-erase`, and so on; `sd3` has its model in a field, and engines of the
-first version theirs in the path. What gives a task in place of a picture is not
-taken.
+first version theirs in the path. Some give a task in place of a picture (`TASKS`),
+whose result is asked for by its id.
 """
 
 import re
@@ -37,14 +37,16 @@ _DONE = {
             "inpaint",
             "outpaint",
             "remove-background",
+            "replace-background-and-relight",
             "search-and-recolor",
             "search-and-replace",
         }
     ),
     "control": frozenset({"sketch", "structure", "style", "style-transfer"}),
-    "upscale": frozenset({"conservative", "fast"}),
+    "upscale": frozenset({"conservative", "creative", "fast"}),
 }
 _PREFIXES = {"control": "control-", "upscale": "upscale-"}
+RELIGHT = "stable-image-replace-background-and-relight"
 _ENGINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OF_WORDS = "text-to-image"
 _OF_PICTURES = ("image-to-image", "image-to-image/masking")
@@ -117,6 +119,16 @@ def _paths() -> dict[str, str]:
 
 PATHS = _paths()
 """By model, where it is asked."""
+RESULTS = "/v2beta/results/"
+"""With a task's id behind it: where its result is asked for."""
+TASKS = frozenset({"stable-image-upscale-creative", RELIGHT})
+"""Models that give a task in place of a picture."""
+_TASK_PATHS = frozenset(PATHS[model] for model in TASKS)
+
+
+def begins_task(request: ParsedRequest) -> bool:
+    """Whether a native request is answered with a task."""
+    return request.target in _TASK_PATHS
 
 
 def _prompt(envelope: Envelope) -> str:
