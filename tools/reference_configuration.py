@@ -51,6 +51,8 @@ NOTES = {
     "chat with `model`, or for the list of models without",
     "channels.resources": "whose the things are that its provider keeps: `owned` by "
     "whoever made them, `shared` by all, or `off`",
+    "channels.batches": "where lines of batches run: `upstream`, as a batch of the "
+    "provider's own at its price for those, where it has them, or `here`, one by one",
     "channels.enabled": "whether it is used",
     "keys.name": "unique",
     "keys.rpm": "requests per minute",

@@ -83,8 +83,17 @@ LEFT_OUT = frozenset(
 for those of money the kills of one process without load."""
 
 
-@cache
+OF_BATCHES = "batch."
+"""How the names begin of instants that only batches at providers reach."""
+
+
 def discovered() -> tuple[str, ...]:
+    """The names of all instants at which whoever serves calls may be killed."""
+    return tuple(name for name in everywhere() if not name.startswith(OF_BATCHES))
+
+
+@cache
+def everywhere() -> tuple[str, ...]:
     """The names of all instants at which the program may be killed."""
     found: set[str] = set()
     for path in SOURCE.rglob("*.py"):

@@ -33,9 +33,11 @@ from posthouse.errors import (
     UpstreamRateLimited,
 )
 from posthouse.observe.logs import logger
+from posthouse.relay.batch_lines import LineRelay
 from posthouse.relay.call import Incoming
 from posthouse.relay.ports import Client
 from posthouse.relay.served import Served
+from posthouse.relay.sought import Sought
 from posthouse.server.address import TrustedProxies
 from posthouse.server.context import ServerContext
 from posthouse.server.inner import InnerExchange, inner_head
@@ -43,7 +45,14 @@ from posthouse.server.limits import ServerLimits
 from posthouse.server.request import Request
 from posthouse.server.routes import Entry, Route, RouteTable
 from posthouse.tasks.ports import BatchLost, KeepAnswer, LineRunner
-from posthouse.tasks.records import BatchAPI, LineCall, LineError, LineReply
+from posthouse.tasks.records import (
+    BatchAPI,
+    Bought,
+    LineCall,
+    LineError,
+    LineReply,
+    Place,
+)
 
 _ROOM = (RateLimited, UpstreamRateLimited, Overloaded, StorageUnavailable)
 """Errors that a call is not at fault for: it waits, however long that takes."""
@@ -88,6 +97,10 @@ class LineExchange(InnerExchange):
     principal: Principal
     keep: KeepAnswer | None
     """None: the call is only judged."""
+    bought: Bought | None = None
+    """What a provider's batch has answered; None: nobody has."""
+    sought: Sought | None = None
+    """Where it could be answered is all that is asked."""
 
 
 class LineCalls(Calls):
@@ -100,6 +113,7 @@ class LineCalls(Calls):
         vars(lines).update(vars(calls))
         # Those of callers stay with callers.
         lines.deployments = {}
+        lines.relay = LineRelay(calls.relay)
         return lines
 
     @override
@@ -117,20 +131,17 @@ class LineCalls(Calls):
         complete: Complete | None = None,
     ) -> None:
         exchange = _line(request)
-        keep = exchange.keep
-        if keep is None:
+        if exchange.keep is None and exchange.sought is None:
             self._look(await self._incoming(request, dialect, parse), exchange)
             await exchange.respond(200, (), b"{}")
             return
 
-        async def keep_first(served: Served) -> None:
-            await keep(served.body)
-
         async def completed(incoming: Incoming) -> Incoming:
-            _judge(incoming)
+            if exchange.bought is None:
+                _judge(incoming)
             if complete is not None:
                 incoming = await complete(incoming)
-            return structs.replace(incoming, keep_first=keep_first, off_peak=True)
+            return _as_line(incoming, exchange)
 
         await super().serve(request, dialect, parse, client=client, complete=completed)
 
@@ -142,6 +153,23 @@ class LineCalls(Calls):
             errands = self.errands
             if errands is None or not errands.is_one(self.relay, incoming):
                 raise
+
+
+def _as_line(incoming: Incoming, exchange: LineExchange) -> Incoming:
+    """Add what calls of lines have."""
+    keep = exchange.keep
+
+    async def keep_first(served: Served) -> None:
+        if keep is not None:
+            await keep(served.body)
+
+    return structs.replace(
+        incoming,
+        keep_first=keep_first,
+        off_peak=True,
+        sought=exchange.sought,
+        bought=exchange.bought,
+    )
 
 
 def _judge(incoming: Incoming) -> None:
@@ -195,7 +223,7 @@ class RoutedLines(LineRunner):
     @override
     async def judge(self, call: LineCall) -> LineError | None:
         try:
-            await self._handle(call, None)
+            await self._handle(call)
         except (ModelNotFound, PriceMissing, AuthenticationFailed) as error:
             return LineError(type(error).code, error.message, param=error.param)
         except PosthouseError:
@@ -204,9 +232,11 @@ class RoutedLines(LineRunner):
         return None
 
     @override
-    async def run(self, call: LineCall, keep: KeepAnswer) -> LineReply:
+    async def run(
+        self, call: LineCall, keep: KeepAnswer, bought: Bought | None = None
+    ) -> LineReply:
         try:
-            exchange = await self._handle(call, keep)
+            exchange = await self._handle(call, keep=keep, bought=bought)
         except PosthouseError as error:
             return self._failed(call, error)
         except BatchLost:
@@ -216,7 +246,27 @@ class RoutedLines(LineRunner):
             return self._failed(call, InternalFault())
         return LineReply(exchange.status, exchange.reply)
 
-    async def _handle(self, call: LineCall, keep: KeepAnswer | None) -> LineExchange:
+    @override
+    async def place(self, call: LineCall, without: frozenset[str]) -> Place | None:
+        sought = Sought(call.batch_id.encode(), without)
+        try:
+            await self._handle(call, sought=sought)
+        except PosthouseError:
+            # Whatever it is, it is told where the line's answer would be.
+            return None
+        except Exception as error:
+            log.exception("a line could not be placed", exc_info=error)
+            return None
+        return sought.found
+
+    async def _handle(
+        self,
+        call: LineCall,
+        *,
+        keep: KeepAnswer | None = None,
+        sought: Sought | None = None,
+        bought: Bought | None = None,
+    ) -> LineExchange:
         """Have a line's request answered; raises PosthouseError."""
         entry = self._entry(call.endpoint)
         principal = await self._find(call.key_id)
@@ -226,7 +276,7 @@ class RoutedLines(LineRunner):
         head = inner_head(call.endpoint, fields, len(call.body))
         exchange = LineExchange(self._context, head, call.body)
         exchange.principal = principal
-        exchange.keep = keep
+        exchange.keep, exchange.sought, exchange.bought = keep, sought, bought
         request = Request(
             exchange, self._proxies, call.call_id, entry.manners, entry.path
         )

@@ -9,14 +9,17 @@ from posthouse.api.message_batches import MessageBatchRoutes
 from posthouse.billing.holds import HoldManager
 from posthouse.files.service import Files
 from posthouse.observe.metrics import Metrics
+from posthouse.relay.batch_reserves import HeldReserves
+from posthouse.relay.batch_suppliers import HTTPSuppliers
 from posthouse.server.routes import Route
 from posthouse.settings.environment import Settings
 from posthouse.storage.batch_lines import StoredLines
+from posthouse.storage.batch_parts import StoredParts
 from posthouse.storage.batches import StoredBatches
 from posthouse.storage.database import Database
 from posthouse.storage.key_principals import KeyPrincipals
 from posthouse.storage.secrets import SecretBox
-from posthouse.tasks.batch_run import Slots, Tools
+from posthouse.tasks.batch_run import Slots, Supply, Tools
 from posthouse.tasks.batches import BatchWorker, Desk
 
 CLOSING_SECONDS = 30.0
@@ -37,6 +40,7 @@ class Batching:
         self._files = files
         self._rows = StoredBatches(database)
         self._lines = StoredLines(database, box, files)
+        self._parts = StoredParts(database)
         self._principals = KeyPrincipals(database)
         self._worker: BatchWorker | None = None
 
@@ -57,6 +61,7 @@ class Batching:
                 runner,
                 Slots(settings.batch_concurrency),
                 holds.drain,
+                self._supply(calls, holds),
             )
             self._worker = BatchWorker(tools, holds.journal.id)
             self._worker.start()
@@ -67,6 +72,16 @@ class Batching:
                 calls, self._files, desk, max_body_bytes=settings.max_body_bytes
             ).routes(),
         ]
+
+    def _supply(self, calls: Calls, holds: HoldManager) -> Supply:
+        """What providers' own batches are worked with."""
+        relay = calls.relay
+        return Supply(
+            self._parts,
+            HTTPSuppliers(lambda: relay.snapshot, relay.ports.sender),
+            HeldReserves(holds),
+            self._settings.batch_poll_seconds,
+        )
 
     def export(self, metrics: Metrics) -> None:
         """Have every scrape look."""

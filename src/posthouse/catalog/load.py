@@ -17,6 +17,7 @@ its models:
     resources = { openai = "" }          # APIs of what it keeps (files, batches …), and
                                          # what stands before their paths
     telemetry_name = "…"                 # where OpenTelemetry has a name for it
+    batches = { … }                      # see `batches.py`
     price_source = "https://…"           # where the models' prices were read,
     price_date = "2026-01-31"            # and when; a model may have its own
 
@@ -80,6 +81,7 @@ import tomli
 from msgspec import Struct
 from msgspec.structs import replace
 
+from posthouse.catalog.batches import BatchTable, batch_row
 from posthouse.catalog.checks import DATE, HEADER, check, require, traits_table
 from posthouse.catalog.operation import OperationTable, operation_row
 from posthouse.catalog.price import INPUT_UNITS, Rates, make_price, parse_rate
@@ -169,6 +171,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
     signing: dict[str, str] = {}
     models_path: str = "/models"
     resources: dict[str, str] = {}
+    batches: BatchTable | None = None
     price_source: str = ""
     price_date: str = ""
     currency: Currency | None = None
@@ -246,6 +249,7 @@ def _provider(name: str, file: _File) -> ProviderRow:
         signing=_signing(file),
         models_path=file.models_path,
         resources=_resources(file.resources),
+        batches=None if file.batches is None else batch_row(file.batches),
     )
 
 

@@ -20,7 +20,7 @@ from posthouse.wire import json
 _DIALECT = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _ROUTE = re.compile(r"/|(/([A-Za-z0-9._~:-]|\{model\})+)+")
 _QUERY = re.compile(r"[A-Za-z0-9._~-]{1,100}")
-_VERIFIED = re.compile(rf"sdk|unverified|docs:https://\S+ {DATE.pattern}")
+VERIFIED = re.compile(rf"sdk|unverified|docs:https://\S+ {DATE.pattern}")
 
 
 class _Quirks(Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,7 +71,7 @@ def _row(
     for header in table.stream_headers.items():
         check(HEADER, ": ".join(header), f"{what}: the header")
     check(_DIALECT, dialect, f"{what}: the dialect")
-    check(_VERIFIED, table.verified, f"{what}: verified")
+    check(VERIFIED, table.verified, f"{what}: verified")
     for reason in table.replies.finish_reasons.values():
         known = reason in FINISH_REASONS or reason == FAILED
         require(known, f"{what}: nobody knows the finish reason {reason!r}")

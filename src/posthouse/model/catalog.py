@@ -200,6 +200,21 @@ class Currency(Struct, frozen=True, forbid_unknown_fields=True):
     date: str
 
 
+class BatchRow(Struct, frozen=True):
+    """The batches that a provider works on itself."""
+
+    dialect: str
+    """A module of `dialects/batches`."""
+    path: str
+    """Appended to the base URL."""
+    endpoints: dict[str, str]
+    """What can be asked in them: by an operation's path, what they call it."""
+    files: str = ""
+    """Where files of requests are kept; empty: requests go with the batch."""
+    verified: str = "unverified"
+    """As an operation's."""
+
+
 class ProviderRow(Struct, frozen=True):
     """A company's API."""
 
@@ -229,3 +244,5 @@ class ProviderRow(Struct, frozen=True):
     resources: dict[str, str] = {}
     """By API family (`openai`, `anthropic`), what stands between the base URL and the
     paths of what it keeps: files, batches, threads …; empty: it keeps nothing."""
+    batches: BatchRow | None = None
+    """None: what can take its time costs as much as what cannot."""

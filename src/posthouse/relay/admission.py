@@ -60,7 +60,8 @@ class Admission:
         self._queue = queue
         self._limits = limits
         self._holds = holds
-        self._hold_max = hold_max
+        self.hold_max = hold_max
+        """Nano-dollars that one call may hold."""
 
     async def admit(self, call: Call) -> Admitted:
         """Admit a call; raises PosthouseError, and then nothing is held."""
@@ -79,6 +80,18 @@ class Admission:
             permit.release(0)
             raise
         return Admitted(menu.routes, permit, hold)
+
+    async def admit_bought(self, call: Call) -> Hold:
+        """Admit a call whose answer is there, which nobody can refuse to pay.
+
+        What was set aside for it is free again by now, so its hold is nothing; no
+        minute has it, for nothing is asked of anybody. Raises PosthouseError.
+        """
+        menu = call.menu = self._menu(call)
+        call.prompt_tokens = estimate_prompt(call.incoming.request, menu.first.model)
+        opening = self._opening(call, menu)
+        opening = structs.replace(opening, amount=0, prompt_charge=0)
+        return await self._holds.open(opening)
 
     def judge(self, call: Call) -> None:
         """Refuse a call for the models that it names; raises PosthouseError."""
@@ -147,7 +160,7 @@ class Admission:
                 request,
                 prompt_tokens=call.prompt_tokens,
                 model=menu.first.model,
-                hold_max=self._hold_max,
+                hold_max=self.hold_max,
             )
         else:
             amount, prompt_charge = self._dearest(call)
@@ -180,7 +193,7 @@ class Admission:
                 billed,
                 prompt_tokens=call.prompt_tokens,
                 model=model,
-                hold_max=self._hold_max,
+                hold_max=self.hold_max,
             )
             for price, model, billed in offered
         ]

@@ -21,9 +21,11 @@ from posthouse.relay.ports import Client
 from posthouse.relay.prepare import Prepared
 from posthouse.relay.served import Served
 from posthouse.relay.snapshot import Menu, Offer, Snapshot
+from posthouse.relay.sought import Sought
 from posthouse.relay.waiting import Resource, Waiter
 from posthouse.relay.watch import ClientWatch
 from posthouse.routing.plan import Target
+from posthouse.tasks.records import Bought
 
 SANDBOX_HEADER = (b"x-posthouse-sandbox", b"true")
 """Nobody shall take the sandbox's answer for a model's."""
@@ -72,6 +74,10 @@ class Incoming(Struct, frozen=True):
     """Keeps a whole reply before it is charged; None: nobody does."""
     off_peak: bool = False
     """Whether it may take its time, and costs what a batch does."""
+    sought: Sought | None = None
+    """Where it could be answered is all that is asked; None: it is to be answered."""
+    bought: Bought | None = None
+    """What a provider's batch has answered already; None: nobody has."""
     deliver: "Deliver | None" = None
     """Puts a whole reply into the form that the client wants; None: it has it."""
 

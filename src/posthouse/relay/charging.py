@@ -217,7 +217,8 @@ def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
     if listed is not price:
         list_price = 0 if listed is None else price_of(listed, usage, tier)
     if supplier is not price or call.incoming.off_peak:
-        # No supplier knows that a call of ours could have waited.
+        # Suppliers know that a call could wait only where they had it in a batch.
+        pay = pay if call.incoming.bought is None else price_of
         cost = None if supplier is None else pay(supplier, usage, tier)
     version = price.version
     for other in call.other_prices:

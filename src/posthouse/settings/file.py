@@ -97,6 +97,9 @@ class ChannelSpec(Guarded, frozen=True, forbid_unknown_fields=True):
     resources: Literal["owned", "shared", "off"] = "owned"
     """Whose the things are that it keeps: each caller's own, everybody's, or they are
     not reached at all."""
+    batches: Literal["upstream", "here"] = "upstream"
+    """Whether batches go to the provider as batches, where it takes them, or their
+    lines one by one."""
     probe: ProbeSpec | None = None
     enabled: bool = True
 

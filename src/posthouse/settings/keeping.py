@@ -109,3 +109,12 @@ class KeepingSettings(Guarded, frozen=True, kw_only=True):
             most=1024,
         ),
     ] = 8
+    batch_poll_seconds: Annotated[
+        float,
+        Rule(
+            "After which a provider is asked how far a batch is that it was given; "
+            "later ones up to twenty times as long.",
+            least=0.1,
+            most=3600,
+        ),
+    ] = 30.0

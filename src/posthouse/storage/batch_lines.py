@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Row, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
@@ -116,21 +116,7 @@ class StoredLines(LineRows):
         async with writing(self._database) as connection:
             await require_owner(connection, batch)
             rows = (await connection.execute(wanted)).all()
-            lines = [_claimed(batch, row) for row in rows]
-            for line in lines:
-                await connection.execute(
-                    update(batch_lines)
-                    .where(
-                        batch_lines.c.batch_id == batch.id,
-                        batch_lines.c.number == line.number,
-                    )
-                    .values(
-                        state=LineState.RUNNING.value,
-                        tries=line.tries,
-                        call_id=line.call_id,
-                    )
-                )
-        return lines
+            return [await claimed(connection, batch, row) for row in rows]
 
     # --- answers ----------------------------------------------------------------------
 
@@ -306,13 +292,18 @@ async def _judge(
 
 
 def _reset(batch: Batch, numbers: Sequence[int]) -> Any:
-    """Let lines be run again; what their last calls bring late finds no line."""
+    """Let lines be run again; what their last calls bring late finds no line.
+
+    Those whose answers a provider has wait for them again.
+    """
+    state = case(
+        (batch_lines.c.part > 0, LineState.WAITING.value),
+        else_=LineState.PENDING.value,
+    )
     return (
         update(batch_lines)
         .where(batch_lines.c.batch_id == batch.id, batch_lines.c.number.in_(numbers))
-        .values(
-            state=LineState.PENDING.value, call_id="", answer=None, answer_blob=None
-        )
+        .values(state=state, call_id="", answer=None, answer_blob=None)
     )
 
 
@@ -358,10 +349,18 @@ async def _end(
     )
 
 
-def _claimed(batch: Batch, row: Row[Any]) -> Line:
+async def claimed(connection: AsyncConnection, batch: Batch, row: Row[Any]) -> Line:
     """Give a line its next call's id: no two calls of any line have the same."""
     tries = row.tries + 1
     call_id = f"{batch.id}-{row.number}-{tries}"
+    await connection.execute(
+        update(batch_lines)
+        .where(
+            batch_lines.c.batch_id == batch.id,
+            batch_lines.c.number == row.number,
+        )
+        .values(state=LineState.RUNNING.value, tries=tries, call_id=call_id)
+    )
     return Line(row.number, row.custom_id, row.place, row.size, tries, call_id)
 
 

@@ -19,6 +19,7 @@ from posthouse.storage.schema import (
     UNFINISHED,
     UNFINISHED_STATES,
     batch_lines,
+    batch_parts,
     batches,
     blob_removals,
     journals,
@@ -114,6 +115,8 @@ class StoredBatches(BatchRows, BatchQueue):
             row = (await connection.execute(gone)).one_or_none()
             if row is None:
                 return False
+            parts = delete(batch_parts).where(batch_parts.c.batch_id == batch_id)
+            await connection.execute(parts)
             if row.output_blob is not None:
                 await give_up(connection, [row.output_blob], now_ms())
             return True
@@ -155,6 +158,16 @@ class StoredBatches(BatchRows, BatchQueue):
         if row is None:
             raise BatchLost(batch.id)
         return _batch(row)
+
+    @override
+    async def cancelled(self, owner: str) -> frozenset[str]:
+        wanted = select(batches.c.id).where(
+            batches.c.owner == owner,
+            text(UNFINISHED),
+            batches.c.state == BatchState.CANCELLING.value,
+        )
+        async with reading(self._database) as connection:
+            return frozenset((await connection.execute(wanted)).scalars())
 
     @override
     async def charged(self, call_id: str) -> bool:

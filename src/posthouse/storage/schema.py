@@ -281,7 +281,27 @@ batch_lines = Table(
     Column("status", Integer, nullable=False, server_default="0"),
     Column("answer", LargeBinary),  # sealed
     Column("answer_blob", Text),  # of an answer that is large
+    # The part of the batch that went to a provider; 0: not placed, -1: runs here.
+    Column("part", Integer, nullable=False, server_default="0"),
     Index("ix_batch_lines_state", "batch_id", "state", "number"),
+    sqlite_with_rowid=False,
+)
+
+# Batches that providers were given for batches of ours.
+batch_parts = Table(
+    "batch_parts",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("channel", Text, nullable=False),
+    Column("credential", Integer, nullable=False),
+    Column("model", Text, nullable=False),  # the provider's name
+    Column("url", Text, nullable=False),  # what every line asks, for the provider
+    Column("lines", Integer, nullable=False),
+    Column("reserve", BigInteger, nullable=False),  # nano-dollars
+    Column("state", Integer, nullable=False),
+    Column("remote_id", Text, nullable=False, server_default=""),
+    Column("intended_ms", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 

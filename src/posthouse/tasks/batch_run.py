@@ -9,18 +9,28 @@ line that was is done; one that was not is run again, as a new call.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
 from posthouse.errors import NotFound
 from posthouse.files.service import Files
 from posthouse.tasks.batch_input import body_of
-from posthouse.tasks.ports import BatchQueue, KeepAnswer, LineRows, LineRunner
+from posthouse.tasks.ports import (
+    BatchQueue,
+    KeepAnswer,
+    LineRows,
+    LineRunner,
+    PartRows,
+    Reserves,
+    Suppliers,
+)
 from posthouse.tasks.records import (
     Answered,
     Batch,
     BatchState,
+    Bought,
     Line,
     LineCall,
     LineReply,
@@ -56,6 +66,26 @@ class Slots:
         self._free.release()
 
 
+class Supply(Struct, frozen=True):
+    """What providers' own batches are worked with."""
+
+    rows: PartRows
+    suppliers: Suppliers
+    reserves: Reserves
+    poll_seconds: float
+    """After which a provider is first asked how far it is."""
+
+
+class Source(Protocol):
+    """Where a run takes its lines from, if not from those that are pending."""
+
+    async def claim(self, most: int) -> Sequence[Line]:
+        """Take lines to run; none are left if there are none."""
+
+    def bought(self, line: Line) -> Bought:
+        """Give what a provider has answered to one of them."""
+
+
 class Tools(Struct, frozen=True):
     """What runs are made with."""
 
@@ -67,6 +97,8 @@ class Tools(Struct, frozen=True):
     """One for each call that this process makes for batches at a time."""
     settled: Callable[[], Awaitable[None]]
     """Returns when all that is settled now is in the ledger."""
+    supply: Supply | None = None
+    """None: no provider's batches are used."""
 
 
 class BatchRun:
@@ -78,13 +110,21 @@ class BatchRun:
         tools: Tools,
         *,
         closing: asyncio.Event,
+        source: Source | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare; `closing` has it stop where it is."""
+        """Prepare; `closing` has it stop where it is.
+
+        With a `source` its lines are run and no others, to the last of them: they
+        are answered already.
+        """
         self._batch = batch
         self._tools = tools
         self._closing = closing
+        self._source = source
         self._clock = clock
+        self.found_no_room = False
+        """Some line was not run for want of room."""
         self._ready: deque[Line] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._done: list[Answered] = []
@@ -118,7 +158,7 @@ class BatchRun:
     async def _run(self) -> BatchState | None:
         ending: BatchState | None = None
         while True:
-            if ending is None:
+            if ending is None and self._source is None:
                 ending = await self._ending()
             if ending is not None or self._closing.is_set():
                 self._again += [line.number for line in self._ready]
@@ -158,12 +198,17 @@ class BatchRun:
             # A line that ends meanwhile, and is to be run again, says so itself.
             self._more = False
             count = self._width * _CLAIMED
-            self._ready.extend(await self._tools.lines.claim(self._batch, count))
+            self._ready.extend(await self._claim(count))
             self._more = self._more or bool(self._ready)
         while self._ready and len(self._running) < self._width:
             line = self._ready.popleft()
             task = asyncio.create_task(self._line(line))
             self._running.add(task)
+
+    async def _claim(self, count: int) -> Sequence[Line]:
+        if self._source is not None:
+            return await self._source.claim(count)
+        return await self._tools.lines.claim(self._batch, count)
 
     async def _wait(self) -> None:
         """Wait for a line, but not for so long that a look is missed."""
@@ -197,6 +242,7 @@ class BatchRun:
         if reply.retry_after is not None and self._may_try_again(line, reply):
             pause = min(max(reply.retry_after, 0.1), LONGEST_PAUSE)
             self._resume_at = max(self._resume_at, self._clock() + pause)
+            self.found_no_room = self.found_no_room or reply.waits_for_room
             self._again.append(line.number)
             self._more = True
             self._width = max(1, self._width // 2)
@@ -220,18 +266,15 @@ class BatchRun:
             self._width = min(self._width + 1, self._tools.slots.most)
 
     async def _call(self, line: Line, keep: KeepAnswer) -> LineReply:
-        batch = self._batch
-        files = self._tools.files
         try:
-            text = await files.part(batch.input_blob, line.place, line.size)
-            body = body_of(text)
+            call = await call_of(self._batch, line, self._tools.files)
         except (MalformedJSON, NotFound):
             # What was judged is not what is there now.
             return LineReply(
                 500, b'{"error":{"message":"The input is not what it was."}}'
             )
-        call = LineCall(line.call_id, batch.key_id, batch.api, batch.endpoint, body)
-        return await self._tools.runner.run(call, keep)
+        bought = None if self._source is None else self._source.bought(line)
+        return await self._tools.runner.run(call, keep, bought)
 
     def _may_try_again(self, line: Line, reply: LineReply) -> bool:
         if reply.waits_for_room:
@@ -258,3 +301,15 @@ class BatchRun:
             raise
         self._written = now
         self._more = self._more or bool(again)
+
+
+async def call_of(batch: Batch, line: Line, files: Files) -> LineCall:
+    """Read what a line asks.
+
+    Raises MalformedJSON and NotFound where the input is not what it was.
+    """
+    text = await files.part(batch.input_blob, line.place, line.size)
+    body = body_of(text)
+    return LineCall(
+        line.call_id, batch.key_id, batch.api, batch.endpoint, body, batch.id
+    )

@@ -7,18 +7,19 @@ dies its journal ends, in the ledger, and somebody else takes them: see `ports`.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from posthouse.errors import InvalidRequest, NotFound, RateLimited, StorageUnavailable
 from posthouse.files.records import Page
 from posthouse.observe.logs import logger
 from posthouse.tasks.batch_input import Judge, LineTooLong, split_lines
 from posthouse.tasks.batch_output import write_output
+from posthouse.tasks.batch_parts import Parts
 from posthouse.tasks.batch_run import BatchRun, Tools
 from posthouse.tasks.ports import BatchLost, BatchRows, LineRunner, TooManyBatches
 from posthouse.tasks.records import (
@@ -28,6 +29,7 @@ from posthouse.tasks.records import (
     BatchState,
     Line,
     LineError,
+    time_of,
 )
 
 LOOK_SECONDS = 2.0
@@ -103,6 +105,14 @@ def _wake_nobody() -> None:
     """Nobody of this process works on batches."""
 
 
+class _Resting(Struct, frozen=True):
+    """A batch of ours, until when nothing is to be done about it."""
+
+    batch: Batch
+    until: float
+    """Monotonic seconds."""
+
+
 class BatchWorker:
     """Works on batches; `start` and `close` it."""
 
@@ -116,6 +126,10 @@ class BatchWorker:
         self._accounts: dict[str, str] = {}
         """Of those that are worked on."""
         self._looking: asyncio.Task[None] | None = None
+        self._parts: dict[str, Parts] = {}
+        """Of those of which providers may have some."""
+        self._resting: dict[str, _Resting] = {}
+        """Those that nothing can be done about until providers have answered."""
 
     @property
     def working(self) -> int:
@@ -142,13 +156,14 @@ class BatchWorker:
             self._looking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._looking
-        if not self._working:
-            return
-        _, late = await asyncio.wait(self._working.values(), timeout=seconds)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
+        if self._working:
+            _, late = await asyncio.wait(self._working.values(), timeout=seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        for parts in self._parts.values():
+            await parts.close()
 
     async def _look_always(self) -> None:
         told = False
@@ -168,63 +183,134 @@ class BatchWorker:
                     await self._woken.wait()
 
     async def _look(self) -> None:
+        for resting in await self._rested():
+            if len(self._working) < MOST_BATCHES:
+                del self._resting[resting.batch.id]
+                self._begin(resting.batch, self._go_on(resting.batch))
         room = MOST_BATCHES - len(self._working)
         if room <= 0:
             return
         busy = Counter(self._accounts.values())
         for batch in await self._tools.queue.take(self._owner, room, busy):
-            task = asyncio.create_task(self._work(batch))
-            self._working[batch.id] = task
-            self._accounts[batch.id] = batch.account_id
-            task.add_done_callback(partial(self._left, batch.id))
+            self._resting.pop(batch.id, None)
+            self._begin(batch, self._work(batch))
+
+    def _begin(self, batch: Batch, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._working[batch.id] = task
+        self._accounts[batch.id] = batch.account_id
+        task.add_done_callback(partial(self._left, batch.id))
+
+    async def _rested(self) -> "list[_Resting]":
+        """Give what has rested for long enough, and what is to end early."""
+        if not self._resting:
+            return []
+        cancelled = await self._tools.queue.cancelled(self._owner)
+        now = time.monotonic()
+        return [
+            resting
+            for name, resting in self._resting.items()
+            if resting.until <= now
+            or (name in cancelled and not self._parts[name].told)
+        ]
 
     def _left(self, batch_id: str, _task: asyncio.Task[None]) -> None:
         del self._working[batch_id]
         del self._accounts[batch_id]
         self._woken.set()
 
+    async def _go_on(self, batch: Batch) -> None:
+        """Work on a batch that has rested."""
+        try:
+            batch = await self._tools.queue.look(batch)
+        except BatchLost:
+            await self._drop(batch)
+        except StorageUnavailable:
+            self._rest(batch, RETRY_SECONDS)
+        else:
+            await self._work(batch)
+
     async def _work(self, batch: Batch) -> None:
-        """Work on a batch until it has ended, is somebody else's, or we close."""
+        """Work on a batch until it ends, rests, is somebody else's, or we close."""
+        seconds = None
+        try:
+            seconds = await self._worked(batch)
+        finally:
+            if seconds is None and not self._closing.is_set():
+                await self._drop(batch)
+        if seconds is not None:
+            self._rest(batch, seconds)
+
+    def _rest(self, batch: Batch, seconds: float) -> None:
+        self._resting[batch.id] = _Resting(batch, time.monotonic() + seconds)
+
+    async def _drop(self, batch: Batch) -> None:
+        """Forget what is known of a batch's parts."""
+        parts = self._parts.pop(batch.id, None)
+        if parts is not None:
+            await parts.close()
+
+    async def _worked(self, batch: Batch) -> float | None:
+        """Work on a batch; give for how long it rests now, None: it is not ours."""
         while not self._closing.is_set():
             try:
-                await self._process(batch)
+                return await self._process(batch)
             except BatchLost:
                 log.warning("a batch is worked on elsewhere", batch=batch.id)
             except StorageUnavailable:
                 log.warning("a batch waits for storage", batch=batch.id)
             except Exception as error:
                 log.exception("a batch could not go on", batch=batch.id, exc_info=error)
-            else:
-                return
             await asyncio.sleep(RETRY_SECONDS)
             try:
                 # Of what was under way, the ledger shall know how it ended.
                 await self._tools.settled()
                 batch = await self._tools.queue.look(batch)
             except BatchLost:
-                return
+                return None
             except StorageUnavailable:
                 continue
+        return None
 
-    async def _process(self, batch: Batch) -> None:
+    async def _process(self, batch: Batch) -> float | None:
         tools = self._tools
         cancelled_early = (
-            batch.state is BatchState.CANCELLING and not batch.details.model
+            batch.state is BatchState.CANCELLING
+            and time_of(batch, BatchState.IN_PROGRESS) is None
         )
         if batch.state is BatchState.VALIDATING or cancelled_early:
             batch = await self._validate(batch)
             if batch.state is BatchState.FAILED:
-                return
+                return None
         await tools.lines.recover(batch)
         ends_as = batch.details.ends_as
         if batch.state is BatchState.FINALIZING and ends_as:
             ending = BatchState(ends_as)
         else:
+            parts = self._parts_of(batch)
+            if parts is not None:
+                await parts.work(batch)
             found = await BatchRun(batch, tools, closing=self._closing).run()
             if found is None:
-                return
+                return None
             ending = found
+            batch = await tools.queue.look(batch)
+            seconds = None if parts is None else await parts.seconds(batch)
+            if seconds is not None:
+                return seconds
         await self._finish(await tools.queue.look(batch), ending)
+        return None
+
+    def _parts_of(self, batch: Batch) -> Parts | None:
+        """Give what is known of a batch's parts; None: there cannot be any."""
+        tools = self._tools
+        if tools.supply is None:
+            return None
+        parts = self._parts.get(batch.id)
+        if parts is None:
+            parts = Parts(tools, tools.supply, closing=self._closing)
+            self._parts[batch.id] = parts
+        return parts
 
     # --- the beginning --------------------------------------------------------------
 

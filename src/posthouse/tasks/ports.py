@@ -6,17 +6,22 @@ the ledger by then, so of every line that it was at, it is known whether it was
 charged. Whatever is written for a batch is written only while it is still owned.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from posthouse.files.records import Page, StoredFile
 from posthouse.tasks.records import (
     Answered,
     Batch,
+    Bought,
     Line,
     LineCall,
     LineError,
     LineReply,
+    Part,
+    Place,
 )
 
 
@@ -67,6 +72,9 @@ class BatchQueue(Protocol):
     async def look(self, batch: Batch) -> Batch:
         """Read a batch again; raises BatchLost."""
 
+    async def cancelled(self, owner: str) -> frozenset[str]:
+        """Give those of an owner's that are to end early."""
+
     async def charged(self, call_id: str) -> bool:
         """Whether the ledger has charged a call, as far as it has come."""
 
@@ -115,5 +123,117 @@ class LineRunner(Protocol):
     async def judge(self, call: LineCall) -> LineError | None:
         """Say why a call cannot be made as far as its names go; costs nothing."""
 
-    async def run(self, call: LineCall, keep: KeepAnswer) -> LineReply:
-        """Make a call; `keep` has its answer before it is charged."""
+    async def run(
+        self, call: LineCall, keep: KeepAnswer, bought: Bought | None = None
+    ) -> LineReply:
+        """Make a call; `keep` has its answer before it is charged.
+
+        With `bought` there is an answer: it is judged and charged, nobody is asked.
+        """
+
+    async def place(self, call: LineCall, without: frozenset[str]) -> Place | None:
+        """Say which provider's batch can answer a call; None: none can.
+
+        Channels in `without` take none. Nothing is held, sent or charged.
+        """
+
+
+# --- parts of batches, which providers work on ----------------------------------------
+
+
+class SupplierRefused(Exception):
+    """The provider has not done what was asked, and will not; str() tells why."""
+
+
+class SupplierUncertain(Exception):
+    """Whether the provider has done it, or what it would say, nobody knows."""
+
+
+class PartGone(Exception):
+    """The provider knows nothing of a batch that it was given."""
+
+
+class PartRows(Protocol):
+    """Parts in the database; raises StorageUnavailable, and BatchLost to write."""
+
+    async def unplaced(self, batch: Batch, after: int, most: int) -> Sequence[Line]:
+        """Give pending lines, behind a number, that nobody has placed."""
+
+    async def place(
+        self, batch: Batch, numbers: Sequence[int], part: Part | None
+    ) -> None:
+        """Write down that lines go to a provider as a new part, or are run here."""
+
+    async def created(self, batch: Batch, part: Part, remote_id: str) -> None:
+        """Write down what the provider calls a part."""
+
+    async def over(self, batch: Batch, part: Part, *, here: bool) -> None:
+        """Write down that a part is over; lines without an answer are pending again.
+
+        They are to be placed anew, or with `here` run by us.
+        """
+
+    async def all(self, batch: Batch) -> Sequence[Part]:
+        """Give all parts of a batch."""
+
+    async def claim(
+        self, batch: Batch, part: Part, numbers: Sequence[int]
+    ) -> Sequence[Line]:
+        """Take those of some lines that wait for a part's answers, to charge them.
+
+        Each has the id of its next call.
+        """
+
+
+class Progress(Struct, frozen=True):
+    """How far a provider's batch is."""
+
+    ended: bool
+    results: tuple[str, ...] = ()
+    """Where its answers are, as the supplier understands it."""
+
+
+class Suppliers(Protocol):
+    """Providers that have batches of their own.
+
+    Raises SupplierUncertain where the provider cannot be asked or understood now.
+    """
+
+    def known(self) -> bool:
+        """Whether there is one at all."""
+
+    async def create(self, part: Part, lines: Mapping[int, Place]) -> str:
+        """Have a part worked on; give the provider's name for it.
+
+        Raises SupplierRefused if it certainly is not.
+        """
+
+    async def find(self, part: Part, others: frozenset[str]) -> str | None:
+        """Give the provider's name for a part that it may have; None: it has not.
+
+        `others` are names that belong to other parts.
+        """
+
+    async def look(self, part: Part) -> Progress:
+        """Ask how far a part is; raises PartGone."""
+
+    async def cancel(self, part: Part) -> None:
+        """Have a part end early, if it has not; raises nothing."""
+
+    def results(
+        self, part: Part, progress: Progress
+    ) -> AsyncIterator[tuple[int, Bought | None]]:
+        """Give answers by the lines' numbers, as the provider has them.
+
+        None: it has not answered. What is not a line's result is left out.
+        """
+
+
+class Reserves(Protocol):
+    """Money that is set aside for what providers work on."""
+
+    async def open(self, batch: Batch, part: Part) -> bool:
+        """Set aside what a part may cost; False: the account has not so much."""
+
+    async def free(self, part: Part, *, used: bool) -> None:
+        """Give it back: its lines are about to be charged, if it was of any use."""

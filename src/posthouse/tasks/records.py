@@ -4,8 +4,8 @@
         ↓             ↓    ↘        ↓
       failed      cancelling →  cancelled, expired
 
-A line is pending, running (its call may have been made) or done. Times are Unix
-milliseconds.
+A line is pending, running (its call may have been made), waiting (a provider has it
+in a batch of its own, a part of ours) or done. Times are Unix milliseconds.
 """
 
 from enum import IntEnum, StrEnum
@@ -56,6 +56,20 @@ class LineState(IntEnum):
     PENDING = 0
     RUNNING = 1
     DONE = 2
+    WAITING = 3
+
+
+class PartState(IntEnum):
+    """How far a part is."""
+
+    INTENDED = 0
+    """The provider may have it; nobody has written down its name there."""
+    CREATED = 1
+    OVER = 2
+
+
+HERE = -1
+"""In place of a part's number: the line is run by us."""
 
 
 class LineError(Struct, frozen=True):
@@ -133,6 +147,56 @@ class Answered(Struct, frozen=True):
     body: bytes
 
 
+class Place(Struct, frozen=True):
+    """Where a line can be answered by a provider's own batch."""
+
+    channel: str
+    credential: int
+    model: str
+    """As the provider calls it."""
+    url: str
+    """What the line asks, as the provider's batches name it."""
+    body: bytes
+    """The line's request, as the provider must have it: one line of JSON."""
+    reserve: int
+    """What it is likely to cost at most, nano-dollars."""
+
+
+class Part(Struct, frozen=True):
+    """Some lines of a batch, given to a provider as one batch of its own."""
+
+    batch_id: str
+    number: int
+    """From 1; none is used twice."""
+    channel: str
+    credential: int
+    model: str
+    url: str
+    lines: int
+    reserve: int
+    """What is set aside for its lines, nano-dollars."""
+    intended_ms: int
+    state: PartState = PartState.INTENDED
+    remote_id: str = ""
+    """The provider's name for it."""
+
+    @property
+    def mark(self) -> str:
+        """What the provider's batch is known by: nobody else's has it."""
+        return f"{self.batch_id}-p{self.number}"
+
+
+class Bought(Struct, frozen=True):
+    """What a provider's batch has answered to a line."""
+
+    channel: str
+    credential: int
+    model: str
+    status: int
+    """HTTP's."""
+    body: bytes
+
+
 class LineCall(Struct, frozen=True):
     """A call to be made for a line."""
 
@@ -141,6 +205,8 @@ class LineCall(Struct, frozen=True):
     api: BatchAPI
     endpoint: str
     body: bytes
+    batch_id: str = ""
+    """Its batch's, for what the lines of one have in common."""
 
 
 class LineReply(Struct, frozen=True):

@@ -12,10 +12,12 @@ def create_file_tables() -> None:
     create_uploads()
     create_batches()
     create_batch_lines()
+    create_batch_parts()
 
 
 def drop_file_tables() -> None:
     """Drop them all."""
+    op.drop_table("batch_parts")
     op.drop_table("batch_lines")
     op.drop_table("batches")
     op.drop_table("blob_removals")
@@ -131,9 +133,30 @@ def create_batch_lines() -> None:
         sa.Column("status", sa.Integer(), server_default="0", nullable=False),
         sa.Column("answer", sa.LargeBinary(), nullable=True),
         sa.Column("answer_blob", sa.Text(), nullable=True),
+        sa.Column("part", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("batch_id", "number", name=op.f("pk_batch_lines")),
         sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_batch_lines_state", "batch_lines", ["batch_id", "state", "number"]
+    )
+
+
+def create_batch_parts() -> None:
+    """Create `batch_parts`."""
+    op.create_table(
+        "batch_parts",
+        sa.Column("batch_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("credential", sa.Integer(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("lines", sa.Integer(), nullable=False),
+        sa.Column("reserve", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Integer(), nullable=False),
+        sa.Column("remote_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("intended_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("batch_id", "number", name=op.f("pk_batch_parts")),
+        sqlite_with_rowid=False,
     )
