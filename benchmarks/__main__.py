@@ -15,6 +15,7 @@ import uvloop
 
 from benchmarks import measure, process, report
 from benchmarks.gateways import Direct, Gateway, Nginx, Upstream
+from benchmarks.nodes import OnPostgres, ThreeNodes
 from benchmarks.peers import LiteLLM, Portkey
 from benchmarks.posthouse import (
     ManyChannels,
@@ -32,6 +33,7 @@ IDLE_SECONDS = 10.0
 DESCRIPTORS = 16_384
 KINDS: tuple[type[Gateway], ...] = (
     *(Nginx, Posthouse, Translated, ManyKeys, ManyChannels, ManyWorkers, NearTheLimit),
+    *(OnPostgres, ThreeNodes),
 )
 PEERS: tuple[type[Gateway], ...] = (Portkey, LiteLLM)
 MAIN = {"nginx", "posthouse", "posthouse-translated", *(kind.name for kind in PEERS)}
@@ -154,8 +156,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="posthouse-bench-") as name:
         folder = Path(name)
         upstream = Upstream(folder)
+        gateways = [kind(folder, upstream) for kind in chosen]
         try:
-            gateways = [kind(folder, upstream) for kind in chosen]
             direct = Direct(folder, upstream)
             benchmark = Benchmark(gateways, direct, given.rounds)
             rows = uvloop.run(benchmark.run())
@@ -163,6 +165,8 @@ def main() -> int:
             if upstream.served() != made:
                 raise SystemExit(f"{made} calls made, {upstream.served()} served")
         finally:
+            for gateway in gateways:
+                gateway.close()
             upstream.stop()
     facts = report.machine()
     figures = report.markdown(rows, facts)

@@ -149,6 +149,14 @@ class Gateway:
             self._process.stop()
             self._process = None
 
+    def close(self) -> None:
+        """End what it needed beside itself; nothing by default."""
+
+    @property
+    def ports(self) -> Sequence[int]:
+        """Where it may be called."""
+        return [self.port]
+
     @property
     def pid(self) -> int:
         assert self._process is not None
@@ -157,6 +165,10 @@ class Gateway:
     def cpu(self) -> float:
         """CPU seconds of all its processes so far."""
         return process.cpu_seconds(self.pid)
+
+    def cpu_beside(self) -> float:
+        """CPU seconds so far of the servers that it needs beside itself."""
+        return 0.0
 
     def memory(self) -> tuple[int, int]:
         """Resident bytes: PSS of all its processes, RSS of the largest."""

@@ -144,21 +144,26 @@ async def connect(port: int, tally: Tally) -> Client:
     return client
 
 
-async def connect_many(port: int, tally: Tally, count: int) -> list[Client]:
-    """Open connections, a hundred at a time."""
+async def connect_many(ports: Sequence[int], tally: Tally, count: int) -> list[Client]:
+    """Open connections, a hundred at a time, to each port in turn."""
     clients: list[Client] = []
     while len(clients) < count:
-        batch = min(100, count - len(clients))
-        clients += await asyncio.gather(*(connect(port, tally) for _ in range(batch)))
+        batch = range(len(clients), min(count, len(clients) + 100))
+        clients += await asyncio.gather(
+            *(connect(ports[number % len(ports)], tally) for number in batch)
+        )
     return clients
 
 
 async def closed_loop(
-    port: int, requests: Sequence[bytes], *, calls: int, concurrency: int
+    ports: Sequence[int], requests: Sequence[bytes], *, calls: int, concurrency: int
 ) -> Tally:
-    """So many calls, always so many of them in flight, requests in turn."""
+    """So many calls, always so many of them in flight, requests in turn.
+
+    Each port has as many of the connections as any other.
+    """
     tally = Tally()
-    clients = await connect_many(port, tally, min(concurrency, calls))
+    clients = await connect_many(ports, tally, min(concurrency, calls))
     finished = asyncio.get_running_loop().create_future()
     sent = 0
     began = time.monotonic()
@@ -174,7 +179,7 @@ async def closed_loop(
             finished.set_result(None)
 
     async def reopen() -> None:
-        client = await connect(port, tally)
+        client = await connect(ports[sent % len(ports)], tally)
         client.done = next_call
         clients.append(client)
         next_call(client)
@@ -222,7 +227,7 @@ class OpenLoop:
 
     async def run(self, warm: int = 64) -> Tally:
         """Make the calls, beginning with so many open connections."""
-        self._idle = await connect_many(self._port, self.tally, warm)
+        self._idle = await connect_many([self._port], self.tally, warm)
         self._start = time.monotonic() + 0.05
         self._ticker.at(self._start + self._instants[0])
         async with asyncio.timeout(self._instants[-1] + CALL_SECONDS):
@@ -287,7 +292,7 @@ async def open_one(client: Client, request: bytes) -> None:
 
 async def hold_open(port: int, requests: Sequence[bytes], count: int) -> list[Client]:
     """Open streams that stay open, a hundred at a time."""
-    clients = await connect_many(port, Tally(), count)
+    clients = await connect_many([port], Tally(), count)
     for begin in range(0, count, 100):
         batch = clients[begin : begin + 100]
         async with asyncio.timeout(CALL_SECONDS):

@@ -27,6 +27,8 @@ class Series:
 
     rounds: list[float] = field(default_factory=list)
     rate: float = 0.0
+    beside: list[float] = field(default_factory=list)
+    """What servers that the gateway needs have cost, which is not in the rest."""
     together: list[float] = field(default_factory=list)
     """Chunks per read at the client: above one, the gateway was late and batched."""
 
@@ -55,12 +57,17 @@ class Latency:
 
 
 async def cpu_of(
-    gateway: Gateway, requests: Sequence[bytes], calls: int, concurrency: int
+    gateway: Gateway,
+    requests: Sequence[bytes],
+    calls: int,
+    concurrency: int,
+    *,
+    ports: Sequence[int] | None = None,
 ) -> tuple[float, load.Tally]:
     """CPU seconds that so many calls cost, and what the run did."""
     before = gateway.cpu()
     tally = await load.closed_loop(
-        gateway.port, requests, calls=calls, concurrency=concurrency
+        ports or gateway.ports, requests, calls=calls, concurrency=concurrency
     )
     gateway.made += tally.calls
     tally.check(gateway.name)
@@ -72,7 +79,10 @@ async def warm_up(gateway: Gateway) -> float:
     """One call with every key and some streams; CPU µs of a key's first call."""
     requests = gateway.requests()
     calls = max(len(requests), gateway.calls // 20)
-    seconds, _ = await cpu_of(gateway, requests, calls, CONCURRENCY)
+    seconds = 0.0
+    for port in gateway.ports:
+        # Each node learns every key.
+        seconds = (await cpu_of(gateway, requests, calls, CONCURRENCY, ports=[port]))[0]
     if gateway.streams:
         streams = gateway.requests(stream=True, chunks=FEW_CHUNKS)
         gateway.upstream.pace(gateway.chunk_rate)
@@ -91,10 +101,13 @@ async def unary_rounds(gateways: Sequence[Gateway], rounds: int) -> dict[str, Se
     found = {gateway.name: Series() for gateway in gateways}
     for number in range(rounds):
         for gateway in in_turn(gateways, number):
+            before = gateway.cpu_beside()
             seconds, tally = await cpu_of(
                 gateway, gateway.requests(), gateway.calls, CONCURRENCY
             )
             series = found[gateway.name]
+            beside = gateway.cpu_beside() - before
+            series.beside.append(beside / tally.calls * 1e6)
             series.rounds.append(seconds / tally.calls * 1e6)
             series.rate = tally.calls / tally.seconds
     return found

@@ -144,11 +144,12 @@ class Posthouse(Gateway):
         settled = self.settled()
         if settled != self.made:
             raise SystemExit(f"{self.name}: {self.made} calls, {settled} settlements")
-        left = sorted(self.data.glob("journal/*/*.segment"))
+        left = sorted(self.folder.glob("**/journal/*/*.segment"))
         if left:
             raise SystemExit(f"{self.name}: the journal is not empty: {left[0]}")
         audit = process.output(
-            [str(PROGRAM), "audit", "--json"], {"POSTHOUSE_DATA": str(self.data)}
+            [str(PROGRAM), "audit", "--json"],
+            {"POSTHOUSE_DATA": str(self.data), **self.environment()},
         )
         return {
             "calls": self.made,

@@ -212,6 +212,13 @@ def extras(rows: Rows) -> list[str]:
         proof = ", ".join(f"{key} {value}" for key, value in row.proof.items())
         lines.append(f"- {row.label}: {proof}; restart {row.restart_seconds:.2f} s.")
     for row in rows.values():
+        if row.unary and any(row.unary.beside):
+            beside = median(row.unary.beside)
+            lines.append(
+                f"- {row.label}: PostgreSQL and Valkey spend {beside:,.0f} µs more"
+                " on each call."
+            )
+    for row in rows.values():
         lines += [f"- `{name}` {value:g}" for name, value in row.loop_lag.items()]
     return lines
 

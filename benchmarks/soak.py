@@ -77,7 +77,7 @@ async def soak(gateway: Gateway, streams: int, minutes: int) -> list[Budget]:
     gateway.start()
     try:
         await load.closed_loop(
-            gateway.port, gateway.requests(), calls=2_000, concurrency=64
+            gateway.ports, gateway.requests(), calls=2_000, concurrency=64
         )
         gateway.made += 2_000
         await gateway.settle()

@@ -199,7 +199,7 @@ async def peak_rate(gateway: Posthouse) -> tuple[float, float]:
     while True:
         core = Core(gateway)
         tally = await load.closed_loop(
-            gateway.port, requests, calls=calls, concurrency=64
+            gateway.ports, requests, calls=calls, concurrency=64
         )
         gateway.made += tally.calls
         tally.check(gateway.name)

@@ -116,6 +116,11 @@ class Server:
         for pid in [postmaster, *map(int, children.split())]:
             os.kill(pid, signal.SIGSTOP if on else signal.SIGCONT)
 
+    @property
+    def pid(self) -> int:
+        """Its process, the parent of any others."""
+        return self._process.pid
+
     def url(self, database: str) -> str:
         """The URL of a database, over TCP."""
         return f"postgresql://posthouse@127.0.0.1:{self.port}/{database}"

@@ -50,6 +50,11 @@ class Valkey:
         shutil.rmtree(self._folder)
 
     @property
+    def pid(self) -> int:
+        """Its process, the parent of any others."""
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         """How a configuration names it."""
         return f"valkey://127.0.0.1:{self.port}/0"
