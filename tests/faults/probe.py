@@ -12,15 +12,29 @@ from typing import Self
 EVERY = 0.01
 LONGEST_TURN = 0.1
 """Seconds for which nobody else is served."""
-_STATUS = Path("/proc/self/status")
-_RESET = Path("/proc/self/clear_refs")
 
 
-def _kilobytes(name: str) -> int:
-    found = next(
-        line for line in _STATUS.read_text().splitlines() if line.startswith(name)
-    )
-    return int(found.split()[1])
+class Memory:
+    """A process's memory between entering and leaving."""
+
+    def __init__(self, process: int | str = "self") -> None:
+        """Of which process, by its number."""
+        self._folder = Path(f"/proc/{process}")
+        self.grown = 0
+        """Bytes between the memory before and its peak."""
+
+    def __enter__(self) -> Self:
+        (self._folder / "clear_refs").write_text("5")
+        self._before = self._kilobytes("VmRSS:")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.grown = (self._kilobytes("VmHWM:") - self._before) * 1024
+
+    def _kilobytes(self, name: str) -> int:
+        lines = (self._folder / "status").read_text().splitlines()
+        found = next(line for line in lines if line.startswith(name))
+        return int(found.split()[1])
 
 
 class Probe:
@@ -30,14 +44,17 @@ class Probe:
         """Watch nothing yet."""
         self.longest = 0.0
         """Seconds of CPU of the longest turn of the loop."""
-        self.grown = 0
+        self._memory = Memory()
+
+    @property
+    def grown(self) -> int:
         """Bytes between the memory before and its peak."""
+        return self._memory.grown
 
     def __enter__(self) -> Self:
         # The tests' own garbage is nobody's wait.
         gc.disable()
-        _RESET.write_text("5")
-        self._before = _kilobytes("VmRSS:")
+        self._memory.__enter__()
         self._last = time.thread_time()
         self._timer = asyncio.get_running_loop().call_later(EVERY, self._tick)
         return self
@@ -52,4 +69,4 @@ class Probe:
         gc.enable()
         self._timer.cancel()
         self.longest = max(self.longest, time.thread_time() - self._last)
-        self.grown = (_kilobytes("VmHWM:") - self._before) * 1024
+        self._memory.__exit__()

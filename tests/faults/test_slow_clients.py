@@ -1,4 +1,4 @@
-"""Clients that do not read, and many that only wait (G-C1 and G-C2, scaled down).
+"""Clients that do not read, and many that only wait, scaled down.
 
 What nobody takes stays with the provider: neither memory nor descriptors grow
 with it. A client that takes nothing for too long is cut off, and pays for what it
@@ -18,7 +18,7 @@ from tests.fakes.upstream import FakeUpstream
 from tests.faults import scripts
 from tests.faults.asked import PATHS, body_of
 from tests.faults.channels import channel
-from tests.faults.probe import Probe
+from tests.faults.probe import Memory, Probe
 from tests.faults.station import (
     KEY,
     KEYS,
@@ -29,13 +29,16 @@ from tests.faults.station import (
     running,
 )
 from tests.faults.wire import Peer, request_bytes
+from tests.support.posthouse import Posthouse
 
 CLIENTS = 10
 PUSHED = 40 << 20
 """Bytes that a provider has for each of them."""
-MOST = 3 << 20
-"""Bytes of memory for each, the client's and the provider's among them."""
+MOST = 512 << 10
+"""Bytes of a server's memory for each."""
 FRAME = 32 << 10
+WARMING = 4
+"""Clients that come first: what a server needs once is not theirs."""
 
 
 def _pushing(request: Request) -> Behaviour:
@@ -46,52 +49,85 @@ def _pushing(request: Request) -> Behaviour:
     return Behaviour("pushing", (Send(openai.stream_head()), *words, Hang()))
 
 
-async def _deaf(port: int) -> socket.socket:
+def _deaf(port: int) -> socket.socket:
     """Ask for a stream and read nothing of it."""
-    loop = asyncio.get_running_loop()
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-    client.setblocking(False)
-    await loop.sock_connect(client, ("127.0.0.1", port))
+    client.connect(("127.0.0.1", port))
     body = json.encode(body_of("chat", "m", stream=True))
     headers = [("Authorization", f"Bearer {KEY}"), ("Content-Type", "application/json")]
-    await loop.sock_sendall(client, request_bytes(PATHS["chat"], body, headers))
+    client.sendall(request_bytes(PATHS["chat"], body, headers))
     return client
 
 
+async def _at_rest(provider: FakeUpstream, count: int) -> int:
+    """Wait until a provider pushes no further; give the most that it has pushed."""
+    seen: list[int] = []
+    quiet = 0
+    end = time.monotonic() + 60
+    while quiet < 5:
+        assert time.monotonic() < end, "it is not made to wait"
+        await asyncio.sleep(0.1)
+        now = [served.sent for served in provider.served]
+        quiet = quiet + 1 if len(now) == count and now == seen else 0
+        seen = now
+    return max(seen)
+
+
 def test_what_nobody_reads_stays_with_the_provider(tmp_path: Path) -> None:
-    """The provider waits, memory does not grow, and then the client is cut off."""
+    """The provider waits, and then the client is cut off and charged what it had."""
 
     async def test() -> None:
         async with FakeUpstream(_pushing) as provider:
             text = KEYS + channel("a", provider.origin)
             async with running(tmp_path, text, stalled_client_seconds=1.5) as station:
                 leaks = Leaks()
-                with Probe() as probe:
-                    clients = [await _deaf(station.port) for _ in range(CLIENTS)]
-                    await eventually(
-                        lambda: len(provider.served) == CLIENTS, "not all have begun"
-                    )
-                    await asyncio.sleep(1.0)
-                    pushed = [served.sent for served in provider.served]
-                    await asyncio.sleep(0.2)
-                    assert pushed == [served.sent for served in provider.served]
-                    # Buffers of four sockets and ours, for each of them.
-                    assert max(pushed) < 16 << 20
-                    assert not any(served.completed for served in provider.served)
-                assert probe.grown < CLIENTS * MOST, probe.grown
+                clients = [
+                    await asyncio.to_thread(_deaf, station.port) for _ in range(CLIENTS)
+                ]
+                # Buffers of four sockets and ours, for each of them.
+                assert await _at_rest(provider, CLIENTS) < 16 << 20
+                async with asyncio.timeout(60):
+                    while provider.open:
+                        await asyncio.sleep(0.05)
                 records = await station.ended(CLIENTS)
                 for record in records:
                     assert record.outcome == "abandoned"
                     assert record.usage_source == "estimated"
                     assert record.price > 0
-                await eventually(lambda: not provider.open, "work goes on upstream")
+                assert not any(served.completed for served in provider.served)
                 for client in clients:
                     client.close()
                 await station.settled()
                 await leaks.assert_none()
 
     play(test)
+
+
+async def test_what_nobody_reads_takes_little_of_a_server_s_memory(
+    tmp_path: Path,
+) -> None:
+    """Measured of its process alone: at its peak, for each of them."""
+    async with FakeUpstream(_pushing) as provider:
+        text = KEYS + channel("a", provider.origin)
+        with Posthouse(tmp_path, text) as posthouse:
+            port = int(posthouse.url.rpartition(":")[2])
+
+            clients: list[socket.socket] = []
+
+            async def come(count: int) -> int:
+                clients.extend(
+                    [await asyncio.to_thread(_deaf, port) for _ in range(count)]
+                )
+                return await _at_rest(provider, len(clients))
+
+            await come(WARMING)
+            with Memory(posthouse.process.pid) as memory:
+                most = await come(CLIENTS)
+            assert most < PUSHED, "it was not made to wait"
+            assert memory.grown <= CLIENTS * MOST, memory.grown / CLIENTS
+            for client in clients:
+                client.close()
 
 
 STREAMS = 150

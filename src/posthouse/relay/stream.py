@@ -41,6 +41,8 @@ USAGE_AFTER_LEAVING = 5.0
 """Seconds that usage is waited for when a client left after the last word."""
 PROGRESS_BYTES = 1024
 """Content between two looks at what remains of the hold."""
+MUCH_BYTES = 64 * 1024
+"""Written at once, behind which less is kept of the text, too."""
 STREAM_LIMIT = 64 * 1024 * 1024
 """Bytes of content that one stream may have."""
 
@@ -305,20 +307,28 @@ class StreamExchange:
         if begun and not self.writer.started and (fault is None or content):
             await self.writer.start(self._call.headers(target), tap.stream_headers)
         if out and (content or terminal or self._delivered):
-            if not self._delivered:
-                self._answering(self._call, target)
-                self.content_ms = max(1, self._call.elapsed_ms())
-            written = b"".join(out)
-            out.clear()
             # A client may take its time: nothing is kept of it twice meanwhile.
             frames.clear()
             raw = data = b""
+            written = self._ready(target, tap)
             await self.writer.write(written)
         if fault is not None:
             raise fault
         if terminal:
             await self._begin_at_end(target, tap)
         return terminal
+
+    def _ready(self, target: Target, tap: StreamTap) -> bytes:
+        """Give what is to be written now."""
+        out = self._held_back
+        if not self._delivered:
+            self._answering(self._call, target)
+            self.content_ms = max(1, self._call.elapsed_ms())
+        written = b"".join(out)
+        out.clear()
+        if len(written) > MUCH_BYTES:
+            tap.compact()
+        return written
 
     async def _begin_at_end(self, target: Target, tap: StreamTap) -> None:
         """Begin the reply if nothing has: its first frame may be its last."""

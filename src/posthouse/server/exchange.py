@@ -22,6 +22,8 @@ from posthouse.server.websocket import Upgrade
 
 _BODYLESS = frozenset({204, 304})
 """Statuses whose replies have no body."""
+_FRAMED_IN_PLACE = 16 * 1024
+"""Bytes up to which a chunk is copied rather than written in three pieces."""
 _CLOSE_AND_END = b"connection: close\r\n\r\n"
 _TRUNCATED = "The request body ended before it was whole."
 
@@ -227,9 +229,15 @@ class Exchange:
             return
         if not self.started:
             raise RuntimeError("the reply has not been started")
-        if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        self._write(data)
+        if not self._chunked:
+            self._write(data)
+        elif len(data) < _FRAMED_IN_PLACE:
+            self._write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._write_pieces((b"%x\r\n" % len(data), data, b"\r\n"))
+        if self._link.flow.write_paused:
+            # Whoever writes has nothing more ready than what waits here.
+            await self._link.flow.drain()
 
     async def finish(self, data: bytes = b"") -> None:
         """Send the last part and end the body properly."""
@@ -305,6 +313,12 @@ class Exchange:
             link = self._link
             link.written += len(data)
             link.transport.write(data)
+
+    def _write_pieces(self, pieces: tuple[bytes, ...]) -> None:
+        if not self.gone:
+            link = self._link
+            link.written += sum(map(len, pieces))
+            link.transport.writelines(pieces)
 
     def _end(self) -> None:
         self.complete = True

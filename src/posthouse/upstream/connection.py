@@ -7,8 +7,8 @@ current `Response`; no task and no timer is made per exchange. Rules:
   only when a reply was complete, keep-alive, followed by no further byte, and our
   own request had been written whole; in every other case it is closed.
 - Bytes or EOF that arrive between exchanges close it.
-- More than `HIGH_WATER` unread bytes pause the socket until the reader has
-  taken them.
+- More than `HIGH_WATER` unread bytes pause the socket until the reader wants
+  more, and from then on it is read in pieces.
 - Deadlines are looked at by `check`, which a coarse sweep calls.
 
 What the parser itself refuses: Content-Length beside Transfer-Encoding or twice,
@@ -33,9 +33,10 @@ from posthouse.model.exchange import (
 )
 from posthouse.upstream.head import cut_head, split_head
 from posthouse.upstream.pace import Pace
+from posthouse.upstream.pieces import InPieces
 from posthouse.upstream.response import Response
 
-HIGH_WATER = 256 * 1024
+HIGH_WATER = 64 * 1024
 """Unread bytes of a reply at which the socket is paused."""
 SENT_TOGETHER = 64 * 1024
 """Bytes of a request up to which it may wait for the end of the loop's turn."""
@@ -87,6 +88,8 @@ class Connection(asyncio.Protocol):
         self._until_eof = False
         self._broken = ""
         self._writing = False
+        self._in_pieces = False
+        """More has come than the reader took: what follows is read in pieces."""
         self._unsent = 0
         self.idle_since = clock()
         self.due = 0.0
@@ -220,6 +223,8 @@ class Connection(asyncio.Protocol):
         response, transport = self._response, self._transport
         if response is not None and response.paused and transport is not None:
             response.paused = False
+            # It could not be any faster until now.
+            response.window_since = 0.0
             transport.resume_reading()
 
     def drop(self) -> None:
@@ -359,6 +364,9 @@ class Connection(asyncio.Protocol):
         elif not response.paused and self._transport is not None:
             response.paused = True
             self._transport.pause_reading()
+            if not self._in_pieces:
+                self._in_pieces = True
+                self._transport.set_protocol(InPieces(self))
 
     @override
     def eof_received(self) -> None:

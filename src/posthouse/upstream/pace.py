@@ -36,8 +36,8 @@ class Pace(Struct, frozen=True):
 
 
 def _may_be_slow(response: Response) -> bool:
-    """Whether bytes are still unread, or the last ones said only `wait`."""
-    if response.unread:
+    """Whether it is we who make it wait, or its last bytes said only `wait`."""
+    if response.paused or response.unread:
         return True
     latest = response.latest
     said = latest.lstrip()

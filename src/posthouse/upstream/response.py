@@ -113,6 +113,8 @@ class Response:
             return
         if not self.since:
             self.since = source.clock()
+        if self.paused:
+            source.resume()
         self.waiter = source.loop.create_future()
         try:
             await self.waiter
@@ -132,8 +134,6 @@ class Response:
         chunks.clear()
         self.latest = data if len(data) < SAID_AT_MOST else b""
         self.taken = self.received
-        if self.paused and self.source is not None:
-            self.source.resume()
         return data
 
     async def read_all(self, limit: int) -> bytes:

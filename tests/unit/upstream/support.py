@@ -115,6 +115,10 @@ class ByteTransport(asyncio.Transport):
         self.reading = True
 
     @override
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """It is the test that says how much arrives at once."""
+
+    @override
     def set_write_buffer_limits(
         self, high: int | None = None, low: int | None = None
     ) -> None:

@@ -16,6 +16,7 @@ from posthouse.model.exchange import (
     ScriptStep,
 )
 from posthouse.upstream.connection import HIGH_WATER
+from posthouse.upstream.pieces import PIECE_BYTES
 from posthouse.upstream.response import Response
 from posthouse.upstream.sender import Upstream
 
@@ -42,10 +43,14 @@ async def test_what_nobody_reads_is_not_buffered() -> None:
         assert response.unread <= HIGH_WATER + SEGMENT
         assert sum(map(len, response.chunks)) <= HIGH_WATER + SEGMENT
         assert provider.served[0].sent < 40_000_000
+        taken = len(await response.read())
         size = 0
         while size < 20_000_000:
+            await asyncio.sleep(0)
+            assert response.unread <= HIGH_WATER + PIECE_BYTES
             size += len(await response.read())
-            assert response.unread <= HIGH_WATER + SEGMENT
+            assert not (response.paused and response.unread)
+        assert taken <= HIGH_WATER + SEGMENT
         response.abort()
         await upstream.close()
 

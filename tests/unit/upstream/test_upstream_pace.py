@@ -48,6 +48,13 @@ def test_what_nobody_has_read_yet_is_no_slowness() -> None:
     assert not judge(reply(), 10, b"x", unread=10)
 
 
+def test_who_is_made_to_wait_is_not_slow() -> None:
+    """Even though all that it has sent has been read."""
+    response = reply()
+    response.paused = True
+    assert not judge(response, 10, b"x")
+
+
 def test_a_window_is_never_shorter_than_silence_may_be() -> None:
     """A model that may think for ten minutes is not too slow after one."""
     response = reply(idle=600.0)
