@@ -103,7 +103,7 @@ class OnPostgres(Posthouse):
         return sum(pss for pss, _ in found), max(rss for _, rss in found)
 
     @override
-    def _ask(self, question: str) -> int:
+    def count(self, question: str) -> int:
         return int(execute(self._url, question)[0][0])
 
 

@@ -115,13 +115,14 @@ class Posthouse(Gateway):
 
     def ended(self) -> int:
         """How many calls the ledger has settled or voided."""
-        return self._ask("SELECT count(*) FROM calls")
+        return self.count("SELECT count(*) FROM calls")
 
     def settled(self) -> int:
         """How many calls the ledger has settled: answered and charged."""
-        return self._ask("SELECT count(*) FROM transfers WHERE kind = 'settle'")
+        return self.count("SELECT count(*) FROM transfers WHERE kind = 'settle'")
 
-    def _ask(self, question: str) -> int:
+    def count(self, question: str) -> int:
+        """Ask the ledger how many there are of something."""
         address = f"file:{self.database()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=30)) as ledger:
             return int(ledger.execute(question).fetchone()[0])

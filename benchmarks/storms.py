@@ -1,7 +1,7 @@
 """`make soak`, after the idle streams: callers that mean no good, and too many of them.
 
-    python -m benchmarks.storms [half-open] [bodies] [neighbour] [overload] [greedy]
-        [--scale 1.0] [--seconds 60]
+    python -m benchmarks.storms [half-open] [bodies] [deaf] [neighbour] [overload]
+        [greedy] [--scale 1.0] [--seconds 60]
 
 Each storm runs against a gateway of its own, with everything on, and is held to
 what was promised; `--scale` makes all numbers smaller. What is measured: how long
@@ -11,6 +11,7 @@ others wait meanwhile, what memory it takes, how soon it is over.
 import argparse
 import asyncio
 import os
+import socket
 import sys
 import tempfile
 import time
@@ -31,24 +32,46 @@ USUAL_RATE = 100.0
 HALF_OPEN = 5_000
 BODIES = 100
 BODY_BYTES = 20 << 20
+DEAF = 500
+CUT_SECONDS = 60.0
+"""After which a client that takes nothing is cut off."""
 HEALTH_EVERY = 0.05
 PEAK_SECONDS = 5.0
 DESCRIPTORS = 15_000
 
 
+FLOOD_PRICE = """
+[[prices]]
+model = "flood"
+input = "2.50"
+output = "10.00"
+"""
+
+
 class Stormy(Posthouse):
-    """A gateway whose first key is at its limit soon."""
+    """A gateway whose first key is at its limit soon; one model never ends."""
 
     name = "posthouse-storm"
 
     @override
     def sections(self) -> list[str]:
-        return [
+        sections = [
             section.replace("rpm = 1000000", "rpm = 60")
             if f'key = "{self.keys[0]}"' in section
-            else section
+            else section.replace('"silent"]', '"silent", "flood"]')
             for section in super().sections()
         ]
+        return [*sections, FLOOD_PRICE]
+
+    def abandoned(self) -> int:
+        """How many calls were charged for what somebody had who went away."""
+        return self.count(
+            "SELECT count(*) FROM calls WHERE outcome = 'abandoned' AND price > 0"
+        )
+
+    def flooded(self) -> float:
+        """Bytes that the provider has sent of one answer, at most."""
+        return float(get(self.upstream.port, "/flooded")[1])
 
 
 class Given(argparse.Namespace):
@@ -149,6 +172,45 @@ async def bodies(gateway: Posthouse, given: Given) -> list[Budget]:
     return [
         Budget("bodies neither served nor refused", len(odd), 0),
         Budget("memory for them", (highest - before) / MIB, 2 * 256 + 256, "MiB"),
+    ]
+
+
+async def deaf(gateway: Stormy, given: Given) -> list[Budget]:
+    """Clients that read nothing of 200 MB each: what waits, and where, and how long."""
+    await usual(gateway, 5, 12)
+    count = max(1, int(DEAF * given.scale))
+    requests = gateway.requests(stream=True, model="flood")[1:]
+
+    def ask(number: int) -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", gateway.port))
+        client.sendall(requests[number % len(requests)])
+        return client
+
+    # What is needed once is no client's: of these, as of all others, nothing is read.
+    first = [await asyncio.to_thread(ask, number) for number in range(10)]
+    await asyncio.sleep(2)
+    before = highest = gateway.memory()[1]
+    began = time.monotonic()
+    clients = [await asyncio.to_thread(ask, number) for number in range(count)]
+    gateway.made += count + len(first)
+    while (cut := await asyncio.to_thread(gateway.abandoned)) < count + len(first):
+        if time.monotonic() - began > 3 * CUT_SECONDS:
+            break
+        await asyncio.sleep(0.5)
+        highest = max(highest, gateway.memory()[1])
+    took = time.monotonic() - began
+    for client in (*first, *clients):
+        client.close()
+    return [
+        Budget(
+            "memory for one that reads nothing",
+            (highest - before) / count / 1024,
+            512,
+            "KiB",
+        ),
+        Budget("of 200 MB, what left the provider", gateway.flooded() / MIB, 32, "MiB"),
+        Budget("not cut off and charged", count + len(first) - cut, 0),
+        Budget("seconds until the last was cut", took, CUT_SECONDS + 30, "s"),
     ]
 
 
@@ -283,17 +345,18 @@ async def usual_p99(gateway: Posthouse) -> float:
     return p99(await usual(gateway, 1, 9))
 
 
-Storm = Callable[[Posthouse, Given], Awaitable[list[Budget]]]
+Storm = Callable[[Stormy, Given], Awaitable[list[Budget]]]
 STORMS: dict[str, Storm] = {
     "half-open": half_open,
     "bodies": bodies,
+    "deaf": deaf,
     "neighbour": neighbour,
     "overload": overload,
     "greedy": greedy,
 }
 
 
-async def run(gateway: Posthouse, storm: Storm, given: Given) -> list[Budget]:
+async def run(gateway: Stormy, storm: Storm, given: Given) -> list[Budget]:
     """Start a gateway, let it storm, stop it, look into its books."""
     gateway.start()
     try:

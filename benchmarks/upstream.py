@@ -6,7 +6,9 @@ tick writes one chunk to the next stream of the ring. So every chunk is a write
 and a TCP segment of its own, neighbours in time belong to different connections,
 and no gateway can batch unless it is late. The timer starts half a second after
 the first stream came, so that opening streams and relaying chunks do not mix.
-The model `silent` sends one chunk and then nothing.
+The model `silent` sends one chunk and then nothing; `flood` sends 200 MB, as fast
+as they are taken. `GET /flooded` tells how many bytes the furthest of its streams has
+sent.
 
 `GET /rate/N` sets the rate; every other GET tells how many calls were answered.
 Run: python -m benchmarks.upstream PORT RATE
@@ -17,7 +19,7 @@ import re
 import sys
 from collections import deque
 from http import HTTPStatus
-from typing import cast
+from typing import ClassVar, cast
 
 import httptools
 import uvloop
@@ -79,6 +81,8 @@ CHUNKS = [
 ]
 FINISH = delta("", '"stop"')
 TERMINAL = frame("[DONE]") + b"0\r\n\r\n"
+FLOOD = delta('"content":"' + "word " * 3_200 + '"', "null")
+FLOOD_BYTES = 200_000_000
 
 
 class Ring:
@@ -133,6 +137,32 @@ class Stream:
         return bool(self._last)
 
 
+class Flood:
+    """One streamed answer that goes on for as long as it is taken."""
+
+    furthest: ClassVar[int] = 0
+    """Bytes that one of them has sent."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._left = FLOOD_BYTES
+        self.paused = False
+
+    def go_on(self) -> None:
+        """Write until the transport has enough; others have their turn between."""
+        self.paused = False
+        for _ in range(16):
+            if self.paused or self._left <= 0 or self._transport.is_closing():
+                break
+            self._left -= len(FLOOD)
+            self._transport.write(FLOOD)
+        else:
+            asyncio.get_running_loop().call_soon(self.go_on)
+        waiting = self._transport.get_write_buffer_size()
+        sent = FLOOD_BYTES - self._left - waiting
+        Flood.furthest = max(Flood.furthest, sent)
+
+
 class Connection(asyncio.Protocol):
     """One connection of a gateway."""
 
@@ -142,6 +172,7 @@ class Connection(asyncio.Protocol):
         self._body = b""
         self._url = b""
         self._rate = 0.0
+        self._flood: Flood | None = None
         self._transport: asyncio.Transport
 
     @override
@@ -151,6 +182,16 @@ class Connection(asyncio.Protocol):
     @override
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
+
+    @override
+    def pause_writing(self) -> None:
+        if self._flood is not None:
+            self._flood.paused = True
+
+    @override
+    def resume_writing(self) -> None:
+        if self._flood is not None:
+            self._flood.go_on()
 
     def on_url(self, url: bytes) -> None:
         self._url = url
@@ -171,6 +212,10 @@ class Connection(asyncio.Protocol):
         if b'"silent"' in body:
             self._transport.write(CHUNKS[0])
             return
+        if b'"flood"' in body:
+            self._flood = Flood(self._transport)
+            self._flood.go_on()
+            return
         found = MAX_TOKENS.search(body)
         chunks = int(found[1]) if found else 20
         usage = b"include_usage" in body
@@ -182,6 +227,8 @@ class Connection(asyncio.Protocol):
             self._ring.rate = float(self._url[6:])
         if self._url.endswith(b"/models"):
             return MODELS
+        if self._url == b"/flooded":
+            return reply(b"%d" % Flood.furthest)
         return reply(b"%d" % self._ring.served)
 
 
