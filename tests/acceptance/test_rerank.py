@@ -4,11 +4,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import cohere
+import cohere  # Its classes import most of it: annotations that name them are quoted.
 import httpx
 import httpx2
 import pytest
-from cohere.core.api_error import ApiError
 from tests.conftest import StartPosthouse
 from tests.fakes.steps import Behaviour, Request, Send, json_reply
 from tests.support.fake import ThreadedFake
@@ -151,13 +150,13 @@ def posthouse(start_posthouse: StartPosthouse, fake: ThreadedFake) -> Posthouse:
 
 
 @pytest.fixture(scope="module")
-def second(posthouse: Posthouse) -> Iterator[cohere.ClientV2]:
+def second(posthouse: Posthouse) -> "Iterator[cohere.ClientV2]":
     with httpx.Client(timeout=20) as client:
         yield cohere.ClientV2(api_key=KEY, base_url=posthouse.url, httpx_client=client)
 
 
 @pytest.fixture(scope="module")
-def first(posthouse: Posthouse) -> Iterator[cohere.Client]:
+def first(posthouse: Posthouse) -> "Iterator[cohere.Client]":
     with httpx.Client(timeout=20) as client:
         yield cohere.Client(api_key=KEY, base_url=posthouse.url, httpx_client=client)
 
@@ -176,7 +175,7 @@ MODELS += ["rerank-2.5", "silent-reranker", "claude-haiku-4-5"]
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_coheres_second_version(second: cohere.ClientV2, model: str) -> None:
+def test_coheres_second_version(second: "cohere.ClientV2", model: str) -> None:
     """Whoever ranks, its SDK reads the reply, which never has documents."""
     reply = second.rerank(model=model, query=QUERY, documents=DOCUMENTS, top_n=2)
     assert reply.results[0].index == 1
@@ -189,7 +188,7 @@ def test_coheres_second_version(second: cohere.ClientV2, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_coheres_first_version(first: cohere.Client, model: str) -> None:
+def test_coheres_first_version(first: "cohere.Client", model: str) -> None:
     """Objects are ranked by what they say, and given back as they were."""
     documents = [{"text": text, "page": str(n)} for n, text in enumerate(DOCUMENTS)]
     reply = first.rerank(
@@ -206,7 +205,9 @@ def test_coheres_first_version(first: cohere.Client, model: str) -> None:
     assert getattr(document, "page", None) == "1"
 
 
-def test_coheres_first_version_gives_no_documents_unasked(first: cohere.Client) -> None:
+def test_coheres_first_version_gives_no_documents_unasked(
+    first: "cohere.Client",
+) -> None:
     reply = first.rerank(model="jina-reranker-v3", query=QUERY, documents=DOCUMENTS)
     assert [result.document for result in reply.results] == [None] * 3
 
@@ -339,7 +340,9 @@ def test_a_member_may_be_called_anything(posthouse: Posthouse) -> None:
     assert "x-evil" not in reply.headers
 
 
-def test_coheres_sdk_is_told_of_errors(second: cohere.ClientV2) -> None:
+def test_coheres_sdk_is_told_of_errors(second: "cohere.ClientV2") -> None:
+    from cohere.core.api_error import ApiError
+
     with pytest.raises(ApiError) as caught:
         second.rerank(model="no-such-model", query="q", documents=["a"])
     assert caught.value.status_code == 404

@@ -98,7 +98,7 @@ def everywhere() -> tuple[str, ...]:
     found: set[str] = set()
     for path in SOURCE.rglob("*.py"):
         text = path.read_text()
-        for node in ast.walk(ast.parse(text)) if "reach" in text else ():
+        for node in ast.walk(ast.parse(text)) if "reach(" in text else ():
             if isinstance(node, ast.Call) and _name(node.func) == "reach":
                 found.update(_names(node.args[0]))
     return tuple(sorted(found))
