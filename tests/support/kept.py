@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, unquote
 
 from tests.fakes.steps import Behaviour, Request, Send, reply
 
+from posthouse.wire.multipart import is_form, read_form
+
 USAGE = {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
 STREAM = "text/event-stream"
 EMBEDDED = {
@@ -76,16 +78,51 @@ class Kept:
         return _json(200, {"object": "list", "data": listed, "has_more": False})
 
     def _post(self, account: str, path: str, request: Request) -> Behaviour:
-        if path == "/responses":
-            return self._response(account, request.json)
-        if path == "/chat/completions":
-            return self._chat(account, request.json)
+        if path == "/files" and is_form(request.header(b"content-type")):
+            return self._store(account, request)
         if path == "/audio/speech":
             sound = reply(200, bytes(4800), content_type="audio/pcm")
             return Behaviour("speech", (Send(sound),))
+        body = request.json
+        if path == "/responses":
+            return self._response(account, body)
+        if path == "/chat/completions":
+            return self._chat(account, body)
         if path == "/embeddings":
             return _json(200, EMBEDDED)
-        return self._make(account, path, request)
+        return self._named(account, path, request)
+
+    def _named(self, account: str, path: str, request: Request) -> Behaviour:
+        unknown = self._unknown(account, request.json)
+        return _missing(unknown[0]) if unknown else self._make(account, path, request)
+
+    def _store(self, account: str, request: Request) -> Behaviour:
+        """A file, which comes in a form."""
+        kind = request.header(b"content-type") or b""
+        form = read_form(kind, request.body)
+        file = next(part for part in form.parts if part.name == "file")
+        purpose = next((p.text for p in form.parts if p.name == "purpose"), None)
+        made = {
+            "id": f"file-{secrets.token_hex(8)}Up",
+            "object": "file",
+            "created_at": next(self._numbers),
+            "purpose": purpose,
+            "filename": file.filename,
+            "content": file.value.decode(),
+        }
+        self.things[account, f"/files/{made['id']}"] = made
+        return _json(200, {k: v for k, v in made.items() if k != "content"})
+
+    def _unknown(self, account: str, body: dict[str, Any]) -> list[str]:
+        """Files that a body names and that are not there."""
+        named = [*body.get("file_ids", ()), body.get("training_file")]
+        named.append(body.get("file_id"))
+        return [
+            name
+            for name in filter(None, named)
+            if str(name).startswith("file-")
+            and (account, f"/files/{name}") not in self.things
+        ]
 
     def _make(self, account: str, path: str, request: Request) -> Behaviour:
         body = request.json
@@ -109,6 +146,9 @@ class Kept:
         }
         if parts[-1] in ("runs", "compact"):
             made["usage"] = USAGE
+        if parts[-1] == "files" and "file_id" in body:
+            # In a store a file has its own name.
+            made["id"] = body["file_id"]
         self.things[account, f"{path}/{made['id']}"] = made
         if body.get("stream"):
             return _stream(made)

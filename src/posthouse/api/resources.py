@@ -17,7 +17,7 @@ from msgspec import structs
 from posthouse.access.principal import Principal
 from posthouse.api.calls import Calls
 from posthouse.dialects.anthropic_messages import DIALECT as ANTHROPIC
-from posthouse.dialects.resources.names import Named, read_body, read_query
+from posthouse.dialects.resources.names import Named, read_address, read_body
 from posthouse.dialects.resources.paths import ResourcePath, read_path
 from posthouse.dialects.resources.routes import is_known
 from posthouse.dialects.resources.words import FIRST
@@ -144,14 +144,12 @@ class ResourceRoutes:
         lenient: bool,
     ) -> Asked:
         """Read what is asked; raises InvalidRequest."""
-        query = _without_key(request.query.decode("latin-1"))
         content_type = request.header(b"content-type")
-        named = Named(ids=set(path.ids))
-        read_query(query, named)
-        stored = path.first != "responses"
+        query = _without_key(request.query.decode("latin-1"))
+        named = read_address(path.ids, query)
         # What everybody shares the provider judges.
         with suppress(InvalidRequest) if lenient else nullcontext():
-            await _read(content_type, body, named, stored=stored)
+            await _read(content_type, body, named, stored=path.first != "responses")
         return Asked(
             _ASKED_AS.get(request.method, request.method),
             path,

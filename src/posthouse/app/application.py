@@ -231,6 +231,7 @@ class Application:
     async def close(self) -> None:
         """Drain the journal, return the leases, close connections."""
         self._lag.stop()
+        await self._resources.close()
         await self._keeping.close()
         await self._queue.close()
         await self._board.close()
@@ -420,7 +421,13 @@ class Application:
             bring=bring, pictures=pictures.delivery.chosen, store=pictures.store
         )
         calls.inputs = self._keeping.inputs(self._resources.lookup, self.relay)
-        resources = self._resources.handlers(calls, self._limiter, self.holds)
+        resources = self._resources.handlers(
+            calls,
+            self._limiter,
+            self.holds,
+            files=self._keeping.files,
+            uploader=self._upstream,
+        )
         plane = partial(
             data_plane,
             kept=self._kept,

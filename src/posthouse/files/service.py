@@ -149,6 +149,8 @@ class Files:
         self._clock = clock
         self._rooms: dict[str, Room] = {}
         """Where something arrives now."""
+        self.on_removed: Callable[[], None] = _nobody
+        """Told when somebody has deleted a file."""
         self._sweeper: asyncio.Task[None] | None = None
 
     def now_ms(self) -> int:
@@ -257,6 +259,7 @@ class Files:
             ) from None
         if not found:
             raise NotFound(f"No such File object: {file_id[:64]}", param="id")
+        self.on_removed()
 
     async def pieces(self, blob: str) -> AsyncIterator[bytes]:
         """Give a blob's content piece by piece.
@@ -314,6 +317,10 @@ class Files:
             await self._removals.removed(blobs)
             count += len(blobs)
         return count
+
+
+def _nobody() -> None:
+    """Tell nobody."""
 
 
 def too_large(limit: int) -> PayloadTooLarge:

@@ -6,8 +6,8 @@ than the caller takes it. The last piece waits until the call is settled.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NoReturn, Protocol
 
 from msgspec import Struct, structs
 from typing_extensions import override
@@ -17,20 +17,28 @@ from posthouse.dialects.resources.answers import (
     Told,
     read_answer,
     read_location,
+    with_names,
     with_own_addresses,
 )
 from posthouse.dialects.resources.paths import ResourcePath
 from posthouse.errors import (
     PosthouseError,
     Retry,
+    UpstreamBadResponse,
     UpstreamCredential,
     UpstreamRateLimited,
     UpstreamRedirected,
     UpstreamRejected,
 )
-from posthouse.model.exchange import Certainty, ExchangeFailure, UpstreamRequest
+from posthouse.model.exchange import (
+    Certainty,
+    ExchangeFailure,
+    Timeouts,
+    UpstreamRequest,
+)
 from posthouse.relay.call import Call
 from posthouse.relay.faults import AttemptFailed, exchange_failed, status_failed
+from posthouse.relay.file_copies import CopyLost, CopyRefused
 from posthouse.relay.prepare import channel_headers
 from posthouse.relay.secrecy import body_without_secrets
 from posthouse.routing.plan import Target
@@ -45,6 +53,7 @@ WHOLE_LIMIT = 16 * 1024 * 1024
 ERROR_LIMIT = 1024 * 1024
 LONG = 64 * 1024
 """Bytes of an answer that is read in a thread."""
+BOM = b"\xef\xbb\xbf"
 DONE = b"[DONE]"
 _BATCHES = "/messages/batches"
 _VERSION = b"/v1"
@@ -79,6 +88,16 @@ _RENAMED = {
 """Those it sees under another name, for the name is that of our own."""
 
 
+class FilesThere(Protocol):
+    """Files of ours that a request names, where it goes."""
+
+    async def put(self, target: Target, timeouts: Timeouts) -> Mapping[str, str]:
+        """Have them be at a target; give its names. Raises as `FileCopies.put`."""
+
+    async def ours(self, target: Target, ids: Iterable[str]) -> Mapping[str, str]:
+        """Give our names for what an answer calls otherwise."""
+
+
 class Sent(Struct, frozen=True):
     """What is sent, wherever it goes."""
 
@@ -89,28 +108,37 @@ class Sent(Struct, frozen=True):
     dialect: Dialect
     """Judges errors."""
     headers: Headers
-    body: Callable[[Channel], bytes]
-    """The body as a channel must have it."""
+    body: Callable[[Channel, Mapping[str, str]], bytes]
+    """The body as a channel must have it, given its names for files of ours."""
     content_type: bytes | None
+    files: FilesThere
 
     def base(self, channel: Channel) -> str:
         """What stands before the path at a channel."""
         return channel.base_path + channel.provider.resources[self.family]
 
-    def request(self, channel: Channel, credential: int) -> UpstreamRequest:
-        """Write it for one channel."""
+    def timeouts(self, channel: Channel, seconds: float) -> Timeouts:
+        """Give the limits at a channel, of so many seconds at most."""
+        total = min(channel.stream_total, seconds)
+        return structs.replace(channel.timeouts, total=total)
+
+    def request(
+        self, target: Target, names: Mapping[str, str], timeouts: Timeouts
+    ) -> UpstreamRequest:
+        """Write it for one target, which has its own names for files of ours."""
+        channel, credential = target.member.channel, target.member.credential
         own = dict(channel_headers(channel, credential))
         own |= dict(self.headers)
         if self.content_type is not None:
             own[b"content-type"] = self.content_type
-        target = self.base(channel) + self.path.raw
+        path = self.base(channel) + self.path.raw
         return UpstreamRequest(
             method=self.method,
             origin=channel.origin,
-            target=f"{target}?{self.query}" if self.query else target,
+            target=f"{path}?{self.query}" if self.query else path,
             headers=tuple(own.items()),
-            body=self.body(channel),
-            timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
+            body=self.body(channel, names),
+            timeouts=timeouts,
             proxy=channel.spec.proxy,
         )
 
@@ -183,18 +211,12 @@ class ResourceExchange:
 
     async def attempt(self, target: Target, seconds: float) -> Answer:
         """Make one attempt within so many seconds; raises AttemptFailed, ClientGone."""
-        call = self._call
         channel = target.member.channel
-        request = self._sent.request(channel, target.member.credential)
-        total = min(request.timeouts.total, seconds)
-        request = structs.replace(
-            request, timeouts=structs.replace(request.timeouts, total=total)
-        )
+        timeouts = self._sent.timeouts(channel, seconds)
         response = None
         self.answer = None
         try:
-            with call.watch:
-                response = await self._sender.send(request, call.attempts.resending)
+            response = await self._send(target, timeouts)
             base = self._sent.base(channel).encode()
             answer = Answer(target, response.status, _headers_of(response, base))
             self.answer = answer
@@ -208,6 +230,20 @@ class ResourceExchange:
                 response.abort()
             raise
         return answer
+
+    async def _send(self, target: Target, timeouts: Timeouts) -> UpstreamResponse:
+        """Send the request, once the files that it names are there."""
+        with self._call.watch:
+            try:
+                names = await self._sent.files.put(target, timeouts)
+            except CopyRefused as refused:
+                return refused.response
+            except CopyLost:
+                raise Unjudged(UpstreamBadResponse(), status=200) from None
+            return await self._sender.send(
+                self._sent.request(target, names, timeouts),
+                self._call.attempts.resending,
+            )
 
     def _broken(
         self,
@@ -282,6 +318,8 @@ class ResourceExchange:
                 if told is not None:
                     answer.told = told
                     await self._heed(answer.target, told)
+                    names = await self._sent.files.ours(answer.target, told.ids)
+                    answer.body = with_names(answer.body, names)
                 if self._sent.path.template.startswith(_BATCHES):
                     answer.body = with_own_addresses(answer.body)
                 return
@@ -291,29 +329,34 @@ class ResourceExchange:
 
     async def _events(self, answer: Answer, response: UpstreamResponse) -> None:
         """Pass events on as they come, after what they tell has been noted."""
-        decoder = SSEDecoder()
+        events = _Events()
         last: list[bytes] = []
         while True:
             with self._call.watch:
                 data = await response.read()
-            try:
-                frames = decoder.feed(data) if data else decoder.close()
-            except FrameTooLarge:
-                decoder, frames = SSEDecoder(), []
-            for _, payload in frames:
+            for payload in events.feed(data):
                 told = read_answer(payload)
                 if told is not None:
                     await self._heed(answer.target, told)
                     answer.told = _greater(answer.told, told)
+                    await self._note_names(events, answer.target, told)
                 if last or (told.ends if told is not None else payload == DONE):
                     last = last or [b""]
+            ready = events.take()
             if not data:
-                answer.body = b"".join(last)
+                answer.body = b"".join([*last, ready])
                 return
             if last:
-                last.append(data)
-            else:
-                await self._pass(answer, data)
+                last.append(ready)
+            elif ready:
+                await self._pass(answer, ready)
+
+    async def _note_names(self, events: "_Events", target: Target, told: Told) -> None:
+        """Find out what things are called here that an event tells of."""
+        new = told.ids.keys() - events.looked
+        if new:
+            events.looked |= new
+            events.names |= await self._sent.files.ours(target, new)
 
     async def _pieces(
         self, answer: Answer, response: UpstreamResponse, data: bytes
@@ -336,6 +379,47 @@ class ResourceExchange:
             headers = answer.headers + self._call.headers(answer.target)
             await client.start(answer.status, headers)
         await client.write(data)
+
+
+class _Events:
+    """A stream of events, read along and passed on as far as whole ones have come."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        """What is called otherwise here."""
+        self.looked: set[str] = set()
+        """Of what names have been asked for."""
+        self._decoder = SSEDecoder()
+        self._held = bytearray()
+        self._whole = 0
+        """Of what is held, the bytes of whole events."""
+        self._begun = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes, none at the end; give what whole events say."""
+        self._held += data
+        try:
+            frames = self._decoder.feed(data) if data else self._decoder.close()
+        except FrameTooLarge:
+            # Too long to be read: it passes as it is.
+            self._decoder, frames = SSEDecoder(), []
+            self._whole = len(self._held)
+            return []
+        self._whole += sum(len(raw) for raw, _ in frames)
+        if frames and not self._begun:
+            self._begun = True
+            # No part of any frame.
+            self._whole += len(BOM) if self._held.startswith(BOM) else 0
+        if not data:
+            self._whole = len(self._held)
+        return [payload for _, payload in frames]
+
+    def take(self) -> bytes:
+        """Give what can be passed on."""
+        ready = bytes(self._held[: self._whole])
+        del self._held[: self._whole]
+        self._whole = 0
+        return with_names(ready, self.names) if self.names else ready
 
 
 def _headers_of(response: UpstreamResponse, base: bytes) -> Headers:

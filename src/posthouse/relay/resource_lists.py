@@ -21,6 +21,7 @@ from posthouse.errors import PosthouseError, UpstreamCredential, UpstreamRejecte
 from posthouse.relay.call import Call
 from posthouse.relay.objects import Owned, Page
 from posthouse.relay.resource_exchange import ResourceExchange, Sent
+from posthouse.relay.resource_files import NamedFiles
 from posthouse.relay.resource_lookup import Caller, not_there
 from posthouse.relay.resource_ports import Asked, ResourcePorts, plan_for
 from posthouse.routing.plan import Target
@@ -46,10 +47,20 @@ class Lists:
         ports: ResourcePorts,
         call: Call,
         caller: Caller,
+        files: NamedFiles,
         *,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Ask by way of `ports`, for a caller; `wall_clock` gives Unix seconds."""
+        """Ask for one caller.
+
+        Args:
+            ports: to ask by.
+            call: the call.
+            caller: who asks.
+            files: know what ours are called elsewhere.
+            wall_clock: Unix seconds.
+        """
+        self._files = files
         self._ports = ports
         self._call = call
         self._caller = caller
@@ -134,8 +145,9 @@ class Lists:
                 family=self._caller.family,
                 dialect=self._call.incoming.dialect,
                 headers=asked.headers,
-                body=lambda _: b"",
+                body=lambda _channel, _names: b"",
                 content_type=None,
+                files=self._files,
             )
             exchange = ResourceExchange(fork, self._ports.sender, sent, _heed_nothing)
             plan = plan_for(

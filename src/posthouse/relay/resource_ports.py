@@ -12,6 +12,7 @@ from posthouse.model.call import CallRecord
 from posthouse.observe.trace_context import TraceContext
 from posthouse.relay.attempt import AttemptLoop
 from posthouse.relay.call import Call
+from posthouse.relay.file_copies import FileCopies
 from posthouse.relay.resource_lookup import Caller, Lookup
 from posthouse.relay.resource_money import OPERATION
 from posthouse.routing.health import HealthTable
@@ -52,6 +53,7 @@ class ResourcePorts(Struct, frozen=True):
     health: HealthTable
     sender: Sender
     lookup: Lookup
+    copies: FileCopies
     call_ended: Callable[[Call, CallRecord, tuple[str, ...]], None]
     """Told every call, its record, and what was suspicious about its usage."""
     hold_max: int

@@ -37,6 +37,7 @@ from posthouse.relay.resource_exchange import (
     ResourceExchange,
     Sent,
 )
+from posthouse.relay.resource_files import NamedFiles, at_place, find_files
 from posthouse.relay.resource_learning import Learner
 from posthouse.relay.resource_lists import Lists
 from posthouse.relay.resource_lookup import Lookup, Place
@@ -78,7 +79,13 @@ class ResourceRelay:
         path, caller = asked.path, asked.caller
         if path.is_administration:
             raise NotFound
+        copies = self._ports.copies
+        asked, files = await find_files(copies, asked)
         place = await self.lookup.find(snapshot.table, caller, asked.named)
+        if files:
+            asked, place = await at_place(
+                copies, self.lookup, asked=asked, place=place, files=files
+            )
         if not place.shared:
             _check_owned(asked)
         cost = cost_of(asked.method, path)
@@ -98,7 +105,8 @@ class ResourceRelay:
                 call, money, caller.family, hold_max=self._ports.hold_max
             )
             hold = await self._ports.holds.open(opening)
-            work = _Work(self._ports, call, asked, place, money=money)
+            named = NamedFiles(copies, caller.family, path.first, files)
+            work = _Work(self._ports, call, asked, place, money=money, files=named)
             record = await work.do(hold)
             tokens = tokens_of(record.usage)
         finally:
@@ -151,8 +159,10 @@ class _Work:
         place: Place,
         *,
         money: Money,
+        files: NamedFiles,
     ) -> None:
         self._ports = ports
+        self._files = files
         self._call = call
         self._caller = asked.caller
         self._asked = asked
@@ -212,10 +222,15 @@ class _Work:
             family=self._caller.family,
             dialect=self._call.incoming.dialect,
             headers=self._headers(),
-            body=lambda channel: body_for(
-                channel, asked.content_type, asked.body, asked.named.models
+            body=lambda channel, names: body_for(
+                channel,
+                asked.content_type,
+                asked.body,
+                models=asked.named.models,
+                things=names,
             ),
             content_type=asked.content_type,
+            files=self._files,
         )
         return ResourceExchange(self._call, self._ports.sender, sent, learner.heed)
 
@@ -246,12 +261,13 @@ class _Work:
         for thing in self._place.owned:
             if thing.id == path.ids[0]:
                 await self._ports.lookup.store.forget(thing)
+                await self._files.deleted(thing.channel, thing.id)
 
     # --- lists ------------------------------------------------------------------
 
     async def _list(self, hold: Hold) -> CallRecord:
         """Give the caller's own of a list."""
-        lists = Lists(self._ports, self._call, self._caller)
+        lists = Lists(self._ports, self._call, self._caller, self._files)
         body = await lists.page(self._asked)
         record = self._record(None, NOTHING_CHARGED, Ending(200, Outcome.SERVED))
         await hold.settle(record)

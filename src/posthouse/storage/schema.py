@@ -319,6 +319,23 @@ objects = Table(
     Index(None, "account_id", "family", "kind", "created_ms", "id"),
 )
 
+# Files of ours that providers have been given, each for as long as we have it.
+file_copies = Table(
+    "file_copies",
+    metadata,
+    Column("id", Text, primary_key=True),  # the provider's
+    Column("channel", Text, primary_key=True),
+    Column("file_id", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    Column("credential", LargeBinary, nullable=False),  # a digest
+    Column("purpose", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),  # to delete it
+    Column("due_ms", BigInteger, nullable=False, server_default="0"),  # of the next
+    Index(None, "file_id", "channel"),
+)
+
 # A run of transfers, those after the last run's and up to its number, has a row
 # in `run_transfers` for each transfer and one in `run_calls` for each call.
 runs = Table(

@@ -8,7 +8,7 @@ Source: RFC 7578, RFC 2046 §5.1.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -126,6 +126,33 @@ def render_form(form: Form, boundary: bytes | None = None) -> Payload:
         pieces += (b"--", mark, b"\r\n", head, b"\r\n\r\n", part.value, b"\r\n")
     pieces += (b"--", mark, b"--\r\n")
     return Payload(b"multipart/form-data; boundary=" + mark, b"".join(pieces))
+
+
+class PartFrame(Struct, frozen=True):
+    """A form around the bytes of one file, which are somewhere else."""
+
+    content_type: bytes
+    before: bytes
+    after: bytes
+
+
+def frame_form(
+    texts: Mapping[str, str], name: str, file: tuple[str, str], mark: bytes
+) -> PartFrame:
+    """Write a form around a file.
+
+    Args:
+        texts: its other fields.
+        name: the file's field.
+        file: its name and its type.
+        mark: what stands between the fields, and nowhere in the file.
+    """
+    filename, kind = file
+    fields = tuple(Part(name, value.encode()) for name, value in texts.items())
+    empty = Part(name, b"", filename, kind.encode("latin-1", "replace"))
+    whole = render_form(Form((*fields, empty)), mark)
+    end = b"\r\n--" + mark + b"--\r\n"
+    return PartFrame(whole.content_type, whole.data.removesuffix(end), end)
 
 
 def _boundary(form: Form) -> bytes:

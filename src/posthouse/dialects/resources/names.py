@@ -7,7 +7,7 @@ them, and each of several that are the same counts.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -80,6 +80,8 @@ class Named(Struct):
     """What would be a thing if anybody had it."""
     models: list[str] = field(default_factory=list)
     """Every model, the one at the top first."""
+    address: frozenset[str] = frozenset()
+    """Those of the ids that stand in the path or the query."""
     counts: Callable[[str], bool] = is_id_name
     """Whether a member of a name, in lower case, holds an id, or several."""
 
@@ -106,6 +108,14 @@ def is_reference(item: Mapping[str, Any]) -> bool:
     if item.get("type") is None:
         return "content" not in item
     return bool(item["type"] == _PICTURE and not item.get("result"))
+
+
+def read_address(ids: Iterable[str], query: str) -> Named:
+    """Tell what an address names: ids in its path, and its query."""
+    named = Named(ids=set(ids))
+    read_query(query, named)
+    named.address = frozenset(named.ids)
+    return named
 
 
 def read_query(query: str, named: Named) -> None:

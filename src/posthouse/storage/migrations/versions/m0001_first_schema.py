@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from posthouse.storage.migrations.copy_tables import create_file_copies
 from posthouse.storage.migrations.file_tables import (
     create_file_tables,
     drop_file_tables,
@@ -34,10 +35,12 @@ def upgrade() -> None:
     create_objects()
     create_runs()
     create_file_tables()
+    create_file_copies()
 
 
 def downgrade() -> None:
     """Go back."""
+    op.drop_table("file_copies")
     drop_file_tables()
     op.drop_table("objects")
     op.drop_table("responses")
