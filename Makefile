@@ -82,9 +82,10 @@ docs: setup ## rewrite the generated pages of docs/reference, and the dashboard
 	$(BIN)/python tools/reference.py
 	$(BIN)/python tools/dashboard.py
 
-crash: setup ## 200 random kills and a hundred thousand calls, 200 power losses, then the report
+crash: setup ## 200 random kills and a hundred thousand calls, 200 power losses, storms over three nodes for MINUTES=10
 	$(BIN)/python -m tests.crash
 	$(BIN)/python -m tests.crash.power.losses
+	$(BIN)/python -m tests.crash.storms $(if $(MINUTES),--minutes $(MINUTES))
 
 fuzz: setup ## requests that nobody would write, for MINUTES=10; the provider sees what was sent
 	$(BIN)/python -m tests.security $(if $(MINUTES),--minutes $(MINUTES))

@@ -41,9 +41,11 @@ class Desk:
         self._thread.join()
         self._loop.close()
 
-    def create_key(self, name: str, text: str, rpm: int | None = None) -> float:
-        """Make a key of the default account."""
-        spec = KeySpec(name=name, key=text, rpm=rpm)
+    def create_key(
+        self, name: str, text: str, rpm: int | None = None, usd: str | None = None
+    ) -> float:
+        """Make a key, of the default account where it has no money of its own."""
+        spec = KeySpec(name=name, key=text, rpm=rpm, balance_usd=usd)
         return self._change(lambda connection: self._keys.create(connection, spec))
 
     def revoke_key(self, name: str) -> float:

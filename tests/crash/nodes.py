@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests.crash.gateway import Gateway, Ready
@@ -15,8 +16,36 @@ QUIET_SECONDS = 40.0
 END_SECONDS = 30.0
 
 
+class Guests:
+    """Calls of those who call all nodes: each node takes its own."""
+
+    def __init__(self, path: Path) -> None:
+        """Read their transcript."""
+        self._transcript = Transcript(path)
+        self._told: dict[int, list[Told]] = {}
+        self.calls: Counter[int] = Counter()
+        """Calls that have ended, by node."""
+
+    def take(self, place: int) -> list[Told]:
+        """Give a node's calls that have ended since the last time."""
+        self._transcript.read()
+        for told in self._transcript.take():
+            self._told.setdefault(_place(told.model), []).append(told)
+        found = self._told.pop(place, [])
+        self.calls[place] += len(found)
+        return found
+
+    def has_open(self, place: int) -> bool:
+        """Whether any call at a node is under way."""
+        return any(_place(model) == place for model in self._transcript.open)
+
+
+def _place(model: str) -> int:
+    return int(model.rpartition("-")[2]) // CALLS_PER_NODE
+
+
 class Node:
-    """One of those that share a database; nobody else's callers call it."""
+    """One of those that share a database, with callers of its own."""
 
     def __init__(self, folder: Path, place: int, gateway: Gateway) -> None:
         """Prepare; nothing is started."""
@@ -27,6 +56,8 @@ class Node:
         """All of its calls that have ended."""
         self.faults: list[tuple[str, Told | None]] = []
         self.paused = False
+        self.guests: Guests | None = None
+        """Those who call it besides its own callers."""
         self._transcript = Transcript(folder / "transcript")
         self._clients: Companion | None = None
         self._mourned = 0
@@ -81,13 +112,21 @@ class Node:
     @property
     def calls(self) -> int:
         """Calls that were sent so far."""
-        return self._transcript.calls
+        others = 0 if self.guests is None else self.guests.calls[self.place]
+        return self._transcript.calls + others
 
     def read(self) -> int:
         """Read what its callers tell; give how many calls have ended."""
         self._transcript.read()
         self.told += self._transcript.take()
+        if self.guests is not None:
+            self.told += self.guests.take(self.place)
         return len(self.told)
+
+    def _has_open(self) -> bool:
+        """Whether any call is under way."""
+        guests = self.guests is not None and self.guests.has_open(self.place)
+        return guests or bool(self._transcript.open)
 
     def nobody_is_lost(self) -> None:
         """Note as a fault who lost a connection to a gateway that lived."""
@@ -110,7 +149,7 @@ class Node:
         deadline = time.monotonic() + QUIET_SECONDS
         before = len(self.told)
         self.read()
-        while self._transcript.open:
+        while self._has_open():
             assert time.monotonic() < deadline, "callers still wait for the dead"
             time.sleep(0.005)
             self.read()

@@ -31,6 +31,7 @@ from tests.crash.processes import Companion
 from tests.crash.records import ProviderJournal
 from tests.crash.storm_judge import (
     LIMITED,
+    NO_STORAGE,
     POOREST,
     RPM,
     TENANTS,
@@ -67,7 +68,6 @@ LOCKED_SECONDS = 2.0
 """For which a node that stands still may keep others from an account."""
 START_SECONDS = 5.0
 """Within which a node must serve again."""
-NO_STORAGE = "storage_unavailable"
 ACCOUNT_FOR = """
 [[keys]]
 name = "{name}"

@@ -20,8 +20,14 @@ RICH_BALANCE = 1_000 * 10**9
 LIMITED = "poor-in-calls"
 POOREST = [f"poor-{number}" for number in range(POOR)]
 TENANTS = ["unlimited", "rich-0", "rich-1", LIMITED, *POOREST]
-REFUSALS = frozenset({"insufficient_quota", "rate_limit_exceeded"})
-"""With which any call may be refused before it is sent on."""
+NO_MONEY, TOO_OFTEN = "insufficient_quota", "rate_limit_exceeded"
+NO_STORAGE = "storage_unavailable"
+REFUSALS = {
+    LIMITED: frozenset({TOO_OFTEN}),
+    # There is a moment, after a death, in which nobody knows whether they have any.
+    **dict.fromkeys(POOREST, frozenset({NO_MONEY, NO_STORAGE})),
+}
+"""With which a tenant's calls may be refused at any time, before they are sent on."""
 LONGEST_MS = 600_000
 
 
@@ -117,6 +123,7 @@ class Judge:
         if told.status == 503 and told.retry_after == "-":
             return "refused for now, and not told until when"
         may = told.model in self._allowances.excused
+        may = may or told.code in REFUSALS.get(TENANTS[told.key], ())
         if traffic.kind_of(told.model).fault != "all" and not may:
             return "refused although nothing was away"
         return ""
@@ -127,7 +134,8 @@ class Judge:
             return False
         if told.model in self._provider.served:
             return False
-        return told.code in REFUSALS or told.model in self._allowances.excused
+        known = told.code in REFUSALS.get(TENANTS[told.key], ())
+        return known or told.model in self._allowances.excused
 
     def _judge_ledger(self, view: View) -> None:
         """All that was served is there, and paid for by what had been set aside."""
