@@ -72,6 +72,8 @@ MEANINGS = {
     "/openai/v1/realtime": "The same, Azure's way.",
     "/openai/realtime": "The same, as Azure's older callers ask.",
     "/v1/realtime/client_secrets": "A key of some minutes for a browser's sessions.",
+    "/v1/realtime/transcription_sessions": "The same, as the beta asked for those that "
+    "only write down what is said.",
     "/v1/realtime/": "Nothing: what else OpenAI has there would go around us.",
     "/v1/": "Everything else of OpenAI's API, and of Anthropic's "
     "(`anthropic-version`): see [resources](../guide/resources.md).",

@@ -286,6 +286,7 @@ FREE = {
     "/v1/messages/batches": "each of its requests is a call of its own",
     "/v1/messages/batches/": "cancelling",
     "/v1/realtime/client_secrets": "its sessions are billed",
+    "/v1/realtime/transcription_sessions": "its sessions are billed",
     "/v1/realtime/": "refused",
     "/v2/usage": "figures",
     "/v2/languages": "names of languages",

@@ -256,7 +256,7 @@ async def test_what_is_not_here(posthouse: Posthouse) -> None:
     bearer = ("Authorization", f"Bearer {key}")
     plain = send(url, "/v1/realtime?model=voice", method="GET", headers=(bearer,))
     assert (plain.status, plain.header("upgrade")) == (426, "websocket")
-    for path in ("sessions", "transcription_sessions", "calls", "calls/x/hangup"):
+    for path in ("sessions", "calls", "calls/x/hangup"):
         reply = send(url, f"/v1/realtime/{path}", b"{}", headers=(bearer,))
         assert reply.status == 404
         assert b"not offered here" in reply.body

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
-from msgspec import structs
+from msgspec import Struct, structs
 from typing_extensions import override
 
 from posthouse.access.authenticator import Authenticator
@@ -22,7 +22,19 @@ from posthouse.access.models import allows
 from posthouse.access.principal import Principal
 from posthouse.access.tickets import LONGEST, PREFIX, Tickets
 from posthouse.api.calls import FORWARDED, METADATA, Calls
-from posthouse.dialects.openai_realtime import DIALECT, session_request
+from posthouse.api.realtime_settings import (
+    Settings,
+    read_object,
+    read_older_settings,
+    read_settings,
+    transcribes_from,
+)
+from posthouse.dialects.openai_realtime import (
+    DIALECT,
+    INTENT,
+    TRANSCRIPTION,
+    session_request,
+)
 from posthouse.dialects.openai_realtime.client_events import models_of, read_client
 from posthouse.dialects.resources.names import Named
 from posthouse.errors import (
@@ -45,7 +57,6 @@ from posthouse.server.routes import Route
 from posthouse.server.websocket import Upgrade, offered_subprotocols
 from posthouse.upstream.ports import MessageSocket
 from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
 
 PATHS = ("/v1/realtime", "/openai/v1/realtime", "/openai/realtime")
 SUBPROTOCOL = "realtime"
@@ -57,13 +68,21 @@ _TICKET = re.compile(
     rb"[Bb][Ee][Aa][Rr][Ee][Rr] +(ek_[A-Za-z0-9_-]{1,%d})" % (LONGEST - 3)
 )
 BODY_LIMIT = 64 * 1024
-SECONDS = (10, 7200)
-USUAL_SECONDS = 600
-"""For which a browser's key is good."""
+USUAL_TRANSCRIBER = "gpt-live-transcribe"
+"""What writes down what is said, if it is there and nobody has named another."""
 _NO_STORE = (b"cache-control", b"no-store")
 _WORDS = re.compile(rb"[ -~]{0,512}")
 _CREDENTIALS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+class _Wanted(Struct, frozen=True):
+    """The session that a client wants."""
+
+    model: str
+    """"" where the address names none."""
+    transcribes: bool = False
+    """What is said is written down, and never answered."""
 
 
 class _Door(Door):
@@ -116,6 +135,7 @@ class RealtimeRoutes:
         return [
             *(Route(("GET",), path, _plain, socket=self.connect) for path in PATHS),
             Route(("POST",), "/v1/realtime/client_secrets", self.issue),
+            Route(("POST",), "/v1/realtime/transcription_sessions", self.issue_older),
             Route(_METHODS, "/v1/realtime/", _below, prefix=True),
         ]
 
@@ -128,13 +148,15 @@ class RealtimeRoutes:
         offered = offered_subprotocols(exchange.head)
         chosen = SUBPROTOCOL if SUBPROTOCOL in offered else None
         door = _Door(exchange, upgrade, chosen)
-        model = self._enter(request, door, _presented(request, offered))
+        wanted = self._enter(request, door, _presented(request, offered))
         principal = await door.authorize()
         door.require_own = partial(self._require_own, principal)
         upgrade.judge(exchange.head)
-        _check_model(principal, model)
+        if wanted.transcribes and not wanted.model:
+            wanted = structs.replace(wanted, model=self._transcriber(principal))
+        _check_model(principal, wanted.model)
         incoming = structs.replace(
-            _incoming(request, principal, model, offered),
+            _incoming(request, principal, wanted, offered),
             trace=self._calls.trace(request),
         )
         try:
@@ -153,51 +175,80 @@ class RealtimeRoutes:
         if self._calls.guard is not None:
             await self._calls.guard.require_own(principal, target, "openai", named)
 
-    def _enter(self, request: Request, door: _Door, presented: str | None) -> str:
-        """Find who decides on the key, and the model; raises PosthouseError."""
+    def _enter(self, request: Request, door: _Door, presented: str | None) -> _Wanted:
+        """Find who decides on the key, and what is wanted; raises PosthouseError."""
         address = request.client_address
-        model = _model(request.query)
+        wanted = _wanted(request.query)
         if presented is None or not presented.startswith(PREFIX):
             authenticate = self._authenticator.authenticate
             door.authorize = partial(authenticate, presented, address)
-            return model
+            return wanted
         ticket = self._tickets.read(presented)
-        if model not in ("", ticket.model):
+        if wanted.model not in ("", ticket.model):
             raise ModelNotFound(param="model")
         door.authorize = partial(self._tickets.principal, ticket, address)
         door.opening = ticket.opening.encode()
-        return ticket.model
+        return _Wanted(ticket.model, transcribes_from(door.opening))
+
+    def _transcriber(self, principal: Principal) -> str:
+        """The model of a session that names it later; raises InvalidRequest.
+
+        Every model at the same channel may be named then.
+        """
+        snapshot, sandbox = self._calls.relay.snapshot, principal.sandbox
+        able = set(snapshot.made_for(Operation.TRANSCRIPTION, sandbox=sandbox))
+        able &= set(snapshot.made_for(Operation.REALTIME, sandbox=sandbox))
+        for name in sorted(able, key=lambda one: (one != USUAL_TRANSCRIBER, one)):
+            if principal.models is None or allows(principal, name):
+                return name
+        return ""
 
     async def issue(self, request: Request) -> None:
         """POST /v1/realtime/client_secrets: a key of some minutes, for a browser."""
         principal = await self._calls.principal(request)
         presented = request.presented_key() or ""
-        asked = _asked(await request.body(BODY_LIMIT))
-        session, seconds = _settings(asked)
-        model = session["model"]
-        menu = None
-        if principal.models is None or allows(principal, model):
-            menu = self._calls.relay.snapshot.menu(
-                model, Operation.REALTIME, sandbox=principal.sandbox
-            )
-        if menu is None:
-            raise ModelNotFound(param="session.model")
-        opening = json.encode({"type": "session.update", "session": session})
-        models_of(read_client(opening))
-        value, expires_at = self._tickets.issue(
-            presented, model, seconds, opening.decode()
-        )
+        settings = read_settings(read_object(await request.body(BODY_LIMIT)))
+        value, expires_at = self._issue(principal, presented, settings)
         told = {
             "value": value,
             "expires_at": expires_at,
             "session": {
                 "id": f"sess_{secrets.token_hex(12)}",
-                "object": "realtime.session",
-                **session,
+                "object": settings.kind,
+                **settings.session,
             },
         }
-        headers = [(b"content-type", b"application/json"), _NO_STORE]
-        await request.client.respond(200, headers, json.encode(told))
+        await _tell(request, told)
+
+    async def issue_older(self, request: Request) -> None:
+        """POST /v1/realtime/transcription_sessions: the same, as it was in the beta."""
+        principal = await self._calls.principal(request)
+        presented = request.presented_key() or ""
+        asked = read_object(await request.body(BODY_LIMIT))
+        settings = read_older_settings(asked)
+        value, expires_at = self._issue(principal, presented, settings)
+        told = {
+            "id": f"sess_{secrets.token_hex(12)}",
+            "object": settings.kind,
+            **asked,
+            "client_secret": {"value": value, "expires_at": expires_at},
+        }
+        await _tell(request, told)
+
+    def _issue(
+        self, principal: Principal, presented: str, settings: Settings
+    ) -> tuple[str, int]:
+        """Issue a ticket, and say when it ends; raises PosthouseError."""
+        model, menu = settings.model, None
+        if principal.models is None or allows(principal, model):
+            menu = self._calls.relay.snapshot.menu(
+                model, Operation.REALTIME, sandbox=principal.sandbox
+            )
+        if menu is None:
+            raise ModelNotFound(param=settings.param)
+        opening = json.encode({"type": "session.update", "session": settings.session})
+        models_of(read_client(opening))
+        return self._tickets.issue(presented, model, settings.seconds, opening.decode())
 
 
 def _check_model(principal: Principal, model: str) -> None:
@@ -212,40 +263,8 @@ def _check_model(principal: Principal, model: str) -> None:
         raise ModelNotFound(param="model")
 
 
-def _asked(body: bytes) -> dict[str, Any]:
-    try:
-        return json.decode(body, dict[str, Any])
-    except MalformedJSON:
-        raise InvalidRequest("The body is not a JSON object.") from None
-
-
-def _settings(asked: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Read a session's settings and for how long; raises InvalidRequest."""
-    session = asked.get("session")
-    if not isinstance(session, dict) or not isinstance(session.get("model"), str):
-        raise InvalidRequest(
-            "A session with a model is needed.",
-            param="session.model",
-            code="missing_required_parameter",
-        )
-    if session.setdefault("type", "realtime") != "realtime":
-        raise InvalidRequest(
-            "Only sessions of type 'realtime' are offered.", param="session.type"
-        )
-    after = asked.get("expires_after") or {}
-    seconds = after.get("seconds", USUAL_SECONDS) if isinstance(after, dict) else None
-    low, high = SECONDS
-    if type(seconds) is not int or not low <= seconds <= high:
-        raise InvalidRequest(
-            f"A key may be good for {low} to {high} seconds.",
-            param="expires_after.seconds",
-            code="invalid_value",
-        )
-    return session, seconds
-
-
 def _incoming(
-    request: Request, principal: Principal, model: str, offered: list[str]
+    request: Request, principal: Principal, wanted: _Wanted, offered: list[str]
 ) -> Incoming:
     """Write the call that a session is; raises InvalidRequest."""
     fields = request.client.head.fields
@@ -258,7 +277,7 @@ def _incoming(
         id=request.request_id,
         principal=principal,
         dialect=DIALECT,
-        request=session_request(model),
+        request=session_request(wanted.model, transcribes=wanted.transcribes),
         session=fields.get(b"x-session-id"),
         forwarded=forwarded,
         metadata=fields.get(METADATA),
@@ -277,19 +296,18 @@ def _presented(request: Request, offered: list[str]) -> str | None:
     return keys[0] if len(keys) == 1 and _KEY_TEXT.fullmatch(keys[0]) else None
 
 
-def _model(query: bytes) -> str:
-    """Read which model the session is with; "" if none is named.
-
-    Raises InvalidRequest for several.
-    """
-    names = [
-        value
-        for name, value in parse_qsl(query.decode("latin-1"))
-        if name in ("model", "deployment")
-    ]
+def _wanted(query: bytes) -> _Wanted:
+    """Read what an address asks for; raises InvalidRequest for several models."""
+    said = parse_qsl(query.decode("latin-1"))
+    names = [value for name, value in said if name in ("model", "deployment")]
     if len(names) > 1:
         raise InvalidRequest("The address names several models.", param="model")
-    return names[0] if names else ""
+    return _Wanted(names[0] if names else "", (INTENT, TRANSCRIPTION) in said)
+
+
+async def _tell(request: Request, told: dict[str, Any]) -> None:
+    headers = [(b"content-type", b"application/json"), _NO_STORE]
+    await request.client.respond(200, headers, json.encode(told))
 
 
 async def _plain(_request: Request) -> None:

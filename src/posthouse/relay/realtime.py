@@ -16,6 +16,7 @@ from typing_extensions import override
 from posthouse.access.ports import Limiter, Permit
 from posthouse.access.principal import Principal
 from posthouse.billing.holds import HoldManager
+from posthouse.dialects.openai_realtime import INTENT, TRANSCRIPTION, transcribes
 from posthouse.errors import PosthouseError, UpstreamInterrupted, UpstreamUnavailable
 from posthouse.model.call import Outcome
 from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
@@ -193,12 +194,15 @@ def _request(call: Call, prepared: Prepared, target: Target) -> UpstreamRequest:
     timeouts = structs.replace(
         prepared.timeouts, first_byte=min(prepared.timeouts.first_byte, FIRST_BYTE)
     )
-    name = target.member.upstream_model
+    query = {"model": target.member.upstream_model}
+    if transcribes(call.incoming.request):
+        # Its model is named in the session, and in no address.
+        query = {INTENT: TRANSCRIPTION}
     joint = "&" if "?" in prepared.target else "?"
     return UpstreamRequest(
         method="GET",
         origin=prepared.origin,
-        target=prepared.target + joint + urlencode({"model": name}),
+        target=prepared.target + joint + urlencode(query),
         headers=headers + call.incoming.forwarded,
         body=b"",
         timeouts=timeouts,

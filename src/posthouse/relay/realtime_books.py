@@ -17,27 +17,25 @@ from posthouse.access.ports import Limiter, Permit
 from posthouse.billing.estimate import extension_amount
 from posthouse.billing.holds import Hold, HoldManager
 from posthouse.billing.prices import charge
-from posthouse.billing.records import Opening
 from posthouse.billing.usage import NormalisedUsage, TokenEstimate, normalise
 from posthouse.dialects.openai_realtime import USUAL_OUTPUT
 from posthouse.dialects.openai_realtime.client_events import output_limit
 from posthouse.dialects.openai_realtime.meter import Meter, Produced
 from posthouse.dialects.openai_realtime.server_events import ToldUsage, usage_of
 from posthouse.errors import InsufficientQuota, UpstreamFault, UpstreamInterrupted
-from posthouse.model.call import AttemptRecord, Operation, Outcome
-from posthouse.model.money import MAX_AMOUNT
+from posthouse.model.call import Outcome
 from posthouse.model.usage import Usage, UsageSource
-from posthouse.relay.attempt import AttemptLog
 from posthouse.relay.call import Call
 from posthouse.relay.charging import (
     CLIENT_CLOSED,
     NOTHING_CHARGED,
-    Charged,
     Ending,
     charge_usage,
     record_call,
 )
-from posthouse.relay.realtime_usage import transcript_usage, with_cached_audio
+from posthouse.relay.realtime_calls import SessionCalls
+from posthouse.relay.realtime_transcripts import Transcripts
+from posthouse.relay.realtime_usage import with_cached_audio
 from posthouse.relay.served import Completion, Served
 from posthouse.relay.session_ports import CallEnded
 from posthouse.relay.snapshot import Offer
@@ -129,28 +127,32 @@ class Books:
         self._reserve: Hold | None = reserve
         self._holds = holds
         self._limits = limits
-        self._hold_max = hold_max
-        self._ended = ended
-        self._number = 0
+        self._calls = SessionCalls(session, holds, hold_max=hold_max, ended=ended)
+        self.transcripts = Transcripts(self._calls)
+        """What the user says, written down."""
         self._asked: deque[Answer] = deque()
         self._running: dict[str, Answer] = {}
         self.exhausted = False
         """The account has nothing left for another answer."""
         self._target: Target
         self.meter: Meter
-        self.transcription: tuple[str, Offer] | None = None
-        """The model that writes down what is said, as the client knows it."""
 
     def begin(self, target: Target) -> None:
         """The session is open at a provider."""
-        self._target = target
+        self._target = self._calls.target = target
         model = self._session.offer(target).model
         self.meter = Meter(model.context if model else 0)
+        self.transcripts.begin(self.meter)
 
     @property
     def under_way(self) -> bool:
         """Whether answers are awaited."""
         return bool(self._running or self._asked)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the provider has anything yet to tell that costs."""
+        return self.under_way or self.transcripts.awaited
 
     # --- answers --------------------------------------------------------------------
 
@@ -245,6 +247,7 @@ class Books:
         for answer in asked:
             ending = Ending(CLIENT_CLOSED, Outcome.ABANDONED, "client_closed")
             await self._void(answer, ending, "abandoned_unanswered")
+        await self.transcripts.close()
 
     async def end_session(self, ending: Ending, void_reason: str) -> None:
         """End the session's own call, unless its reserve has paid for an answer.
@@ -266,46 +269,7 @@ class Books:
             await reserve.void(record, void_reason)
         else:
             await reserve.settle(record)
-        self._ended(call, record, ())
-
-    # --- transcripts ------------------------------------------------------------------
-
-    async def transcribed(self, usage: dict[str, Any], item: str) -> None:
-        """What the user said was written down: charge that as a call of its own.
-
-        Args:
-            usage: as the provider tells it.
-            item: which piece it was.
-        """
-        session = self._session
-        model, offer = self.transcription or (
-            session.incoming.request.model,
-            session.offer(self._target),
-        )
-        call = self._next_call(0)
-        call.incoming = structs.replace(
-            call.incoming,
-            request=structs.replace(
-                call.incoming.request, operation=Operation.TRANSCRIPTION, model=model
-            ),
-        )
-        found = transcript_usage(usage, offer.price, self.meter.heard(item))
-        price = charge(offer.price, found)
-        try:
-            hold = await self._holds.open(self._opening(call, offer, price, price))
-        except InsufficientQuota:
-            # It has been made: what the account lacks, the ledger finds.
-            self.exhausted = True
-            hold = await self._holds.open(self._opening(call, offer, 0, 0))
-        listed = charge(offer.listed, found) if offer.listed is not None else 0
-        charged = Charged(found, price, listed, None, offer.price.version)
-        self._note_attempt(call, Outcome.SERVED)
-        record = record_call(
-            call, self._target, charged, Ending(200, Outcome.SERVED, "", None)
-        )
-        record = structs.replace(record, upstream_model="")
-        await hold.settle(record)
-        self._ended(call, record, ())
+        self._calls.ended(call, record, ())
 
     # --- money ------------------------------------------------------------------------
 
@@ -339,7 +303,7 @@ class Books:
         offer = session.offer(target)
         prompt = self.meter.prompt()
         tokens = sum(prompt.values())
-        call = self._next_call(tokens)
+        call = self._calls.begin(tokens)
         estimated = Usage({u: n for u, n in prompt.items() if n}, UsageSource.ESTIMATED)
         prompt_charge = charge(offer.price, estimated)
         amount = prompt_charge + extension_amount(
@@ -350,7 +314,7 @@ class Books:
         )
         try:
             hold = await self._holds.open(
-                self._opening(call, offer, amount, prompt_charge)
+                self._calls.opening(call, offer, amount, prompt_charge)
             )
         except InsufficientQuota:
             reserve, self._reserve = self._reserve, None
@@ -362,42 +326,6 @@ class Books:
             call.attempts.records = list(session.attempts.records)
             return Answer(call, reserve, prompt, prompt_charge)
         return Answer(call, hold, prompt, prompt_charge)
-
-    def _opening(
-        self, call: Call, offer: Offer, amount: int, prompt_charge: int
-    ) -> Opening:
-        incoming = call.incoming
-        highest = min(self._hold_max, MAX_AMOUNT)
-        return Opening(
-            incoming.id,
-            incoming.principal.account_id,
-            incoming.principal.key_id,
-            incoming.request.operation,
-            incoming.request.model,
-            offer.price.version,
-            call.created_ms,
-            min(amount, highest),
-            min(prompt_charge, highest),
-            streamed=True,
-            dialect=incoming.dialect.name,
-        )
-
-    def _next_call(self, prompt_tokens: int) -> Call:
-        """Begin the next call of the session."""
-        self._number += 1
-        session = self._session
-        call = session.fork()
-        name = f"{session.incoming.id}-{self._number}"
-        trace = session.incoming.trace
-        if trace is not None:
-            # Its span is the session's child.
-            trace = structs.replace(trace, call_id=name, parent_id=trace.span_id)
-        call.incoming = structs.replace(session.incoming, id=name, trace=trace)
-        call.created_ms = session.created_ms + session.elapsed_ms()
-        call.started = call.clock()
-        call.attempts = AttemptLog(call.clock, call.started)
-        call.prompt_tokens = prompt_tokens
-        return call
 
     async def _settle(
         self,
@@ -416,12 +344,12 @@ class Books:
         outcome = _OUTCOMES[completion]
         status = CLIENT_CLOSED if completion is Completion.ABANDONED else 200
         code = UpstreamInterrupted.code if outcome is Outcome.INTERRUPTED else ""
-        self._note_attempt(call, outcome, code)
+        self._calls.note_attempt(call, outcome, code)
         ending = Ending(status, outcome, code, answer.first_ms or None)
         record = record_call(call, target, charged, ending)
         answer.release(sum(record.usage.values()))
         await answer.hold.settle(record)
-        self._ended(call, record, charged.suspicious)
+        self._calls.ended(call, record, charged.suspicious)
 
     def _judge(
         self, answer: Answer, told: ToldUsage | None, *, certain: bool
@@ -441,31 +369,11 @@ class Books:
         return with_cached_audio(found, told.cached_audio)
 
     async def _void(self, answer: Answer, ending: Ending, reason: str) -> None:
-        self._note_attempt(answer.call, ending.outcome, ending.error_code)
+        self._calls.note_attempt(answer.call, ending.outcome, ending.error_code)
         record = record_call(answer.call, self._target, NOTHING_CHARGED, ending)
         answer.release(0)
         await answer.hold.void(record, reason)
-        self._ended(answer.call, record, ())
-
-    def _note_attempt(self, call: Call, outcome: Outcome, code: str = "") -> None:
-        """Record the one attempt of an answer: at the provider that the session has."""
-        now = call.clock()
-        member = self._target.member
-        call.attempts.target = self._target
-        call.attempts.spans.append((call.started, now))
-        call.attempts.records.append(
-            AttemptRecord(
-                member.channel.name,
-                member.credential,
-                member.upstream_model,
-                0,
-                int((now - call.started) * 1000),
-                outcome,
-                code,
-                200,
-                None,
-            )
-        )
+        self._calls.ended(answer.call, record, ())
 
 
 _OUTCOMES = {

@@ -26,10 +26,13 @@ from posthouse.dialects.openai_realtime.client_events import (
     with_model,
 )
 from posthouse.dialects.openai_realtime.server_events import (
+    COMMITTED,
     CREATED,
     DONE,
     SESSIONS,
     TRANSCRIBED,
+    TRANSCRIPTION_FAILED,
+    TRANSCRIPTS,
     ServerEvent,
     error_event,
     read_server,
@@ -73,6 +76,7 @@ CUT_SECONDS: Final = 1.0
 DRAIN_SECONDS: Final = 60.0
 """The same for a channel whose answers are awaited when their client has left."""
 SPENT: Final = "The balance ended while the answer was given."
+WISH: Final = "response.create"
 _CANCEL: Final = b'{"type":"response.cancel"}'
 _RESTART = Closing(1001, "the service is restarting")
 
@@ -245,7 +249,7 @@ class Session:
 
     async def _await_answers(self, down: "asyncio.Task[None]") -> None:
         """Let the provider tell what the answers under way have taken."""
-        if not self._books.under_way:
+        if not self._books.awaited:
             return
         drain = self._target.member.channel.spec.on_disconnect == "drain"
         seconds = DRAIN_SECONDS if drain else ANSWERS_SECONDS
@@ -253,13 +257,13 @@ class Session:
             seconds, drain = CUT_SECONDS, False
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                if not drain:
+                if not drain and self._books.under_way:
                     await self._upstream.send(TEXT, _CANCEL)
                 if down.done():
                     # It has ended for a reason of ours; the last words are read here.
                     await self._pass_down()
                     return
-                while self._books.under_way and self._upstream.closing is None:
+                while self._books.awaited and self._upstream.closing is None:
                     self._quiet.clear()
                     await self._quiet.wait()
 
@@ -294,15 +298,21 @@ class Session:
                 )
             event = read_client(payload)
             event = self._judge(event)
+            if event.type == WISH and self._books.transcripts.alone:
+                raise InvalidRequest("There are no answers in this session.")
             named = read_session(event.members)
             if named is not None:
                 await self._door.require_own(self._target, named)
         except PosthouseError as error:
             await self._tell(error, event.event_id if event else None)
             return
-        if event.type == "response.create" and not await self._ask(event):
+        if event.type == WISH and not await self._ask(event):
             return
         self._books.meter.sent(event)
+        try:
+            await self._books.transcripts.sent()
+        except InsufficientQuota as error:
+            raise _Ended(Closing(1008, error.code), error) from None
         await self._upstream.send(TEXT, event.raw)
 
     async def _ask(self, event: ClientEvent) -> bool:
@@ -349,7 +359,7 @@ class Session:
         upstream = offered_as(self._target.member.channel, name)
         if menu is None or upstream is None:
             raise _not_found(name)
-        self._books.transcription = name, menu.first
+        self._books.transcripts.model = name, menu.first
         return upstream
 
     # --- from the provider ----------------------------------------------------------
@@ -367,9 +377,10 @@ class Session:
                 await self._account(event)
             await self._client.send(kind, payload)
             message, payload = None, b""
-            if self._ending and not books.under_way:
+            if self._ending and not books.awaited:
                 return
-            if books.exhausted and not (books.under_way or self._ending):
+            spent = books.exhausted or books.transcripts.exhausted
+            if spent and not (books.under_way or self._ending):
                 error = InsufficientQuota()
                 raise _Ended(Closing(1008, error.code), error)
 
@@ -392,8 +403,8 @@ class Session:
             response = event.table("response")
             await books.done(str(response.get("id")), response)
             self._quiet.set()
-        elif event.type == TRANSCRIBED:
-            await books.transcribed(event.table("usage"), event.text("item_id"))
+        elif event.type in TRANSCRIPTS:
+            await self._transcript(event)
         elif event.type == "error":
             await books.refused(event.table("error").get("event_id"))
         else:
@@ -404,6 +415,19 @@ class Session:
             if not more and not self._ending:
                 spent = InsufficientQuota(SPENT)
                 raise _Ended(Closing(1008, spent.code), spent)
+
+    async def _transcript(self, event: ServerEvent) -> None:
+        """Do what an event about what the user has said means for money."""
+        transcripts, item = self._books.transcripts, event.text("item_id")
+        if event.type == TRANSCRIBED:
+            await transcripts.transcribed(event.table("usage"), item)
+        elif event.type == TRANSCRIPTION_FAILED:
+            await transcripts.failed(item)
+        elif event.type == COMMITTED:
+            transcripts.committed(item)
+        else:
+            transcripts.brought(item)
+        self._quiet.set()
 
 
 def _set(future: asyncio.Future[None]) -> None:

@@ -48,10 +48,14 @@ class Socket:
         self.looked += 1
 
 
+async def nothing() -> None: ...
+
+
 class Books:
     """Books in which nothing is under way."""
 
-    under_way = exhausted = False
+    under_way = awaited = exhausted = False
+    transcripts = SimpleNamespace(sent=nothing, exhausted=False)
 
     def __init__(self) -> None:
         self.closed: list[Completion] = []

@@ -19,22 +19,38 @@ from posthouse.dialects.base import (
 from posthouse.dialects.openai import errors
 from posthouse.errors import UpgradeRequired
 from posthouse.model.call import Operation
+from posthouse.wire import json
 
+INTENT, TRANSCRIPTION = "intent", "transcription"
+"""What addresses say of sessions that only write down what is said."""
+HELD_SECONDS = 60
+"""Of sound that such a session, and each piece of it, holds money for at first."""
 USUAL_OUTPUT = 4_096
 """Tokens of an answer whose session has no limit: what its hold begins with."""
 
 
-def session_request(model: str) -> ParsedRequest:
-    """A session of a model, as routing and money see it."""
+def session_request(model: str, *, transcribes: bool = False) -> ParsedRequest:
+    """A session of a model, as routing and money see it.
+
+    Args:
+        model: its name.
+        transcribes: what is said is written down, and never answered.
+    """
     return ParsedRequest(
         operation=Operation.REALTIME,
-        envelope={},
+        envelope={INTENT: json.raw(TRANSCRIPTION)} if transcribes else {},
         model=model,
         stream=True,
         prompt=PromptSize(),
         affinity=b"",
         output_limit=USUAL_OUTPUT,
+        counted={"second": HELD_SECONDS} if transcribes else {},
     )
+
+
+def transcribes(request: ParsedRequest) -> bool:
+    """Whether a session writes down what is said, and never answers."""
+    return INTENT in request.envelope
 
 
 class OpenAIRealtime(Dialect):

@@ -60,6 +60,7 @@ class Meter:
         self._sound = 0
         self._appended = 0
         self._committed = 0.0
+        """Seconds of what the client has ended, until the provider has taken it."""
         self._heard: dict[str, float] = {}
         """By item, the seconds of sound that are not yet written down."""
         self._speech_began: float | None = None
@@ -88,7 +89,7 @@ class Meter:
         else:
             self._appended = 0
         if event.type == _COMMIT:
-            self._committed = self._appended / self._heard_at
+            self._committed += self._appended / self._heard_at
             self._sound += self._appended * HEARD_PER_SECOND // self._heard_at + 1
             self._appended = 0
 
@@ -104,14 +105,28 @@ class Meter:
             self._spoken_ms = max(ended - self._speech_began, 0.0)
             self._speech_began = None
         elif kind == COMMITTED:
-            seconds = self._spoken_ms / 1000 or self._appended / self._heard_at
-            self._sound += int(seconds * HEARD_PER_SECOND)
-            self._note(event.text("item_id"), seconds or self._committed)
-            self._appended, self._spoken_ms, self._committed = 0, 0.0, 0.0
+            self._take(event.text("item_id"))
         elif kind == CLEARED:
             self._appended = 0
 
-    def _note(self, item: str, seconds: float) -> None:
+    def _take(self, item: str) -> None:
+        """What was said is a piece of the conversation now."""
+        if self._committed and not self._spoken_ms:
+            # It was counted when the client ended it; more may have come since.
+            self.note(item, self._committed)
+            self._committed = 0.0
+            return
+        seconds = self._spoken_ms / 1000 or self._appended / self._heard_at
+        self._sound += int(seconds * HEARD_PER_SECOND)
+        self.note(item, seconds)
+        self._appended, self._spoken_ms, self._committed = 0, 0.0, 0.0
+
+    @property
+    def waiting(self) -> float:
+        """Seconds of sound that were sent and are no whole piece yet."""
+        return self._appended / self._heard_at + self._committed
+
+    def note(self, item: str, seconds: float) -> None:
         """Remember how long a piece of what the user says is."""
         if len(self._heard) >= MOST_PIECES:
             del self._heard[next(iter(self._heard))]

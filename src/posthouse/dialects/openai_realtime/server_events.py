@@ -15,11 +15,24 @@ from posthouse.wire.json import MalformedJSON
 CREATED = "response.created"
 DONE = "response.done"
 TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+TRANSCRIPTION_FAILED = "conversation.item.input_audio_transcription.failed"
+_TRANSCRIPT_DELTA = "conversation.item.input_audio_transcription.delta"
 COMMITTED = "input_audio_buffer.committed"
 CLEARED = "input_audio_buffer.cleared"
 SPEECH_STARTED = "input_audio_buffer.speech_started"
 SPEECH_STOPPED = "input_audio_buffer.speech_stopped"
-SESSIONS = frozenset({"session.created", "session.updated"})
+SESSIONS = frozenset(
+    {
+        "session.created",
+        "session.updated",
+        "transcription_session.created",
+        "transcription_session.updated",
+    }
+)
+TRANSCRIPTS = frozenset(
+    {COMMITTED, TRANSCRIBED, TRANSCRIPTION_FAILED, _TRANSCRIPT_DELTA}
+)
+"""What is said of the sound that the user has sent."""
 _AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 
 

@@ -34,7 +34,8 @@ _CLOSED_AS_BROKEN = 1011
 
 def talk(request: UpstreamRequest) -> "RealtimeSession":
     """Answer a handshake; raises HandshakeRefused."""
-    model = dict(parse_qsl(request.target.partition("?")[2])).get("model", "")
+    said = dict(parse_qsl(request.target.partition("?")[2]))
+    model = said.get("model", "")
     try:
         directives = from_model(model)
     except RequestRefused as refused:
@@ -44,7 +45,8 @@ def talk(request: UpstreamRequest) -> "RealtimeSession":
     if directives.status:
         told = error_object("The sandbox was asked for this.", "server_error")
         raise HandshakeRefused(directives.status, [], json.encode(told))
-    return RealtimeSession(model, directives)
+    kind = "transcription" if said.get("intent") == "transcription" else "realtime"
+    return RealtimeSession(model, directives, kind)
 
 
 class _Refused(Exception):
@@ -66,8 +68,10 @@ class _Speech(Struct):
 class RealtimeSession:
     """One session; a `Talker`."""
 
-    def __init__(self, model: str, directives: Directives) -> None:
-        """Begin with a session that detects voices."""
+    def __init__(
+        self, model: str, directives: Directives, kind: str = "realtime"
+    ) -> None:
+        """Begin with a session that detects voices; it has a model if it answers."""
         self._directives = directives
         self._identity = identify(model.encode())
         self._number = 0
@@ -77,7 +81,7 @@ class RealtimeSession:
         self._heard = Heard()
         self._speech = _Speech()
         self._session: dict[str, Any] = {
-            "type": "realtime",
+            "type": kind,
             "object": "realtime.session",
             "id": self._identity.make("sess_"),
             "model": model,
@@ -140,8 +144,9 @@ class RealtimeSession:
         wanted = event.get("session")
         if not isinstance(wanted, dict):
             raise _Refused("The session is missing.", "missing_required_parameter")
-        if wanted.get("model", self._session["model"]) != self._session["model"]:
-            raise _Refused("The model cannot be changed.", "invalid_value")
+        for name in ("model", "type"):
+            if wanted.get(name, self._session[name]) != self._session[name]:
+                raise _Refused(f"The {name} cannot be changed.", "invalid_value")
         _merge(self._session, wanted)
         self._say("session.updated", session=self._session)
 
@@ -175,7 +180,7 @@ class RealtimeSession:
         stopped = {"audio_end_ms": ended, "item_id": item}
         self._say("input_audio_buffer.speech_stopped", **stopped)
         self._commit(item)
-        if detection.get("create_response", True):
+        if detection.get("create_response", True) and not self._transcribes:
             self._begin({})
 
     def commit(self, _: dict[str, Any]) -> None:
@@ -191,6 +196,8 @@ class RealtimeSession:
 
     def create_response(self, event: dict[str, Any]) -> None:
         """`response.create`: an answer is wanted."""
+        if self._transcribes:
+            raise _Refused("This session does not answer.", "invalid_value")
         if self._answering is not None:
             raise _Refused(
                 "The conversation has an answer under way.",
@@ -211,6 +218,10 @@ class RealtimeSession:
         raise _Refused("This is no event that is known here.", "invalid_value")
 
     # --- what they have in common -----------------------------------------------------
+
+    @property
+    def _transcribes(self) -> bool:
+        return bool(self._session["type"] == "transcription")
 
     def _commit(self, item: str) -> None:
         speech = self._speech
