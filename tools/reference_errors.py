@@ -1,12 +1,19 @@
 """The page of errors, from the tree of exceptions."""
 
+import ast
+import inspect
+import re
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import markdown
+import posthouse
 from posthouse.dialects.openai.errors import render_error
 from posthouse.errors import (
     CallerError,
     InsufficientQuota,
+    InvalidRequest,
     OperatorFault,
     PosthouseError,
     Retry,
@@ -45,6 +52,16 @@ SERVICE = """\
 
 The operator must do something, or the service is at its limits.
 """
+FINER = """\
+## What is wrong with a request
+
+With the status 400 and the type `invalid_request_error`, `code` is mostly one of these;
+`param` names the field, and a field that takes only some values is told all of them.
+Anthropic's and Google's callers see the message in their own shape.
+"""
+CHOICE = InvalidRequest.not_one_of
+DYNAMIC = "…"
+"""Stands for what only the request tells."""
 GROUPS: tuple[tuple[type[PosthouseError], str], ...] = (
     (CallerError, REQUEST),
     (UpstreamFault, PROVIDER),
@@ -83,6 +100,60 @@ def rows(group: type[PosthouseError]) -> Iterator[tuple[str, ...]]:
         )
 
 
+def refusals() -> dict[str, Counter[str]]:
+    """Give the messages of every code under which a request is refused."""
+    found: dict[str, Counter[str]] = {}
+    folder = Path(inspect.getfile(posthouse)).parent
+    for path in sorted(folder.rglob("*.py")):
+        if "providers" in path.relative_to(folder).parts:
+            # The sandbox's own are a provider's.
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and is_refusal(node.func):
+                code, message = code_of(node), said(node.args[0] if node.args else None)
+                if code:
+                    found.setdefault(code, Counter())[message] += 1
+            elif isinstance(node, ast.Attribute) and node.attr == CHOICE.__name__:
+                refused = CHOICE(DYNAMIC, (DYNAMIC,))
+                found.setdefault(str(refused.exact_code), Counter())[str(refused)] += 1
+    return found
+
+
+def is_refusal(function: ast.expr) -> bool:
+    """Whether a call makes an InvalidRequest."""
+    name = function.id if isinstance(function, ast.Name) else ""
+    return name in (InvalidRequest.__name__, "cls")
+
+
+def code_of(call: ast.Call) -> str:
+    """Give the code that a call names; "" if it names none."""
+    for keyword in call.keywords:
+        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant):
+            return str(keyword.value.value)
+    return ""
+
+
+def said(message: ast.expr | None) -> str:
+    """Give a message as far as it is the same for every request."""
+    text = ""
+    if isinstance(message, ast.Constant):
+        text = str(message.value)
+    elif isinstance(message, ast.JoinedStr):
+        parts = [
+            str(part.value) if isinstance(part, ast.Constant) else DYNAMIC
+            for part in message.values
+        ]
+        text = "".join(parts)
+    return re.sub("'[^' ]*'", f"'{DYNAMIC}'", text)
+
+
+def finer_rows() -> Iterator[tuple[str, str]]:
+    """Give the table of codes, each with the message that is most usual."""
+    for code, messages in sorted(refusals().items()):
+        told = sorted(messages.items(), key=lambda one: (not one[0], -one[1], one[0]))
+        yield f"`{code}`", told[0][0]
+
+
 def page() -> str:
     """Write the page."""
     status, headers, body = render_error(InsufficientQuota())
@@ -94,4 +165,7 @@ def page() -> str:
     tables: list[str] = []
     for group, text in GROUPS:
         tables += [text, *markdown.table(head, rows(group))]
+        if group is CallerError:
+            finer = markdown.table(("`code`", "For example"), finer_rows())
+            tables += [FINER, *finer]
     return markdown.page(*parts, tables)

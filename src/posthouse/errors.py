@@ -44,6 +44,7 @@ a raw upstream body. A class's docstring is its default message. The client's
 dialect renders it; nothing else in the program writes an HTTP status.
 """
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import ClassVar
 
@@ -61,6 +62,11 @@ class Retry(Enum):
     """Another channel; this one is at fault."""
     AGAIN = "again"
     """Any channel: nobody is at fault, and a model's next answer is another one."""
+
+
+def one_of(allowed: Iterable[str]) -> str:
+    """Say which values a field takes, in the order in which they are given."""
+    return f"one of {', '.join(allowed)}"
 
 
 class PosthouseError(Exception):
@@ -117,6 +123,22 @@ class InvalidRequest(CallerError):
         """Keep the message, the field and a more exact code, if there is one."""
         super().__init__(message, param=param)
         self.exact_code = code
+
+    @classmethod
+    def not_one_of(cls, name: str, allowed: Iterable[str]) -> "InvalidRequest":
+        """Refuse the value of a field that takes only some."""
+        message = f"Invalid value for '{name}': it must be {one_of(allowed)}"
+        return cls(message, param=name, code="invalid_value")
+
+    @classmethod
+    def tool_not_offered(cls, kind: str, offered: Iterable[str]) -> "InvalidRequest":
+        """Refuse a tool that nobody could be charged for."""
+        return cls(
+            f"Tools of type {kind[:64]!r} are not offered here; the type must be "
+            f"{one_of(offered)}",
+            param="tools",
+            code="unsupported_value",
+        )
 
 
 class UnsupportedOperation(InvalidRequest):

@@ -114,9 +114,7 @@ class TranslationRoutes:
             asked |= read_members(body)
         wanted = asked.get("type", "source")
         if wanted not in ("source", "target"):
-            raise InvalidRequest(
-                "Parameter 'type' must be 'source' or 'target'.", param="type"
-            )
+            raise InvalidRequest.not_one_of("type", ("source", "target"))
         listed: list[dict[str, Any]] = TARGETS if wanted == "target" else SOURCES
         await request.client.respond(200, [_JSON], json.encode(listed))
 

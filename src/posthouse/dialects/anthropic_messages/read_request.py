@@ -151,7 +151,7 @@ def _inputs_of(request: ParsedRequest) -> list[list[Raw]]:
 def _read_message(members: Members, inputs: list[Raw] | tuple[()]) -> list[Message]:
     role = ROLES.get(members.needed_text("role"))
     if role is None:
-        raise members.wrong("role", "user, assistant or system")
+        raise members.not_one_of("role", ROLES)
     parts = read_blocks(members, "content", inputs)
     return as_turns(role, parts, members.extras())
 

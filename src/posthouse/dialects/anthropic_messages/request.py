@@ -94,6 +94,11 @@ _FREE_TOOLS = ("web_fetch_", "tool_search_tool_", "mcp_toolset")
 https://platform.claude.com/docs/en/about-claude/pricing
 """
 _SEARCH_TOOL = "web_search_"
+_OFFERED = tuple(
+    f"{name}…" if name.endswith("_") else name
+    for name in (*_CLIENT_TOOLS, *_FREE_TOOLS, _SEARCH_TOOL)
+)
+"""As callers are told; most go on with the date of a version."""
 _TEXT_MEMBERS = ("system", "messages", "tools", "output_config")
 _FURTHER_MEMBERS = frozenset(
     {
@@ -228,11 +233,7 @@ def _read_tools(envelope: Envelope) -> tuple[int, tuple[str, ...]]:
             uses = judged(tool.get("max_uses", _NULL), f"{place}.max_uses", _whole)
             searches += min(max(uses or SEARCHES_LIMIT, 1), SEARCHES_LIMIT)
         elif not kind.startswith((*_CLIENT_TOOLS, *_FREE_TOOLS)):
-            raise InvalidRequest(
-                f"Tools of type {kind[:64]!r} are not offered here",
-                param="tools",
-                code="unsupported_value",
-            )
+            raise InvalidRequest.tool_not_offered(kind, _OFFERED)
         model = model_in(tool, f"{place}.model")
         if model is not None:
             models.append(checked_model_name(model))

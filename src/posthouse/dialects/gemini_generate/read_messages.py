@@ -77,7 +77,7 @@ class _Reader:
         name = content.text("role")
         role = _ROLES.get(name)
         if role is None:
-            raise content.wrong("role", "user or model")
+            raise content.not_one_of("role", ("user", "model"))
         parts = each(content, "parts", invalid)
         if role is Role.ASSISTANT:
             self._read_model(parts)

@@ -75,6 +75,7 @@ _TEXT_MEMBERS = ("contents", "systemInstruction", "tools")
 _SEARCH_TOOLS = frozenset({"googleSearch", "googleSearchRetrieval"})
 _FREE_TOOLS = frozenset({"codeExecution", "computerUse", "urlContext"})
 """Of these Google charges nothing but tokens, or the caller runs them."""
+_OFFERED = ("functionDeclarations", *sorted(_SEARCH_TOOLS | _FREE_TOOLS))
 
 
 def parse_request(body: bytes) -> ParsedRequest:
@@ -198,11 +199,7 @@ def _read_tools(envelope: Envelope) -> int:
         if name in _SEARCH_TOOLS:
             searches = 1
         elif name != "functionDeclarations" and name not in _FREE_TOOLS:
-            raise InvalidRequest(
-                f"The tool {name[:64]!r} is not offered here",
-                param="tools",
-                code="unsupported_value",
-            )
+            raise InvalidRequest.tool_not_offered(name, _OFFERED)
     return searches
 
 

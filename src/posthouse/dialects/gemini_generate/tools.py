@@ -88,7 +88,7 @@ def _read_calling(calling: Members) -> ToolChoice | None:
     names = calling.texts("allowedFunctionNames")
     use = _MODES.get(mode)
     if use is None:
-        raise calling.wrong("mode", "AUTO, ANY, NONE or VALIDATED")
+        raise calling.not_one_of("mode", filter(None, _MODES))
     extras = calling.extras()
     if mode == _VALIDATED and not names:
         extras["mode"] = mode

@@ -5,10 +5,10 @@ counts as absent, and what was not taken are the extras. A wrong type is refused
 with the exception that the reader chose, which is told the place and the type.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from posthouse.errors import InvalidRequest, UpstreamBadResponse
+from posthouse.errors import InvalidRequest, UpstreamBadResponse, one_of
 from posthouse.model.chat import Extras
 
 Wrong = Callable[[str, str], Exception]
@@ -69,6 +69,10 @@ class Members:
     def wrong(self, name: str, expected: str) -> Exception:
         """Make what refuses a member."""
         return self._wrong(self.at(name), expected)
+
+    def not_one_of(self, name: str, allowed: Iterable[str]) -> Exception:
+        """Make what refuses a member that takes only some texts."""
+        return self.wrong(name, one_of(allowed))
 
     def peek(self, name: str) -> Any:
         """Look at a member without taking it."""

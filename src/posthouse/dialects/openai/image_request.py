@@ -246,11 +246,7 @@ def _word(envelope: Envelope, name: str) -> str | None:
 def _wants_base64(envelope: Envelope) -> bool | None:
     asked = optional_text(envelope, "response_format")
     if asked not in (None, "url", "b64_json"):
-        raise InvalidRequest(
-            "'response_format' must be 'url' or 'b64_json'",
-            param="response_format",
-            code="invalid_value",
-        )
+        raise InvalidRequest.not_one_of("response_format", ("url", "b64_json"))
     return None if asked is None else asked == "b64_json"
 
 

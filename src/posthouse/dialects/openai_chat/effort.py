@@ -12,6 +12,7 @@ from posthouse.model.chat import Extras, Reasoning
 from posthouse.model.traits import ThinkingStyle, Traits
 
 _SWITCH = "thinking"
+_SWITCHED = ("enabled", "disabled", "auto", "adaptive")
 _NOT_AT_ALL = "none"
 _EFFORTS = frozenset({_NOT_AT_ALL, "minimal", "low", "medium", "high", "xhigh", "max"})
 
@@ -45,7 +46,7 @@ def read_reasoning(members: Members) -> Reasoning | None:
         if kind in ("enabled", "disabled"):
             enabled = kind == "enabled"
         elif kind is not None and not adaptive:
-            raise switch.wrong("type", "enabled, disabled or auto")
+            raise switch.not_one_of("type", _SWITCHED)
         budget = switch.whole("budget_tokens") if budget is None else budget
         members.put_back(_SWITCH, switch.extras() or None)
     inner = members.inner("reasoning")

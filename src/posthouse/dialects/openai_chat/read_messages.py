@@ -63,7 +63,7 @@ class _Reader:
         role = members.needed_text("role")
         read = _ROLES.get(role)
         if read is None:
-            raise members.wrong("role", f"one of {', '.join(_ROLES)}")
+            raise members.not_one_of("role", _ROLES)
         read(self, members, role)
 
     def said(self, members: Members, role: str) -> None:

@@ -83,6 +83,7 @@ _FURTHER_MEMBERS = frozenset(
 _CLIENT_TOOLS = frozenset({"function", "custom"})
 _SEARCH_TOOLS = ("web_search", "builtin_function")
 """Zhipu's and OpenAI's names, and Moonshot's (`$web_search`)."""
+_OFFERED = (*sorted(_CLIENT_TOOLS), *_SEARCH_TOOLS)
 
 
 def parse_request(body: bytes) -> ParsedRequest:
@@ -168,11 +169,7 @@ def _read_tools(envelope: Envelope) -> tuple[int, tuple[str, ...]]:
         if kind.startswith(_SEARCH_TOOLS):
             searches = 1
         elif kind not in _CLIENT_TOOLS:
-            raise InvalidRequest(
-                f"Tools of type {kind[:64]!r} are not offered here",
-                param="tools",
-                code="unsupported_value",
-            )
+            raise InvalidRequest.tool_not_offered(kind, _OFFERED)
         if "model" in tool:
             model = model_in(tool, f"tools[{index}].model")
             if model is not None:

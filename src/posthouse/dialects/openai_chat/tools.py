@@ -12,6 +12,7 @@ from posthouse.dialects.neutral.custom_tools import as_function
 from posthouse.dialects.neutral.members import Members
 from posthouse.dialects.openai_chat.read_parts import read_mark
 from posthouse.dialects.openai_chat.write_parts import Writing, tell_extras
+from posthouse.errors import one_of
 from posthouse.model.chat import (
     ChatRequest,
     CustomTool,
@@ -92,7 +93,7 @@ def read_choice(members: Members) -> ToolChoice | None:
         if value not in list(ToolUse):
             # Anthropic's word, which some servers take.
             if value != "any":
-                raise members.wrong(name, "none, auto, required or an object")
+                raise members.wrong(name, f"{one_of(ToolUse)}, or an object")
             value = "required"
         return ToolChoice(ToolUse(value))
     inner = members.inner(name)
@@ -109,7 +110,7 @@ def _read_named(members: Members) -> ToolChoice:
         allowed = members.inner("allowed_tools") or members
         mode = allowed.text("mode") or "auto"
         if mode not in ("auto", "required"):
-            raise allowed.wrong("mode", "auto or required")
+            raise allowed.not_one_of("mode", ("auto", "required"))
         names = tuple(_name_in(tool) for tool in allowed.each("tools"))
         return ToolChoice(ToolUse(mode), names, members.extras())
     if kind in ("auto", "none", "required"):

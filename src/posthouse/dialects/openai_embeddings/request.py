@@ -58,11 +58,7 @@ def _wants_base64(envelope: Envelope) -> bool:
     """Read the encoding; floats are OpenAI's default."""
     encoding = optional_text(envelope, "encoding_format")
     if encoding not in (None, "float", "base64"):
-        raise InvalidRequest(
-            "'encoding_format' must be 'float' or 'base64'",
-            param="encoding_format",
-            code="invalid_value",
-        )
+        raise InvalidRequest.not_one_of("encoding_format", ("float", "base64"))
     return encoding == "base64"
 
 

@@ -41,11 +41,7 @@ def parse_request(body: bytes) -> ParsedRequest:
     if source:
         language(source, "source_language")
     if (optional_text(envelope, "format") or "text/plain") not in FORMATS:
-        raise InvalidRequest(
-            f"'format' must be one of {', '.join(FORMATS)}",
-            param="format",
-            code="invalid_value",
-        )
+        raise InvalidRequest.not_one_of("format", FORMATS)
     model = optional_text(envelope, "model")
     named = "" if model is None else checked_model_name(model)
     return translation_request(envelope, named, texts)

@@ -49,7 +49,7 @@ def read_wanted(query: str) -> Wanted:
         raise InvalidRequest("limit is a number from 1 on", param="limit")
     order = asked.get("order", "desc")
     if order not in ("asc", "desc"):
-        raise InvalidRequest("order is `asc` or `desc`", param="order")
+        raise InvalidRequest.not_one_of("order", ("asc", "desc"))
     return Wanted(
         min(limit, MOST),
         order == "asc",
