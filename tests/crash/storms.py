@@ -99,6 +99,8 @@ class Storms(Storm):
         others = [other for other in self.nodes if other is not node]
         told: Counter[str] = Counter()
         told[self._spend(node, name, 0)] += 1
+        # Or it may be the house's, should its node be taken for dead.
+        self._until(lambda: self._is_posted(name), SPENDING_SECONDS, "post nothing")
         self.report.lost += node.kill()
         since, in_a_row = time.monotonic(), 0
         while in_a_row < ENOUGH and not told[NO_MONEY]:
@@ -112,13 +114,16 @@ class Storms(Storm):
         if told[""] != PAID or told.keys() - {"", NO_MONEY, NO_STORAGE}:
             self._fault(f"{name}: with money for {PAID}: {told}")
 
+    def _is_posted(self, name: str) -> bool:
+        """Whether a call of a key is in the ledger."""
+        statement = "SELECT 1 FROM calls JOIN keys ON keys.id = key_id WHERE name = ?"
+        return bool(self._rows(statement, name))
+
     def _spend(self, node: Node, name: str, number: int) -> str:
         """Make a call with a key; give the error's code, or nothing."""
         bearer = ("Authorization", f"Bearer {key_of(name)}")
         model = f"judge-{NODES * CALLS_PER_NODE + self._late * 1_000 + number}"
         body = json.dumps({"model": model, "input": "spent"}).encode()
-        # By then its node may have been taken for dead.
-        self._allowances.late.add(model)
         url = self._at(node)
         reply = raw.send(url, "/v1/moderations", body, headers=(bearer,))
         return "" if reply.status == 200 else json.loads(reply.body)["error"]["code"]
