@@ -58,13 +58,13 @@ _UNARY_LATE = """        if not client.gone:
         await asyncio.sleep(0)
         return await self._settle(call, hold, served, None)
 """
-_REPLAY = """    journal_id = directory.name
-    follower = Follower(directory, ledger.register(journal_id), alive=False)
+_REPLAY = """        position = ledger.register(directory.name)
+        follower = Follower(directory, position, alive=False)
 """
-_RETURN_FIRST = """    journal_id = directory.name
-    with ledger._transaction():
-        ledger._return_leases(journal_id)
-    follower = Follower(directory, ledger.register(journal_id), alive=False)
+_RETURN_FIRST = """        position = ledger.register(directory.name)
+        with ledger._transaction():
+            ledger._return_leases(directory.name)
+        follower = Follower(directory, position, alive=False)
 """
 _OPEN = "            journal.append(OPENED, Opened(opening, amount))\n"
 _ANSWERED = "    elif not hold.channel:\n"
