@@ -225,5 +225,7 @@ def test_an_answer_becomes_part_of_the_next_ones_prompt() -> None:
     }
     told = usage_of({"usage": usage})
     assert told is not None
+    others = {name.replace("token_d", "tokens_d"): n for name, n in usage.items()}
+    assert usage_of({"usage": others}) == told
     meter.answered(told.usage)
     assert meter.prompt() == {"input": 45, "audio_input": 45}

@@ -120,9 +120,12 @@ def usage_of(response: dict[str, Any]) -> ToldUsage | None:
     usage = response.get("usage")
     if not isinstance(usage, dict) or "input_tokens" not in usage:
         return None
-    given, made = (
-        _table(usage, "input_token_details"),
-        _table(usage, "output_token_details"),
+    # Others who speak the same events write their details as chats have them.
+    given = _table(usage, "input_token_details") or _table(
+        usage, "input_tokens_details"
+    )
+    made = _table(usage, "output_token_details") or _table(
+        usage, "output_tokens_details"
     )
     kept = _table(given, "cached_tokens_details")
     cached_audio, cached_image = (
