@@ -217,6 +217,12 @@ def provider_lines(row: ProviderRow) -> Iterator[str]:
     if row.resources:
         families = " and ".join(APIS[family] for family in row.resources)
         yield f"- [What it keeps](../guide/resources.md) is reached by {families}"
+    if row.batches is not None:
+        asked = ", ".join(f"`{path}`" for path in row.batches.endpoints)
+        yield (
+            "- [Batches of its own](../guide/batches.md#at-providers-that-have-batches) "
+            f"of {asked}: {verified_text(row.batches.verified)}"
+        )
     yield ""
     yield from table(
         ("Operation", "Path", "Dialect", "Verified", "Changed on the way"),

@@ -5,6 +5,7 @@ is, whose journal then ends, so that another one takes the batch.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
@@ -36,6 +37,8 @@ from posthouse.tasks.records import (
 )
 
 world = test_batches_work.world
+POLLED = 0.01
+"""Seconds between two looks."""
 
 
 @pytest.fixture(
@@ -73,6 +76,8 @@ class Supplier:
         self.money = 10**9
         self.held: dict[str, int] = {}
         self.looks = 0
+        self.times: dict[str, float] = {}
+        """When something was first asked, monotonic seconds."""
         runner.place = self.place  # type: ignore[method-assign]
 
     async def place(self, call: LineCall, without: frozenset[str]) -> Place | None:
@@ -87,6 +92,7 @@ class Supplier:
         return True
 
     async def create(self, part: Part, lines: Mapping[int, Place]) -> str:
+        self.times.setdefault("create", time.monotonic())
         self.marks.append(part.mark)
         if part.channel in self.refusing:
             raise SupplierRefused("no")
@@ -100,6 +106,7 @@ class Supplier:
         return remote_id
 
     async def find(self, part: Part, others: frozenset[str]) -> str | None:
+        self.times.setdefault("find", time.monotonic())
         self._meet("find")
         for remote_id, (known, _) in self.created.items():
             if known.mark == part.mark:
@@ -155,7 +162,9 @@ class Supplier:
 def supplier(world: World, monkeypatch: pytest.MonkeyPatch) -> Supplier:
     """A provider that the world's batches go to, looked at all the time."""
     supplier = Supplier(world.runner)
-    world.supply = Supply(StoredParts(world.database), supplier, supplier, 0.01)
+    rows = StoredParts(world.database)
+    sending = asyncio.Semaphore(1)
+    world.supply = Supply(rows, supplier, supplier, POLLED, sending)
     return supplier
 
 
@@ -229,7 +238,6 @@ async def test_who_dies_once_it_was_created_has_it_found(
     supplier.ended.set()
     other = world.worker(THEIRS)
     other.start()
-    world.now += 60
     _, answers = await _finished(world, other)
     assert supplier.marks == ["batch_1-p1"]
     assert _by(answers, range(1, 11)) == {"provider"}
@@ -247,12 +255,11 @@ async def test_what_never_arrived_is_created_anew(
     worker.start()
     await _until(lambda: supplier.marks)
     supplier.loses = False
-    await asyncio.sleep(0.1)
-    assert supplier.marks == ["batch_1-p1"], "it may still be on its way"
-    world.now += 60
     _, answers = await _finished(world, worker)
     assert supplier.marks == ["batch_1-p1", "batch_1-p2"]
     assert _by(answers, range(1, 11)) == {"provider"}
+    began, searched = supplier.times["create"], supplier.times["find"]
+    assert searched - began >= parts_module.FOUND_AFTER * POLLED
 
 
 async def test_who_dies_among_the_results_charges_each_line_once(
@@ -340,43 +347,60 @@ async def test_what_a_provider_has_lost_is_run_by_us(
     assert supplier.looks > parts_module.MOST_MISSED
 
 
-@pytest.mark.parametrize("cancels", [True, False])
-async def test_what_is_done_when_a_batch_ends_early_is_kept(
-    cancels: bool, world: World, supplier: Supplier
+async def test_what_is_done_when_a_batch_is_cancelled_is_kept(
+    world: World, supplier: Supplier
 ) -> None:
-    """By its caller, or its time: the provider is told, and what it did is charged."""
+    """The provider is told, and what it did is charged."""
     supplier.unanswered = {1, 2, 3}
     await world.begin(8)
     worker = world.worker()
     worker.start()
     await _until(lambda: supplier.looks)
-    if cancels:
-        assert await world.rows.cancel("batch_1", int(world.now * 1000)) is not None
-    else:
-        world.now += 86_400
+    assert await world.rows.cancel("batch_1", int(world.now * 1000)) is not None
     batch, answers = await _finished(world, worker)
-    ended = BatchState.CANCELLED if cancels else BatchState.EXPIRED
-    assert batch.state is ended
+    assert batch.state is BatchState.CANCELLED
     assert set(supplier.cancelled) == {"remote-0"}
     assert (batch.completed, batch.failed) == (5, 0)
     assert _by(answers, range(4, 9)) == {"provider"}
-    assert {answers[f"line-{n}"]["code"] for n in (1, 2, 3)} == {f"batch_{ended.value}"}
+    assert {answers[f"line-{n}"]["code"] for n in (1, 2, 3)} == {"batch_cancelled"}
     assert len(world.runner.calls) == 5
 
 
-async def test_nobody_waits_for_ever_for_a_batch_that_is_over(
+async def test_what_takes_too_long_is_run_by_us_in_time(
     world: World, supplier: Supplier
 ) -> None:
-    """A provider that says nothing more keeps its lines."""
+    """The provider is told, and what it has not done is done before the end."""
+    supplier.unanswered = {1, 2, 3}
+    await world.begin(8)
+    worker = world.worker()
+    worker.start()
+    await _until(lambda: supplier.looks)
+    world.now += 86_400 - parts_module.RECALLED_MS / 1000
+    batch, answers = await _finished(world, worker)
+    assert batch.state is BatchState.COMPLETED
+    assert set(supplier.cancelled) == {"remote-0"}
+    assert _by(answers, range(4, 9)) == {"provider"}
+    assert _by(answers, range(1, 4)) == {"us"}
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+async def test_nobody_waits_for_ever_for_a_provider(
+    cancels: bool, world: World, supplier: Supplier
+) -> None:
+    """One that says nothing more keeps its lines."""
     await world.begin(3)
     worker = world.worker()
     worker.start()
     await _until(lambda: supplier.looks)
     supplier.faults = ["look"] * 10_000
-    world.now += 86_400 + parts_module.LATE_MS / 1000
+    if cancels:
+        assert await world.rows.cancel("batch_1", int(world.now * 1000)) is not None
+        world.now += parts_module.TOLD_MS / 1000
+    else:
+        world.now += 86_400 - parts_module.TOLD_MS / 1000
     batch, _ = await _finished(world, worker)
-    assert batch.state is BatchState.EXPIRED
-    assert world.runner.calls == []
+    assert batch.state is (BatchState.CANCELLED if cancels else BatchState.COMPLETED)
+    assert len(world.runner.calls) == (0 if cancels else 3)
     assert supplier.held == {}
 
 

@@ -1,5 +1,6 @@
 """Batches, wired: what callers ask of them, and who works on them in this process."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from posthouse.api.batches import BatchRoutes
@@ -24,6 +25,9 @@ from posthouse.tasks.batches import BatchWorker, Desk
 
 CLOSING_SECONDS = 30.0
 """For which calls of batches may go on when the process stops."""
+
+SENT_AT_ONCE = 2
+"""Batches that are put together for providers at a time."""
 
 Plane = Callable[[Calls], Sequence[Route]]
 """Gives the routes of everything that can be asked."""
@@ -81,6 +85,7 @@ class Batching:
             HTTPSuppliers(lambda: relay.snapshot, relay.ports.sender),
             HeldReserves(holds),
             self._settings.batch_poll_seconds,
+            asyncio.Semaphore(SENT_AT_ONCE),
         )
 
     def export(self, metrics: Metrics) -> None:
@@ -92,6 +97,12 @@ class Batching:
         def calls() -> int:
             return 0 if self._worker is None else self._worker.calls
 
+        def resting() -> int:
+            return 0 if self._worker is None else self._worker.resting
+
+        metrics.gauge(
+            "posthouse_batches_upstream", "Batches that wait for providers.", resting
+        )
         metrics.gauge("posthouse_batches", "Batches that are worked on.", working)
         metrics.gauge("posthouse_batch_calls", "Calls of batches under way.", calls)
 

@@ -48,13 +48,14 @@ LONGEST_LINE = 32 * 1024 * 1024
 """Bytes of a result; longer ones are passed over."""
 MOST_PAGES = 50
 """Of batches that are looked through for one."""
-EARLIER, LATER = 300.0, 900.0
-"""Seconds by which a provider's clock and ours, and what is sent, may differ."""
+EARLIER, LATER = 300.0, 3600.0
+"""Seconds by which a provider's clock and ours may differ, and sending may take."""
+TOTAL = 300.0
+"""Seconds that one request may take, where the channel allows a call no less."""
 SHOWN = 200
 """Characters of what a provider says that operators see."""
 _UNCERTAIN = frozenset({408, 409, 425})
 """Refusals that leave open whether something was done."""
-_TELLS_NOTHING = "the channel takes no batches any more"
 
 T = TypeVar("T")
 log = logger("posthouse.batches")
@@ -91,9 +92,15 @@ class _Way(Struct, frozen=True):
                 *channel_headers(channel, self.credential),
             ),
             body=ask.body,
-            timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
+            timeouts=structs.replace(channel.timeouts, total=self._seconds(ask)),
             proxy=channel.spec.proxy,
         )
+
+    def _seconds(self, ask: Ask) -> float:
+        if ask.method == "GET":
+            # Of results there may be many.
+            return self.channel.stream_total
+        return max(TOTAL, self.channel.timeouts.total)
 
 
 class HTTPSuppliers(Suppliers):
@@ -113,8 +120,8 @@ class HTTPSuppliers(Suppliers):
     async def create(self, part: Part, lines: Mapping[int, Place]) -> str:
         try:
             way = self._way(part)
-        except SupplierUncertain as error:
-            raise SupplierRefused(str(error)) from None
+        except PartGone:
+            raise SupplierRefused("the channel takes no batches any more") from None
         requests = [
             way.dialect.line(f"{part.mark}-{number}", part.url, place.body)
             for number, place in lines.items()
@@ -205,14 +212,15 @@ class HTTPSuppliers(Suppliers):
         remote = _read(partial(way.dialect.remote, way.row, body))
         if remote.id != part.remote_id:
             raise SupplierUncertain("it tells of another batch")
-        return Progress(remote.ended, remote.results)
+        reason = without_secrets(remote.reason[:SHOWN], way.channel)
+        return Progress(remote.ended, remote.results, reason)
 
     @override
     async def cancel(self, part: Part) -> None:
         try:
             way = self._way(part)
             await self._asked(way, cancel(way.row, part.remote_id))
-        except (SupplierUncertain, ExchangeFailure) as error:
+        except (PartGone, ExchangeFailure) as error:
             log.warning(
                 "a provider's batch could not be cancelled",
                 part=part.mark,
@@ -246,7 +254,7 @@ class HTTPSuppliers(Suppliers):
     # --- HTTP ---------------------------------------------------------------------
 
     def _way(self, part: Part) -> _Way:
-        """How a part's provider is reached; raises SupplierUncertain."""
+        """How a part's provider is reached; raises PartGone if it is no more."""
         channel = self._snapshot().table.channels.get(part.channel)
         row = None if channel is None else channel.provider.batches
         if (
@@ -255,7 +263,7 @@ class HTTPSuppliers(Suppliers):
             or part.credential >= len(channel.credentials)
             or find_authorizer(channel, part.credential) is not None
         ):
-            raise SupplierUncertain(_TELLS_NOTHING)
+            raise PartGone
         return _Way(channel, part.credential, row, find_batches(row.dialect))
 
     async def _asked(self, way: _Way, ask: Ask) -> tuple[int, bytes]:

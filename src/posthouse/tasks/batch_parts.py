@@ -8,7 +8,8 @@ is not there. An answer that a provider has given is a line's call like any othe
 whose reply is there already: it has a call id before, its answer is kept before it
 is charged, and after a crash the ledger says whether it was.
 
-What a provider has not answered when its batch is over is run by us.
+What a provider has not answered when its batch is over is run by us; so it is over
+some time before ours is.
 """
 
 import asyncio
@@ -35,19 +36,23 @@ from posthouse.tasks.records import (
     Line,
     Part,
     PartState,
+    time_of,
 )
 from posthouse.tasks.records import Place as Placed
 from posthouse.wire.json import MalformedJSON
 
-PART_BYTES = 16 * 1024 * 1024
+PART_BYTES = 8 * 1024 * 1024
 """Of a part, which is in memory while it is sent."""
 PART_LINES = 10_000
-MOST_BYTES = 32 * 1024 * 1024
+MOST_BYTES = 16 * 1024 * 1024
 """Of all parts of a batch that are being put together."""
 LINE_BYTES = 256
 """What stands around a line's request."""
-LATE_MS = 30 * 60_000
-"""For which a provider may still tell what it has done of a batch that is over."""
+RECALLED_MS = 60 * 60_000
+"""Before the end of a batch's time its parts are cancelled, and what is left of them
+is run by us."""
+TOLD_MS = 30 * 60_000
+"""For which a provider that was told to end may tell what it has done."""
 FOUND_AFTER = 2
 """So many times the seconds between looks, until what was sent must have arrived."""
 SLOWER, SLOWEST = 1.5, 20.0
@@ -55,7 +60,7 @@ SLOWER, SLOWEST = 1.5, 20.0
 MOST_MISSED = 3
 """Looks at which a provider does not know its batch, until it is believed."""
 _PAGE = 64
-_CLAIMED_BYTES = 8 * 1024 * 1024
+_CLAIMED_BYTES = 2 * 1024 * 1024
 """Of answers that are taken at a time."""
 
 log = logger("posthouse.batches")
@@ -124,11 +129,12 @@ class Parts:
         self.told = self.told or ending
         if not ending and self._supply.suppliers.known():
             number = max((part.number for part in parts), default=0)
-            while not self._closing.is_set():
-                placing = _Placing(self, batch, number)
-                if not await placing.sweep():
-                    break
-                number = placing.number
+            async with self._supply.sending:
+                while not self._closing.is_set():
+                    placing = _Placing(self, batch, number)
+                    if not await placing.sweep():
+                        break
+                    number = placing.number
 
     async def seconds(self, batch: Batch) -> float | None:
         """Say when to `work` again; None: no provider works on anything."""
@@ -141,8 +147,8 @@ class Parts:
         soonest = min(self._look_of(part).next_at for part in unfinished)
         seconds = soonest - self._clock()
         if not self.told:
-            left = (batch.expires_ms - self._now_ms()) / 1000
-            seconds = min(seconds, left)
+            left = batch.expires_ms - RECALLED_MS - self._now_ms()
+            seconds = min(seconds, left / 1000)
         return max(0.0, seconds)
 
     async def close(self) -> None:
@@ -151,9 +157,9 @@ class Parts:
             await self._free(part)
 
     def _is_ending(self, batch: Batch) -> bool:
-        return (
-            batch.state is BatchState.CANCELLING or batch.expires_ms <= self._now_ms()
-        )
+        """Whether providers are to work on it no longer."""
+        recalled = batch.expires_ms - RECALLED_MS <= self._now_ms()
+        return batch.state is BatchState.CANCELLING or recalled
 
     def _now_ms(self) -> int:
         return self._tools.files.now_ms()
@@ -163,9 +169,11 @@ class Parts:
     def _look_of(self, part: Part) -> _Looks:
         looks = self._looks.get(part.number)
         if looks is None:
-            # One that was there before us is looked at once.
+            # One that was there before us is looked at once, or when it has arrived.
             looks = _Looks(self._clock(), self._supply.poll_seconds)
             self._looks[part.number] = looks
+            if part.state is PartState.INTENDED:
+                looks.next_at += FOUND_AFTER * looks.pause
         return looks
 
     def _later(self, part: Part) -> None:
@@ -180,9 +188,8 @@ class Parts:
         looks = self._look_of(part)
         if ending and not self.told:
             looks.pause = self._supply.poll_seconds
-        elif looks.next_at > self._clock():
-            return False
-        return part.state is PartState.CREATED or self._may_be_found(part)
+            return part.state is PartState.CREATED
+        return looks.next_at <= self._clock()
 
     async def _visit(
         self, batch: Batch, part: Part, others: frozenset[str], *, ending: bool
@@ -209,6 +216,13 @@ class Parts:
             self._look_of(part).missed = 0
             if progress.ended:
                 await self._take(batch, created, progress)
+            if progress.reason:
+                log.warning(
+                    "a provider's batch has failed",
+                    part=part.mark,
+                    channel=part.channel,
+                    reason=progress.reason,
+                )
 
     async def _missed(self, batch: Batch, part: Part) -> None:
         """A provider does not know a part: if it says so again and again, it is so."""
@@ -220,17 +234,10 @@ class Parts:
 
     def _is_too_late(self, batch: Batch) -> bool:
         """Whether nobody waits any more for what a provider may say."""
-        asked = batch.details.times.get(BatchState.CANCELLING.value)
-        ended = batch.expires_ms if asked is None else min(asked, batch.expires_ms)
-        return ended + LATE_MS <= self._now_ms()
-
-    def _may_be_found(self, part: Part) -> bool:
-        """Whether what was sent to create a part must have arrived by now."""
-        seconds = FOUND_AFTER * self._supply.poll_seconds
-        left = part.intended_ms / 1000 + seconds - self._now_ms() / 1000
-        if left > 0:
-            self._look_of(part).next_at = self._clock() + left
-        return left <= 0
+        told = batch.expires_ms - RECALLED_MS
+        if batch.state is BatchState.CANCELLING:
+            told = min(told, time_of(batch, BatchState.CANCELLING) or told)
+        return told + TOLD_MS <= self._now_ms()
 
     async def _found(
         self, batch: Batch, part: Part, others: frozenset[str]
@@ -298,7 +305,6 @@ class Parts:
             return True
         await rows.place(batch, list(lines), part)
         reach("batch.after_intention")
-        self._later(part)
         try:
             remote_id = await self._supply.suppliers.create(part, lines)
         except SupplierRefused as error:
@@ -314,10 +320,12 @@ class Parts:
                 part=part.mark,
                 reason=str(error),
             )
+            self._look_of(part)
             return True
         reach("batch.after_creation")
         await rows.created(batch, part, remote_id)
         reach("batch.after_record")
+        self._later(part)
         return True
 
     async def placed(self, batch: Batch, line: Line) -> Placed | None:

@@ -74,6 +74,8 @@ class Supply(Struct, frozen=True):
     reserves: Reserves
     poll_seconds: float
     """After which a provider is first asked how far it is."""
+    sending: asyncio.Semaphore
+    """How many batches are put together at a time, which takes memory."""
 
 
 class Source(Protocol):

@@ -137,6 +137,11 @@ class BatchWorker:
         return len(self._working)
 
     @property
+    def resting(self) -> int:
+        """Batches of ours that wait for what providers answer."""
+        return len(self._resting)
+
+    @property
     def calls(self) -> int:
         """Calls under way for them."""
         return self._tools.slots.taken

@@ -191,6 +191,8 @@ class Progress(Struct, frozen=True):
     ended: bool
     results: tuple[str, ...] = ()
     """Where its answers are, as the supplier understands it."""
+    reason: str = ""
+    """Why there are none, as the provider says."""
 
 
 class Suppliers(Protocol):
@@ -211,7 +213,8 @@ class Suppliers(Protocol):
     async def find(self, part: Part, others: frozenset[str]) -> str | None:
         """Give the provider's name for a part that it may have; None: it has not.
 
-        `others` are names that belong to other parts.
+        Raises PartGone where there is nobody to ask any more. `others` are names
+        that belong to other parts.
         """
 
     async def look(self, part: Part) -> Progress:

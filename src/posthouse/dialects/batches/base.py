@@ -45,6 +45,8 @@ class Remote(Struct, frozen=True):
     """What it was given to be known by; empty: none, or providers do not say."""
     results: tuple[str, ...] = ()
     """Paths of its results; there may be none."""
+    reason: str = ""
+    """Why it has failed as a whole, in the provider's words."""
 
 
 class Listed(Struct, frozen=True):

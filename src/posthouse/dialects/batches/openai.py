@@ -113,7 +113,16 @@ def _remote(row: BatchRow, found: dict[str, Any]) -> Remote:
         count_of(counts.get("total")) if isinstance(counts, dict) else 0,
         mark if isinstance(mark, str) else "",
         tuple(f"{row.files}/{name_of(one, 'a file')}/content" for one in files if one),
+        _reason(found.get("errors")),
     )
+
+
+def _reason(errors: Any) -> str:
+    """Give what is first said of why a batch has failed."""
+    data = errors.get("data") if isinstance(errors, dict) else None
+    first = data[0] if isinstance(data, list) and data else None
+    message = first.get("message") if isinstance(first, dict) else None
+    return message if isinstance(message, str) else ""
 
 
 BATCHES = OpenAIBatches()
