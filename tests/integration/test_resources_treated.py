@@ -205,6 +205,8 @@ def test_voices_are_their_makers(world: World) -> None:
             answer = world.ask("one", "POST", path, body)
             assert answer.status_code == 404, (path, voice, answer.text)
             assert len(world.kept.requests) == before
+    hidden = {**spoken("alloy"), "Voice": theirs}
+    assert world.ask("one", "POST", SPEECH, hidden).status_code == 404
     for voice in (own, {"id": own}, "alloy", "longxiaochun_v2"):
         for path, body in (
             (SPEECH, spoken(voice)),

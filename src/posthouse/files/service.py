@@ -7,7 +7,7 @@ nobody sends for nothing, and in the transaction that makes it one, which counts
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 
 from msgspec import Struct
@@ -261,7 +261,7 @@ class Files:
             raise NotFound(f"No such File object: {file_id[:64]}", param="id")
         self.on_removed()
 
-    async def pieces(self, blob: str) -> AsyncIterator[bytes]:
+    async def pieces(self, blob: str) -> AsyncGenerator[bytes]:
         """Give a blob's content piece by piece.
 
         Raises StorageUnavailable, and NotFound if it is gone.

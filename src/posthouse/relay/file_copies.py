@@ -10,7 +10,8 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -134,12 +135,14 @@ class FileCopies:
                     continue
         return found
 
-    async def ours(self, channel: str, ids: Iterable[str]) -> dict[str, str]:
-        """Give our names for what a provider calls otherwise."""
+    async def ours(
+        self, channel: str, account_id: str, ids: Iterable[str]
+    ) -> dict[str, str]:
+        """Give our names for what a provider calls otherwise, of an account's."""
         return {
             copy.id: copy.file_id
             for copy in await self.rows.named(ids)
-            if copy.channel == channel
+            if copy.channel == channel and copy.account_id == account_id
         }
 
     async def put(
@@ -207,13 +210,12 @@ class FileCopies:
             timeouts=timeouts,
         )
         headers = (*request.headers, (b"content-type", frame.content_type))
-        content = Content(
-            len(frame.before) + file.size + len(frame.after),
-            _framed(frame, self._files.pieces(file.blob)),
-        )
-        response = await self._uploader.upload(
-            structs.replace(request, headers=headers), content
-        )
+        size = len(frame.before) + file.size + len(frame.after)
+        pieces = _framed(frame, self._files.pieces(file.blob))
+        async with aclosing(pieces):
+            response = await self._uploader.upload(
+                structs.replace(request, headers=headers), Content(size, pieces)
+            )
         if response.status >= 300:
             raise CopyRefused(response)
         made = made_file(await response.read_all(ANSWER_LIMIT))
@@ -267,9 +269,10 @@ def _frame(file: StoredFile, copy: Copy) -> PartFrame:
 
 
 async def _framed(
-    frame: PartFrame, pieces: AsyncIterator[bytes]
-) -> AsyncIterator[bytes]:
+    frame: PartFrame, pieces: AsyncGenerator[bytes]
+) -> AsyncGenerator[bytes]:
     yield frame.before
-    async for piece in pieces:
-        yield piece
+    async with aclosing(pieces):
+        async for piece in pieces:
+            yield piece
     yield frame.after

@@ -13,7 +13,7 @@ from posthouse.dialects.resources.paths import read_path
 from posthouse.files.records import StoredFile
 from posthouse.model.exchange import Timeouts
 from posthouse.relay.file_copies import Copy, FileCopies, owned
-from posthouse.relay.resource_lookup import Lookup, Place, not_there
+from posthouse.relay.resource_lookup import Caller, Lookup, Place, not_there
 from posthouse.relay.resource_ports import Asked
 from posthouse.routing.plan import Target
 
@@ -24,13 +24,14 @@ class NamedFiles:
     def __init__(
         self,
         copies: FileCopies,
-        family: str,
+        caller: Caller,
         first: str,
         files: Mapping[str, StoredFile],
     ) -> None:
         """Name `files`, by our names, in a request below `/first`."""
         self._copies = copies
-        self._family = family
+        self._family = caller.family
+        self._account_id = caller.principal.account_id
         self._first = first
         self._files = files
 
@@ -44,7 +45,8 @@ class NamedFiles:
 
     async def ours(self, target: Target, ids: Iterable[str]) -> dict[str, str]:
         """Give our names for what an answer calls otherwise."""
-        return await self._copies.ours(target.member.channel.name, ids)
+        channel = target.member.channel.name
+        return await self._copies.ours(channel, self._account_id, ids)
 
     async def deleted(self, channel: str, name: str) -> None:
         """The provider has deleted something: it may have been a copy."""

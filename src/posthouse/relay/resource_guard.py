@@ -13,14 +13,14 @@ from typing_extensions import override
 
 from posthouse.access.principal import Principal
 from posthouse.dialects.resources.answers import Told, read_answer
-from posthouse.dialects.resources.names import Named
+from posthouse.dialects.resources.names import VOICE, Named
 from posthouse.dialects.resources.treated import is_stored, read_things
 from posthouse.errors import InvalidRequest, NotFound, StorageUnavailable
 from posthouse.observe.logs import logger
 from posthouse.relay.call import Incoming
 from posthouse.relay.keeping import Keeper
 from posthouse.relay.objects import Owned
-from posthouse.relay.resource_lookup import SHARED, Caller, Lookup, not_there
+from posthouse.relay.resource_lookup import SHARED, Caller, Lookup, by_model, not_there
 from posthouse.routing.plan import Target
 from posthouse.routing.table import RoutingTable
 from posthouse.wire.sse import FrameTooLarge, SSEDecoder
@@ -55,6 +55,7 @@ class Guard:
         if not (named.ids or named.texts):
             return incoming
         caller = Caller(incoming.principal, family_of(incoming.dialect.name))
+        self._judge_voices(incoming, table, named)
         try:
             place = await self._lookup.find(table, caller, named)
         except NotFound:
@@ -76,6 +77,20 @@ class Guard:
         return structs.replace(
             incoming, channel=channel.name, credential=place.credential
         )
+
+    def _judge_voices(
+        self, incoming: Incoming, table: RoutingTable, named: Named
+    ) -> None:
+        """Take voices for everybody's whose model nobody serves who keeps things."""
+        voices = {name for name in named.ids if name.startswith(VOICE)}
+        if not voices:
+            return
+        family = family_of(incoming.dialect.name)
+        sandbox = incoming.principal.sandbox
+        keepers = self._lookup.channels.of_family(table, family, sandbox=sandbox)
+        if not by_model(keepers, (incoming.request.model,)):
+            named.ids -= voices
+            named.texts |= voices
 
     async def require_own(
         self, principal: Principal, target: Target, family: str, named: Named

@@ -105,7 +105,7 @@ class ResourceRelay:
                 call, money, caller.family, hold_max=self._ports.hold_max
             )
             hold = await self._ports.holds.open(opening)
-            named = NamedFiles(copies, caller.family, path.first, files)
+            named = NamedFiles(copies, caller, path.first, files)
             work = _Work(self._ports, call, asked, place, money=money, files=named)
             record = await work.do(hold)
             tokens = tokens_of(record.usage)

@@ -58,7 +58,7 @@ _LOOKS_LIKE_ID = re.compile(
     r"(?=\S*\d)(?=\S*[_:-])[A-Za-z0-9][\w.:/-]{7,255}|(?:audio|voice)_[\w-]{1,249}",
     re.ASCII,
 )
-_VOICE = "voice_"
+VOICE = "voice_"
 """With this the id of a voice begins that somebody has made; others are names of
 voices that everybody has."""
 _JSON_STARTS = (b"{", b"[")
@@ -184,7 +184,7 @@ def _note(name: str, value: str, named: Named, *, strict: bool) -> None:
     if name == "model":
         named.models.append(value)
     elif strict and (
-        named.counts(name) or (name == "voice" and value.startswith(_VOICE))
+        named.counts(name) or (name == "voice" and value.startswith(VOICE))
     ):
         named.ids.add(value)
     else:

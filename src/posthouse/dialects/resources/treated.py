@@ -105,9 +105,9 @@ def may_name_things(request: ParsedRequest, dialect: str) -> bool:
 
 def _may_name(name: str, value: Raw) -> bool:
     """Whether a member that is not plain may name anything."""
-    if name in _LOOKS:
-        return _LOOKS[name](value)
     word = last_word(name)
+    if word in _LOOKS:
+        return _LOOKS[word](value)
     if word in _TOP or is_id_name(word):
         return True
     nested = json.opens_with(value, b"{") or json.opens_with(value, b"[")
