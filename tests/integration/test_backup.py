@@ -128,6 +128,7 @@ def source_of(data: Path) -> Source:
         secret=Secret((data / "secret.key").read_bytes().strip()),
         with_secret=True,
         configuration=None,
+        files=data / "files",
     )
 
 
@@ -242,7 +243,7 @@ def test_a_backup_replaces_nothing(cli, tmp_path):
 def test_what_cannot_be_written_leaves_nothing(cli, tmp_path, monkeypatch):
     """A full disk, say."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(making, "_write", fail)

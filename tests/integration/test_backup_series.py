@@ -201,6 +201,38 @@ def test_the_command_goes_on_until_it_is_told(posthouse, tmp_path):
     assert not list(folder.glob(".*.tar.*"))
 
 
+def test_who_loses_the_machine_loses_what_came_after_the_newest(tmp_path):
+    """All at once and for good, under load: the minute that is promised, scaled."""
+    folder = tmp_path / "backups"
+    posthouse = Posthouse(tmp_path / "lost", CONFIGURATION).__enter__()
+    try:
+        command = [str(COMMAND), "backup", str(folder), "--every", str(SECONDS)]
+        command += ["--data", str(posthouse.data)]
+        with loaded(posthouse.url) as load:
+            with subprocess.Popen(
+                command, cwd=ROOT, stdout=subprocess.DEVNULL
+            ) as running:
+                wait_for(folder, 4)
+                running.kill()
+            had = len(load.ended)
+            while len(load.ended) < had + 20:
+                time.sleep(0.01)
+    finally:
+        posthouse.process.kill()
+        posthouse.process.wait()
+    shutil.rmtree(posthouse.data)
+    there = Elsewhere(folder, tmp_path / "data")
+    assert there.done.report.clean
+    instant = there.done.facts.instant_ms / 1000
+    charged = there.charged()
+    assert BALANCE - there.remaining() == sum(charged.values())
+    assert any(end < instant for _, end in load.ended.values())
+    assert not load.ended.keys() <= charged.keys(), "something is lost"
+    for name, (began, end) in load.ended.items():
+        assert name in charged or end >= instant
+        assert name not in charged or began < instant + 0.001
+
+
 def test_of_responses_only_new_ones_are_copied(posthouse, tmp_path):
     """Unless the newest have gone: then their numbers may be others'."""
     first = make_backup(source_of(posthouse.data), tmp_path / "whole")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import Parameter
-from msgspec import to_builtins
+from msgspec import structs, to_builtins
 
 from posthouse.billing.ports import LedgerUnavailable
 from posthouse.cli.failures import CommandFailed
@@ -23,6 +23,7 @@ from posthouse.settings.secret import FILE_NAME, load_secret
 from posthouse.storage.backup import Backup, BackupRefused, Source, make_backup
 from posthouse.storage.backup_archive import DATABASE, DamagedArchive
 from posthouse.storage.backup_series import Retention, Series
+from posthouse.storage.blobs import folder_of
 from posthouse.storage.restore import Restored
 from posthouse.storage.restore import restore as restore_backup
 
@@ -51,14 +52,25 @@ class Row:
     ] = 2
 
 
+@dataclass(frozen=True)
+class Without:
+    """What is left out."""
+
+    without_secret: Annotated[
+        bool,
+        Parameter(show_default=False, help="Leave the data folder's secret out."),
+    ] = False
+    without_files: Annotated[
+        bool,
+        Parameter(show_default=False, help="Leave the content of files out."),
+    ] = False
+
+
 def backup(
     file: File,
     *,
     config: Config = None,
-    without_secret: Annotated[
-        bool,
-        Parameter(show_default=False, help="Leave the data folder's secret out."),
-    ] = False,
+    without: Annotated[Without, Parameter(name="*")] = Without(),
     data: Data = None,
     as_json: AsJSON = False,
     row: Annotated[Row, Parameter(name="*")] = Row(),
@@ -68,7 +80,8 @@ def backup(
     It holds the database and what the journals have not handed to it yet, as of
     one instant, the data folder's secret (unless POSTHOUSE_SECRET is set, or
     --without-secret given), the keys made for the configuration file, and that
-    file. On PostgreSQL it holds all but the database. It is for its owner's eyes
+    file; and the content of callers' files, where a folder has it. On PostgreSQL it
+    holds all but the database and the content of files. It is for its owner's eyes
     only, and replaces no file.
 
     With --every it goes on: FILE is a folder, and what has changed since the last
@@ -77,9 +90,11 @@ def backup(
 
     async def find() -> Source:
         async with open_books(load_settings(config=config, data=data)) as books:
-            return _source(books, with_secret=not without_secret)
+            return _source(books, with_secret=not without.without_secret)
 
     source = run(find())
+    if without.without_files:
+        source = structs.replace(source, files=None)
     try:
         if row.every is not None:
             _go_on(source, file, row, as_json=as_json)
@@ -144,6 +159,7 @@ def _source(books: Books, *, with_secret: bool) -> Source:
         secret=load_secret(settings),
         with_secret=with_secret and settings.secret is None,
         configuration=settings.config,
+        files=None if settings.database else folder_of(settings),
     )
 
 
@@ -193,6 +209,7 @@ def _print_restored(done: Restored, data: Path) -> None:
             "instant_ms": done.facts.instant_ms,
             "recovery": to_builtins(done.recovery),
             "audit": to_builtins(done.report),
+            "missing_files": done.missing_files,
             "config": None if done.configuration is None else str(done.configuration),
         }
     )
@@ -213,6 +230,8 @@ def _tell_restored(done: Restored, data: Path) -> None:
             if done.report is not None
             else "The books were not looked at: run `posthouse audit`."
         )
+    if done.missing_files:
+        print_note(f"The content of {done.missing_files} files is not in it.")
     if done.configuration is not None:
         print_note(f"The configuration file of that time is {done.configuration}.")
 

@@ -18,7 +18,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -32,7 +32,10 @@ from posthouse.storage.backup_archive import (
     DATABASE,
     FACTS,
     ArchiveWriter,
+    sync_folder,
 )
+from posthouse.storage.backup_files import FOLDER as FILES
+from posthouse.storage.backup_files import blobs_of
 from posthouse.storage.backup_journals import JournalCopies
 from posthouse.storage.file_keys import FOLDER as KEYS
 from posthouse.storage.ledgers import HOME
@@ -101,6 +104,8 @@ class Source(Struct, frozen=True):
     with_secret: bool
     """Whether the data folder's secret, if there is one, goes with it."""
     configuration: Path | None
+    files: Path | None = None
+    """The folder with the content of callers' files; None leaves it out."""
 
 
 class Instant(Struct, frozen=True):
@@ -148,8 +153,17 @@ Copy = Callable[[sqlite3.Connection, Path, Instant], Instant]
 """Copies what is wanted from a snapshot to a new file; gives the instant with it."""
 
 
-def write_backup(source: Source, file: Path, copy: Copy) -> Backup:
-    """Write a backup of what `copy` takes of the database; see `make_backup`."""
+Keep = Callable[[Path], None]
+"""Keeps the files that a copy of the database needs beside the archive."""
+
+
+def write_backup(
+    source: Source, file: Path, copy: Copy, keep: Keep | None = None
+) -> Backup:
+    """Write a backup of what `copy` takes of the database; see `make_backup`.
+
+    Without `keep`, files are in the archive.
+    """
     if file.exists():
         raise BackupRefused(f"{file} is there already; a backup replaces nothing")
     with _draft(file) as draft:
@@ -160,12 +174,14 @@ def write_backup(source: Source, file: Path, copy: Copy) -> Backup:
         else:
             with _snapshot(source.database, copies) as (reader, begun):
                 instant = copy(reader, draft / DATABASE, begun)
+        if keep is not None and instant.database is not None:
+            keep(instant.database)
         archive = draft / "archive"
         journals = copies.files(without=instant.finished)
         # Whatever the umask says, and before there is anything in it.
         archive.touch(mode=0o600, exist_ok=False)
         with archive.open("r+b") as opened:
-            _write(opened, source, instant, journals)
+            _write(opened, source, instant, journals, with_files=keep is None)
         size = archive.stat().st_size
         _publish(archive, file)
     return Backup(file, size, instant)
@@ -204,7 +220,12 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _write(
-    opened: IO[bytes], source: Source, instant: Instant, journals: list[Path]
+    opened: IO[bytes],
+    source: Source,
+    instant: Instant,
+    journals: list[Path],
+    *,
+    with_files: bool,
 ) -> None:
     """Write the archive's members."""
     at_ms = instant.at_ms
@@ -227,6 +248,11 @@ def _write(
         archive.add_file(f"{JOURNALS}/{path.parent.name}/{path.name}", path)
     if instant.database is not None:
         archive.add_file(DATABASE if whole else CHANGES, instant.database)
+        if with_files and source.files is not None:
+            for blob in blobs_of(instant.database):
+                # It may have been deleted since the instant.
+                with suppress(FileNotFoundError):
+                    archive.add_file(f"{FILES}/{blob}", source.files / blob)
     archive.finish()
 
 
@@ -267,12 +293,3 @@ def _publish(archive: Path, file: Path) -> None:
         # A file system without links.
         archive.rename(file)
     sync_folder(file.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have a folder's list of names on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -29,6 +29,7 @@ _TAKEN: Final = re.compile(
     r"backup\.json|secret\.key|home\.id|posthouse\.(?:db|toml)|changes\.db"
     r"|keys/(?!\.)[^/\\\x00-\x1f]+"
     r"|journal/[0-9a-f]{32}/\d{10}\.segment"
+    r"|files/[0-9a-f]{2}/[0-9a-f]{30}"
 )
 _SUM: Final = re.compile(r"([0-9a-f]{64})  (.+)")
 _END: Final = 2 * tarfile.BLOCKSIZE
@@ -192,3 +193,12 @@ def _check_end(file: IO[bytes], offset: int) -> None:
     is_whole = len(rest) >= _END and not (offset + len(rest)) % tarfile.RECORDSIZE
     if not is_whole or rest.strip(b"\0") or file.read(1):
         raise DamagedArchive("its end is not as it was written")
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a folder's list of names on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -18,9 +18,10 @@ changed, or its newest transfer is not the one that was there.
 
 import shutil
 import sqlite3
+from calendar import timegm
 from contextlib import closing, suppress
 from pathlib import Path
-from time import gmtime, strftime
+from time import gmtime, strftime, strptime
 from typing import Final, Self
 
 from msgspec import Struct, structs
@@ -31,13 +32,20 @@ from posthouse.storage.backup import (
     BackupRefused,
     Facts,
     Instant,
+    Keep,
     Place,
     Source,
     copy_database,
-    sync_folder,
     write_backup,
 )
-from posthouse.storage.backup_archive import FACTS, DamagedArchive, read_first
+from posthouse.storage.backup_archive import (
+    FACTS,
+    DamagedArchive,
+    read_first,
+    sync_folder,
+)
+from posthouse.storage.backup_files import FOLDER as FILES
+from posthouse.storage.backup_files import KeptFiles, blobs_of
 from posthouse.wire import json
 
 APPENDED: Final = {
@@ -56,7 +64,10 @@ KEPT: Final = "responses"
 REPLACED: Final = "replaced"
 """In a part, the names of the tables that it has whole."""
 LOCK: Final = ".series.lock"
+SLACK: Final = 3600.0
+"""Seconds for which a file is kept longer than it is needed."""
 SUFFIX: Final = ".tar"
+_TIME: Final = "%Y%m%dT%H%M%SZ"
 _NAME: Final = "[0-9]*Z-[0-9][0-9][0-9][0-9][0-9][0-9]" + SUFFIX
 _LAST: Final = 999_999
 _TABLES: Final = (
@@ -89,6 +100,7 @@ class Series:
         self._began = 0.0
         """When the series did, in Unix seconds."""
         self._lock: FileLock | None = None
+        self._files: KeptFiles | None = None
 
     def __enter__(self) -> Self:
         """Look where an earlier process has come to; raises BackupRefused."""
@@ -98,6 +110,9 @@ class Series:
             raise BackupRefused(f"{self._folder} is written to by another process")
         for draft in self._folder.glob(f".{_NAME}.*"):
             shutil.rmtree(draft)
+        if self._source.files is not None:
+            self._files = KeptFiles(self._folder / FILES)
+            self._files.clean()
         files = list_series(self._folder)
         if files:
             self._go_on(files[-1])
@@ -119,23 +134,35 @@ class Series:
         if place is not None and not due and place.number < _LAST:
             file = _path(self._folder, place.name, place.number + 1)
             with suppress(_Unrelated):
-                made = write_backup(self._source, file, _Changes(place).copy)
+                changes = _Changes(place).copy
+                made = write_backup(self._source, file, changes, self._keeper(now))
                 self._place = made.instant.series
                 return made
         return self._write_whole(now)
 
     def _write_whole(self, now: float) -> Backup:
-        name = strftime("%Y%m%dT%H%M%SZ", gmtime(now))
+        name = strftime(_TIME, gmtime(now))
 
         def copy(reader: sqlite3.Connection, target: Path, instant: Instant) -> Instant:
             copy_database(reader, target)
             place = _describe(reader, name, 0)
             return structs.replace(instant, database=target, series=place)
 
-        made = write_backup(self._source, _path(self._folder, name, 0), copy)
+        keep = self._keeper(now, again=True)
+        made = write_backup(self._source, _path(self._folder, name, 0), copy, keep)
         self._place, self._began = made.instant.series, now
         self._forget()
         return made
+
+    def _keeper(self, now: float, *, again: bool = False) -> Keep:
+        """What keeps the files that a copy of the database needs."""
+
+        def keep(database: Path) -> None:
+            source = self._source.files
+            if self._files is not None and source is not None:
+                self._files.add(source, blobs_of(database), now, again=again)
+
+        return keep
 
     def _go_on(self, last: Path) -> None:
         """Take up the newest series, unless it cannot be read."""
@@ -153,6 +180,9 @@ class Series:
             for file in sorted(self._folder.glob(f"{name}-*{SUFFIX}"), reverse=True):
                 file.unlink()
         sync_folder(self._folder)
+        if self._files is not None:
+            oldest = names[-self._retention.keep :][0]
+            self._files.forget(timegm(strptime(oldest, _TIME)) - SLACK)
 
 
 class _Unrelated(Exception):

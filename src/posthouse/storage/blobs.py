@@ -45,7 +45,7 @@ class ObjectBlobs(BlobStore):
         """Take what says where; nothing is opened before the first use."""
         self._settings = settings
         self._opened: ObjectStore | None = None
-        self._folder = _folder_of(settings)
+        self._folder = folder_of(settings)
 
     def _store(self) -> "ObjectStore":
         """Open the store, within `failing`."""
@@ -176,7 +176,7 @@ def failing() -> Iterator[None]:
         raise BlobUnavailable(type(error).__name__) from None
 
 
-def _folder_of(settings: Settings) -> Path | None:
+def folder_of(settings: Settings) -> Path | None:
     """Give the folder of a store that is one: ours, or one that nodes share."""
     if settings.files is None:
         return settings.data / FOLDER
@@ -188,7 +188,7 @@ def open_store(settings: Settings, folder: Path | None) -> "ObjectStore":
     """Open the folder, or without one what the settings name; within `failing`."""
     from obstore.store import LocalStore, from_url  # noqa: PLC0415 - see above
 
-    folder = folder or _folder_of(settings)
+    folder = folder or folder_of(settings)
     if folder is not None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return LocalStore(folder)

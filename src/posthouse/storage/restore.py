@@ -28,7 +28,6 @@ from posthouse.storage.backup import (
     BackupRefused,
     Facts,
     secret_check,
-    sync_folder,
 )
 from posthouse.storage.backup_archive import (
     CHANGES,
@@ -36,8 +35,11 @@ from posthouse.storage.backup_archive import (
     DATABASE,
     FACTS,
     DamagedArchive,
+    sync_folder,
     unpack,
 )
+from posthouse.storage.backup_files import FOLDER as FILES
+from posthouse.storage.backup_files import KeptFiles, blobs_of
 from posthouse.storage.backup_series import add_changes, needed_for
 from posthouse.storage.database import Database, sqlite_url
 from posthouse.storage.ledger import SqliteLedger
@@ -61,6 +63,8 @@ class Restored(Struct, frozen=True):
     """None where there was none: it was skipped, or the database is not ours."""
     configuration: Path | None
     """Where the configuration file of that time is now."""
+    missing_files: int = 0
+    """How many files have rows and no content, where a folder should have it."""
 
 
 async def restore(
@@ -78,12 +82,14 @@ async def restore(
     folder is empty again.
     """
     with _draft(settings.data) as draft:
-        facts = _assemble(needed_for(file), draft)
+        archives = needed_for(file)
+        facts = _assemble(archives, draft)
         _check_place(settings, facts)
         _check_secret(settings, facts, draft)
         _own(draft / JOURNALS)
-        recovery, report = Recovery(), None
+        recovery, report, missing = Recovery(), None, 0
         if facts.has_database:
+            missing = _gather_files(archives[-1], draft, settings)
             recovery, report = await _check_books(draft, skip_audit=skip_audit)
         if report is not None and not report.clean:
             names = ", ".join(c.name for c in report.checks if not c.passed)
@@ -93,7 +99,7 @@ async def restore(
         _install(draft, settings.data)
     configuration = settings.data / CONFIGURATION
     found = configuration if configuration.exists() else None
-    return Restored(facts, recovery, report, found)
+    return Restored(facts, recovery, report, found, missing)
 
 
 def _assemble(files: list[Path], draft: Path) -> Facts:
@@ -123,6 +129,17 @@ def _assemble(files: list[Path], draft: Path) -> Facts:
             path.rename(draft / path.name)
         folder.rmdir()
     return facts
+
+
+def _gather_files(archive: Path, draft: Path, settings: Settings) -> int:
+    """Add the files that are beside a series; tell how many are nowhere."""
+    database = draft / DATABASE
+    beside = archive.parent / FILES
+    if not (draft / FILES).exists() and beside.is_dir():
+        KeptFiles(beside).restore(blobs_of(database), draft / FILES)
+    if settings.files is not None:
+        return 0
+    return sum(not (draft / FILES / blob).exists() for blob in blobs_of(database))
 
 
 def _read_facts(draft: Path, known: int) -> Facts:
