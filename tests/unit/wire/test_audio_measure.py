@@ -213,6 +213,24 @@ def test_a_webm_whose_blocks_claim_no_time_is_measured_by_its_packets(made):
     assert measure(bytes(data)) == pytest.approx(7.3, abs=0.2)
 
 
+def blocks(count, payload):
+    """A WebM file of Opus, of so many blocks that are a millisecond apart."""
+    written = b"\x1a\x45\xdf\xa3\x80" + b"\x18\x53\x80\x67\xff"
+    written += b"\x16\x54\xae\x6b\xff\xae\xff\xd7\x81\x01\x86\x86A_OPUS"
+    written += b"\x1f\x43\xb6\x75\xff\xe7\x81\x00"
+    for number in range(count):
+        body = b"\x81" + struct.pack(">hB", number % 32_000, 0) + payload
+        written += b"\xa3" + bytes([0x80 | len(body)]) + body
+    return written
+
+
+def test_a_webm_of_empty_blocks_is_given_up_early():
+    """Silence has small blocks, too, but not so many of them."""
+    assert measure(blocks(31_000, b"")) is None
+    assert measure(blocks(5_000, b"")) == pytest.approx(5.0, abs=0.01)
+    assert measure(blocks(31_000, b"\x08" + bytes(9))) == pytest.approx(620, abs=0.1)
+
+
 def test_opus_pages_that_claim_another_position_are_not_believed(made):
     data = bytearray(made["ogg-opus"])
     at = 0
@@ -253,6 +271,7 @@ HOSTILE = {
     "ogg packets": lambda size: sound_frames.opus(1) + thin_page() * (size // 537),
     "aac without content": lambda size: b"\xff\xf1\x50\x40\0\xe0\0" * (size // 7),
     "small elements": lambda size: b"\x1a\x45\xdf\xa3" + b"\xec\x80" * (size // 2),
+    "small blocks": lambda size: blocks(0, b"") + b"\xa3\x84\x81\0\0\0" * (size // 6),
     "small boxes": lambda size: b"\0\0\0\x08ftyp" * (size // 8),
     "nested boxes": lambda size: b"\0\0\0\0moov\0\0\0\0trak" + b"\0\0\0\0mdia" * 9,
     "small chunks": lambda size: b"RIFF\0\0\0\0WAVE" + b"LIST\0\0\0\0" * (size // 8),

@@ -12,6 +12,11 @@ from posthouse.wire.audio.ogg import opus_seconds
 
 _ELEMENTS_LIMIT = 700_000
 """Of one file: four hours of speech in blocks of 20 ms."""
+_THIN_ELEMENTS = 10_000
+_LEAST_BYTES = 12
+"""Of an element, its head included, once there are so many: sound has more."""
+_OFTEN = 0xFFF
+"""Between two looks at that there are so many elements."""
 
 _SEGMENT = 0x18538067
 _INFO = 0x1549A966
@@ -51,11 +56,21 @@ class _Reader:
 
     def read(self) -> float | None:
         data, at, size = self.data, 0, len(self.data)
-        for _ in range(_ELEMENTS_LIMIT):
+        for count in range(_ELEMENTS_LIMIT):
             if at + 2 > size:
                 break
-            name, at = _name(data, at)
+            if not count & _OFTEN and count - _THIN_ELEMENTS > at // _LEAST_BYTES:
+                return None
+            name: int | None = data[at]
+            if data[at] & 0x80:
+                at += 1
+            else:
+                name, at = _name(data, at)
             length, at = _size(data, at)
+            if name == _SIMPLE_BLOCK and length is not None:
+                self._take_block(at, min(length, size - at))
+                at += length
+                continue
             if name in _CONTAINERS:
                 continue
             if name is None or length is None:
@@ -71,7 +86,7 @@ class _Reader:
 
     def _take(self, name: int, at: int, length: int) -> None:
         """Read a leaf."""
-        if name in (_SIMPLE_BLOCK, _BLOCK):
+        if name == _BLOCK:
             self._take_block(at, length)
         elif name == _TIME:
             self.time = self._number(at, length)
@@ -88,12 +103,13 @@ class _Reader:
             self.claimed = self._real(at, length)
 
     def _take_block(self, at: int, length: int) -> None:
-        track, begin = _size(self.data, at)
-        offset = int.from_bytes(self.data[begin : begin + 2], "big", signed=True)
-        self.block = self.time + offset
+        data = self.data
+        track, begin = _size(data, at)
+        offset = int.from_bytes(data[begin : begin + 2], "big", signed=True)
+        self.block = block = self.time + offset
         if self.first is None:
-            self.first = self.block
-        self.last = max(self.last, self.block)
+            self.first = block
+        self.last = max(self.last, block)
         if track in self.opus and begin + 3 < at + length:
             self.opus[track] += self._packets(begin + 3, at + length)
 
@@ -101,7 +117,11 @@ class _Reader:
         """Give the seconds of a block's packets; of several, which are alike."""
         lacing = self.data[at - 1] & 0x06
         if not lacing:
-            return opus_seconds(self.data[at:end], 0)
+            # What follows a packet of one byte is none of its own.
+            alone = end - at == 1
+            return opus_seconds(
+                self.data[at:end] if alone else self.data, 0 if alone else at
+            )
         count = self.data[at] + 1
         return count * opus_seconds(self.data[end - 1 : end], 0)
 
@@ -132,6 +152,9 @@ def _size(data: bytes, at: int) -> tuple[int | None, int]:
     """Read a number without its marker, and where it ends; None is unknown."""
     if at >= len(data) or not data[at]:
         return None, at + 1
+    first = data[at]
+    if 0x80 <= first < 0xFF:
+        return first & 0x7F, at + 1
     width = 9 - data[at].bit_length()
     whole = (1 << 7 * width) - 1
     value = int.from_bytes(data[at : at + width], "big") & whole
