@@ -246,12 +246,15 @@ def test_members_that_nobody_knows_are_read_as_well(world: World) -> None:
     theirs = world.make("two", "/conversations")
     found = {"type": "file_search_call", "results": [{"file_id": theirs}]}
     embedding = {"model": "m-one", "input": "x"}
+    block = {"type": "container_upload", "file_id": theirs}
+    uploaded = {"role": "user", "content": [block]}
     for path, body in (
         (RESPONSES, {"model": "m-one", "input": [found]}),
         (RESPONSES, {"model": "m-one", "input": "x", "Conversation": theirs}),
         ("/embeddings", {**embedding, "file_id": theirs}),
         ("/embeddings", {**embedding, "more": {"FILE_IDS": [theirs]}}),
         (CHATS, chatting(assistant_id=theirs)),
+        ("/messages", {"model": "m-claude", "max_tokens": 9, "messages": [uploaded]}),
         ("/images/generations", {**embedding, "prompt": "x", "file_id": theirs}),
         (
             "/images/edits",

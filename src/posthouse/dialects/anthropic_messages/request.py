@@ -267,6 +267,8 @@ class _Measure:
                 self._media(block.type, source)
             elif block.type == "tool_result" and len(block.content):
                 self.take_nested(block.content)
+            elif block.type == "container_upload":
+                self.files += 1
 
     def take_nested(self, content: Raw) -> None:
         if not json.opens_with(content, b"["):
