@@ -80,6 +80,25 @@ def test_vector_stores_and_their_files(client: OpenAIs) -> None:
     assert len(list(one.vector_stores.list())) == 4
 
 
+def test_vector_stores_of_files_that_are_kept_here(server: Posthouse) -> None:
+    """One id names the file, here and in the store."""
+    with openai.OpenAI(
+        base_url=f"{server.url}/v1", api_key=KEYS["one"], max_retries=0
+    ) as client:
+        file = client.files.create(file=("a.txt", b"some text"), purpose="assistants")
+        store = client.vector_stores.create(file_ids=[file.id])
+        assert store.model_extra is not None
+        assert store.model_extra["file_ids"] == [file.id]
+        within = client.vector_stores.files.create(
+            file_id=file.id, vector_store_id=store.id
+        )
+        assert within.model_extra is not None
+        assert within.model_extra["file_id"] == file.id
+        assert client.files.delete(file.id).deleted
+        with pytest.raises(openai.NotFoundError):
+            client.vector_stores.create(file_ids=[file.id])
+
+
 def test_conversations_and_their_items(client: OpenAIs) -> None:
     one, two = client("one"), client("two")
     conversation = one.conversations.create(metadata={"topic": "x"})
