@@ -49,6 +49,7 @@ MENDED = {
 }
 """What replies are mended of, by the name in `Replies`."""
 FREE_SOFTWARE = "Software that the operator runs: every model costs nothing."
+BATCHES = "../guide/batches.md#at-providers-that-have-batches"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
@@ -219,10 +220,8 @@ def provider_lines(row: ProviderRow) -> Iterator[str]:
         yield f"- [What it keeps](../guide/resources.md) is reached by {families}"
     if row.batches is not None:
         asked = ", ".join(f"`{path}`" for path in row.batches.endpoints)
-        yield (
-            "- [Batches of its own](../guide/batches.md#at-providers-that-have-batches) "
-            f"of {asked}: {verified_text(row.batches.verified)}"
-        )
+        verified = verified_text(row.batches.verified)
+        yield f"- [Batches of its own]({BATCHES}) of {asked}: {verified}"
     yield ""
     yield from table(
         ("Operation", "Path", "Dialect", "Verified", "Changed on the way"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 from typing_extensions import override
 
 from posthouse.dialects.batches.base import (
@@ -23,12 +23,12 @@ from posthouse.dialects.batches.base import (
     name_of,
     object_of,
     page_of,
+    read,
 )
 from posthouse.model.catalog import BatchRow
 from posthouse.wire import json
 
 _STATES = frozenset({"in_progress", "canceling", "ended"})
-_UNANSWERED = frozenset({"canceled", "expired"})
 _STATUSES = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -41,6 +41,22 @@ _STATUSES = {
     "overloaded_error": 529,
 }
 """What the kinds of errors are where they are told with a status."""
+
+
+class _Result(Struct):
+    type: Any = None
+    message: Raw = Raw(b"null")
+    error: Raw = Raw(b"null")
+
+
+class _Line(Struct):
+    """A result; the answer in it stays as it came, to the byte."""
+
+    result: _Result
+    custom_id: Any = None
+
+
+_line = json.decoder(_Line)
 
 
 class AnthropicBatches(BatchDialect):
@@ -83,22 +99,20 @@ class AnthropicBatches(BatchDialect):
     @override
     def result(self, line: bytes) -> Result:
         """Read a line of the results; raises Unreadable."""
-        found = object_of(line)
-        custom_id = name_of(found.get("custom_id"), "custom_id")
-        result = members(found.get("result"), "result")
-        kind = result.get("type")
+        found = read(_line, line)
+        custom_id = name_of(found.custom_id, "custom_id")
+        kind = found.result.type
         if kind == "succeeded":
-            message = members(result.get("message"), "message")
-            return Result(custom_id, 200, json.encode_leniently(message))
-        if kind in _UNANSWERED:
+            return Result(custom_id, 200, bytes(found.result.message))
+        if kind in ("canceled", "expired"):
             return Result(custom_id, 0, b"")
         if kind != "errored":
             raise Unreadable("its type is none that is known")
-        error = members(result.get("error"), "error")
-        inner = error.get("error")
+        error = bytes(found.result.error)
+        inner = object_of(error).get("error")
         named = inner.get("type") if isinstance(inner, dict) else None
         status = _STATUSES.get(named, 500) if isinstance(named, str) else 500
-        return Result(custom_id, status, json.encode_leniently(error))
+        return Result(custom_id, status, error)
 
 
 def _remote(row: BatchRow, found: dict[str, Any]) -> Remote:

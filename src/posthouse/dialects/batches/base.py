@@ -6,17 +6,18 @@ paths are names, numbers are numbers, and what cannot be read is `Unreadable`.
 
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
 from posthouse.model.catalog import BatchRow
 from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
+from posthouse.wire.json import Decoder, MalformedJSON
 
 JSON = b"application/json"
 LISTED = 100
 """Batches of a page."""
+T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
 
@@ -100,6 +101,14 @@ def object_of(body: bytes) -> dict[str, Any]:
     except MalformedJSON as error:
         raise Unreadable(f"it is no JSON: {error}") from None
     return members(found, "it")
+
+
+def read(decoder: Decoder[T], line: bytes) -> T:
+    """Read a line; raises Unreadable."""
+    try:
+        return json.decode_with(decoder, line)
+    except MalformedJSON as error:
+        raise Unreadable(str(error)) from None
 
 
 def members(value: Any, what: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 from typing_extensions import override
 
 from posthouse.dialects.batches.base import (
@@ -18,6 +18,7 @@ from posthouse.dialects.batches.base import (
     name_of,
     object_of,
     page_of,
+    read,
 )
 from posthouse.model.catalog import BatchRow
 from posthouse.wire import json
@@ -29,6 +30,21 @@ WINDOW = "24h"
 _OVER = frozenset({"completed", "failed", "expired", "cancelled"})
 _STATES = _OVER | {"validating", "in_progress", "finalizing", "cancelling"}
 _FILES = ("output_file_id", "error_file_id")
+
+
+class _Response(Struct):
+    status_code: Any = None
+    body: Raw = Raw(b"null")
+
+
+class _Line(Struct):
+    """A result; the answer in it stays as it came, to the byte."""
+
+    custom_id: Any = None
+    response: _Response | None = None
+
+
+_line = json.decoder(_Line)
 
 
 class OpenAIBatches(BatchDialect):
@@ -86,16 +102,15 @@ class OpenAIBatches(BatchDialect):
     @override
     def result(self, line: bytes) -> Result:
         """Read a line of either file; raises Unreadable."""
-        found = object_of(line)
-        custom_id = name_of(found.get("custom_id"), "custom_id")
-        response = found.get("response")
+        found = read(_line, line)
+        custom_id = name_of(found.custom_id, "custom_id")
+        response = found.response
         if response is None:
             return Result(custom_id, 0, b"")
-        response = members(response, "response")
-        status = response.get("status_code")
+        status = response.status_code
         if type(status) is not int or not 100 <= status < 600:
             raise Unreadable("status_code is none")
-        return Result(custom_id, status, json.encode_leniently(response.get("body")))
+        return Result(custom_id, status, bytes(response.body))
 
 
 def _remote(row: BatchRow, found: dict[str, Any]) -> Remote:
