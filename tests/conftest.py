@@ -28,6 +28,13 @@ PATIENCE = 30.0
 """Seconds for a database whose slowness a test is not about."""
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What has to be done before tests are imported."""
+    from tests.support.rewriting import share_rewriting
+
+    share_rewriting(session.config)
+
+
 @contextmanager
 def starting(factory: pytest.TempPathFactory) -> Iterator[StartPosthouse]:
     """Give what starts servers, and stop them at the end.
