@@ -32,11 +32,11 @@ def share_rewriting(config: pytest.Config) -> None:
 
 def found(arguments: list[str]) -> list[Path]:
     """The modules of tests below what pytest was called with."""
-    places = {Path(argument.partition("::")[0]).absolute() for argument in arguments}
-    return sorted(
-        {
-            source
-            for place in places
-            for source in (place.rglob("test_*.py") if place.is_dir() else [place])
-        }
-    )
+    modules: set[Path] = set()
+    for argument in arguments:
+        place = Path(argument.partition("::")[0]).absolute()
+        if place.is_dir():
+            modules.update(place.rglob("test_*.py"))
+        elif place.is_file() and place.suffix == ".py":
+            modules.add(place)
+    return sorted(modules)

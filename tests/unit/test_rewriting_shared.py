@@ -29,7 +29,11 @@ def test_each_worker_rewrites_its_part(
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
 
     def share(**more: Any) -> dict[str, Path]:
-        arguments = [str(source / "deep" / "test_c.py::test"), str(source)]
+        arguments = [
+            str(source / "deep" / "test_c.py::test"),
+            str(source),
+            "no/such/place",
+        ]
         config: Any = SimpleNamespace(
             args=arguments,
             stash=pytestconfig.stash,
