@@ -96,18 +96,16 @@ class Gateway:
     def start(self, point: str = "") -> None:
         """Start a process, which dies at a point if one is named."""
         assert not self.running
-        variables = environment(
-            self._folder,
-            **{
-                "POSTHOUSE_DRAIN_GRACE_SECONDS": "0",
-                "POSTHOUSE_DRAIN_SECONDS": str(DRAIN_SECONDS),
-                "POSTHOUSE_JOURNAL_SEGMENT_BYTES": str(SEGMENT_BYTES),
-                "POSTHOUSE_KILL_POINT": point,
-                "POSTHOUSE_KILL_REPORT": str(self.points),
-                "POSTHOUSE_LOG_FORMAT": "json",
-                **self._more,
-            },
-        )
+        own = {
+            "POSTHOUSE_DRAIN_GRACE_SECONDS": "0",
+            "POSTHOUSE_DRAIN_SECONDS": str(DRAIN_SECONDS),
+            "POSTHOUSE_JOURNAL_SEGMENT_BYTES": str(SEGMENT_BYTES),
+            "POSTHOUSE_KILL_POINT": point,
+            "POSTHOUSE_KILL_REPORT": str(self.points),
+            "POSTHOUSE_LOG_FORMAT": "json",
+            **self._more,
+        }
+        variables = self._environment(own)
         command = ["serve", "--config", self._file, "--data", self.data]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         self._started = time.monotonic()
@@ -126,6 +124,12 @@ class Gateway:
                     stdout=output,
                     stderr=output,
                 )
+
+    def _environment(self, own: Mapping[str, str]) -> dict[str, str]:
+        """All variables of a process; a fork compiles nothing."""
+        if self._forked:
+            return {**os.environ, **own}
+        return environment(self._folder, **own)
 
     def wait_ready(self) -> Ready | None:
         """Wait until calls are served; None if it died before."""
@@ -191,7 +195,7 @@ class Gateway:
             "audit",
             "--data",
             self.data,
-            environment=environment(self._folder, **self._more),
+            environment=self._environment(self._more),
             timeout=300,
         )
         return done.returncode == 0, done.stdout + done.stderr
