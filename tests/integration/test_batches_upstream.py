@@ -220,6 +220,16 @@ def test_a_batch_is_the_providers(shop: Shop) -> None:
     (part,) = [one for one in calls if one["operation"] == "batch"]
     assert (part["price"], part["channel"]) == (0, "first")
     assert _asked_one_by_one(shop) == before
+    told = next(one for one in shop.server.ask("batches") if one["id"] == name)
+    assert (told["key"], told["state"], told["completed"]) == (
+        "limited",
+        "completed",
+        LINES,
+    )
+    (listed,) = told["parts"]
+    assert (listed["channel"], listed["remote_id"]) == ("first", given.id)
+    assert (listed["state"], listed["lines"]) == ("over", LINES)
+    assert given.id in shop.server.run("batches")[1]
     output = shop.lines(shop.finished(name, LIMITED).output_file_id, LIMITED)
     assert output[0]["response"]["body"]["model"] == "small"
 

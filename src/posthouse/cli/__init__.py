@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "key": ("keys:app", "Keys of applications: create, list, revoke, credit."),
     "channel": ("channels:app", "Accounts at providers: add, list, test."),
     "calls": ("books:calls_command", "List calls, the latest first."),
+    "batches": ("batches:batches_command", "List batches, the latest first."),
     "ledger": ("books:ledger_command", "List ledger lines, the newest first."),
     "audit": ("books:audit_command", "Check the books: ten invariants of the money."),
     "migrate": (

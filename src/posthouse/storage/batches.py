@@ -121,6 +121,13 @@ class StoredBatches(BatchRows, BatchQueue):
                 await give_up(connection, [row.output_blob], now_ms())
             return True
 
+    async def latest(self, most: int) -> Sequence[Batch]:
+        """Give the newest of all accounts, the newest first."""
+        wanted = select(batches).order_by(batches.c.created_ms.desc(), batches.c.id)
+        async with reading(self._database) as connection:
+            rows = (await connection.execute(wanted.limit(most))).all()
+        return [_batch(row) for row in rows]
+
     # --- for those who work on them -----------------------------------------------
 
     @override

@@ -462,7 +462,7 @@ class _Results:
                 size += len(bought.body)
         except StopAsyncIteration:
             pass
-        except SupplierUncertain as error:
+        except (SupplierUncertain, PartGone) as error:
             self.broken = True
             log.warning(
                 "a provider's results cannot be read",

@@ -17,7 +17,7 @@ from posthouse.model.exchange import (
     UpstreamRequest,
 )
 from posthouse.relay import batch_suppliers
-from posthouse.relay.batch_suppliers import HTTPSuppliers
+from posthouse.relay.batch_suppliers import HTTPSuppliers, find_batches
 from posthouse.routing.table import ChannelDefaults, make_channel
 from posthouse.settings.file import ChannelSpec
 from posthouse.tasks.ports import (
@@ -176,6 +176,14 @@ async def test_it_is_known_whether_a_batch_may_have_come_of_a_fault(
     provider = Provider(*replies)
     asked = suppliers(provider).create(part(), {1: PLACE, 2: PLACE})
     assert await failure_of(asked) == failure
+
+
+def test_what_rows_name_is_spoken() -> None:
+    """Every provider's way of speaking about batches is there."""
+    rows = [row.batches for row in load_catalog().values() if row.batches]
+    assert len(rows) >= 2
+    for row in rows:
+        assert find_batches(row.dialect)
 
 
 async def test_a_batch_is_found_by_its_mark() -> None:
