@@ -11,7 +11,7 @@ every other one.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from msgspec import Struct, structs
+from msgspec import Raw, Struct, structs
 from typing_extensions import override
 
 from posthouse.errors import PosthouseError, UnsupportedMediaType, UpstreamFault
@@ -62,6 +62,17 @@ class Reading(Struct):
     """By the grey of what may change, a mask for makers who have it so."""
 
 
+class Judged(Struct, frozen=True, gc=False):
+    """A member of an envelope, and the entries that it holds."""
+
+    value: Raw
+    entries: Sequence[Any]
+
+    def of(self, value: Raw | None) -> Sequence[Any] | None:
+        """The entries if it is this member still, and no other has its place."""
+        return self.entries if value is self.value else None
+
+
 class ParsedRequest(Struct, frozen=True):
     """A client's request, judged as far as routing and money need it."""
 
@@ -97,6 +108,9 @@ class ParsedRequest(Struct, frozen=True):
     otherwise (`ReportedUsage.counted`)."""
     counts_roughly: bool = False
     """`counted` is estimated: a reply that tells another number is believed."""
+    judged: Judged | None = None
+    """What was said as it was decoded to be judged, where that is all of it and
+    little: who reads the request for a translation need not decode it again."""
     form: Form | None = None
     """The body, where it came as a form; the envelope then has its texts."""
     target: str = ""

@@ -193,7 +193,7 @@ def _read(call: Call, target: Target, bought: Bought) -> Served:
     """Read an answer like a provider's reply; raises AttemptFailed."""
     prepared = call.prepared(target)
     if bought.status == 200:
-        return whole_reply(call, target, prepared, headers=[], body=bought.body)
+        return whole_reply(call, target, prepared, headers=list, body=bought.body)
     body = body_without_secrets(bought.body, target.member.channel)
     error: UpstreamFault = prepared.dialect.parse_error(bought.status, body)
     raise status_failed(error, bought.status, [])

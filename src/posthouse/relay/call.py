@@ -265,16 +265,17 @@ class Call:
         "" where it reached the provider as it was.
         """
         request = self.incoming.request
-        if request.kept is None and not request.dropped:
+        kept, told = request.kept, request.dropped
+        if kept is None and not told:
             # No translation has read it, which is so of most calls.
             return ""
         prepared = self.prepared(target)
-        told = request.dropped
+        name = prepared.dialect.name
         if prepared.translation:
-            told += request.reading.losses.get(prepared.dialect.name, ())
+            told += () if kept is None else kept.losses.get(name, ())
         elif not told:
             return ""
-        return " ".join((prepared.dialect.name, *told))[:TRANSLATION_LIMIT]
+        return " ".join((name, *told))[:TRANSLATION_LIMIT] if told else name
 
     async def keep(self, target: Target, reply: bytes) -> None:
         """Keep a reply, or the frames that end one, if that was asked for."""

@@ -206,7 +206,7 @@ class StreamExchange:
         with call.watch:
             body = await response.read_all(REPLY_LIMIT)
         served = whole_reply(
-            call, target, prepared, headers=response.headers, body=body
+            call, target, prepared, headers=lambda: response.headers, body=body
         )
         return await self._given(target, served)
 

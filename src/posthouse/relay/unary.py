@@ -1,6 +1,7 @@
 """Calls answered in one piece: read the whole reply, settle, then hand it over."""
 
 import asyncio
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -66,7 +67,9 @@ class UnaryExchange(Struct):
             raise
         if body is None:
             raise await refusal(call, target, prepared, response)
-        return whole_reply(call, target, prepared, headers=response.headers, body=body)
+        return whole_reply(
+            call, target, prepared, headers=lambda: response.headers, body=body
+        )
 
 
 def whole_reply(
@@ -74,12 +77,12 @@ def whole_reply(
     target: Target,
     prepared: Prepared,
     *,
-    headers: Headers,
+    headers: Callable[[], Headers],
     body: bytes,
 ) -> Served:
     """Read a whole reply of status 200; raises AttemptFailed.
 
-    `headers` are the provider's.
+    `headers` gives the provider's, which are split only where somebody reads them.
     """
     request, public_model = call.incoming.request, call.public_model(target)
     media = prepared.media
@@ -87,10 +90,10 @@ def whole_reply(
         if media is None:
             reply = prepared.dialect.parse_reply(request, body, public_model)
         else:
-            reply = media.parse_answer(request, Answer(headers, body), public_model)
+            reply = media.parse_answer(request, Answer(headers(), body), public_model)
     except UpstreamFault as error:
         forget_refused(prepared, error)
-        raise told_failed(error, headers) from None
+        raise told_failed(error, headers()) from None
     return Served(
         target,
         Completion.WHOLE,

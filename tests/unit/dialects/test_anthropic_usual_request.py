@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.support.cases import each
 
 from posthouse.dialects.anthropic_messages import DIALECT
@@ -15,7 +16,7 @@ from posthouse.dialects.anthropic_messages.read_request import (
 from posthouse.dialects.anthropic_messages.usual_request import read_usual
 from posthouse.dialects.base import ParsedRequest
 from posthouse.errors import InvalidRequest
-from posthouse.model.chat import ChatRequest
+from posthouse.model.chat import ChatRequest, Message, Role, Text
 from posthouse.wire import json
 
 HI = {"role": "user", "content": "Hi"}
@@ -133,6 +134,15 @@ def test_arguments_stay_to_the_letter() -> None:
     chat = read_usual(DIALECT.parse_request(body))
     assert chat is not None
     assert chat.messages[0].parts[0].arguments == '{ "a": 1.10, "a":1e400}'  # type: ignore[union-attr]  # a call
+
+
+def test_what_was_judged_is_not_taken_for_what_has_its_place() -> None:
+    """Somebody may have put other messages into a request since."""
+    request = asked()
+    assert request.judged is not None
+    other = request.envelope | {"messages": json.raw([HI | {"content": "Ho"}])}
+    found = read_request(structs.replace(request, envelope=other))
+    assert found.messages == (Message(Role.USER, (Text("Ho"),)),)
 
 
 # --- whatever is said ---------------------------------------------------------------

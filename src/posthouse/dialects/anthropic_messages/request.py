@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Raw, Struct, structs
 
-from posthouse.dialects.base import Edits, ParsedRequest, PromptSize
+from posthouse.dialects.base import Edits, Judged, ParsedRequest, PromptSize
 from posthouse.dialects.neutral.edits import apply_edits
 from posthouse.dialects.neutral.seal import PREFIX
 from posthouse.dialects.openai.envelope import (
@@ -38,6 +38,8 @@ MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
 MESSAGES_LIMIT = 100_000
 """As the API has it."""
+PLAIN_LIMIT = 16 * 1024
+"""Bytes of messages that are kept as they were judged; a call may be long."""
 SEARCHES_LIMIT = 10
 """Web searches that are reckoned with where a tool does not limit them."""
 
@@ -73,12 +75,17 @@ class _Block(Struct, gc=False):
     content: Raw = _ABSENT
 
 
-class _Message(Struct, gc=False):
+class _Message(Struct, gc=False, forbid_unknown_fields=True):
     role: str
     content: str | list[_Block]
 
 
+class _OddMessage(_Message, gc=False, forbid_unknown_fields=False):
+    """It has further members."""
+
+
 _messages = json.decoder(list[_Message])
+_odd_messages = json.decoder(list[_OddMessage])
 _blocks = json.decoder(list[_Block])
 _system = json.decoder(str | list[_Block] | None)
 _text = json.decoder(str)
@@ -133,6 +140,7 @@ def parse_request(body: bytes) -> ParsedRequest:
             affinity=_opening(messages, _joined(_read_system(envelope))),
             output_limit=count(envelope, "max_tokens", lowest=0),
             include_usage=True,
+            judged=_plain(messages, envelope["messages"]),
         )
     searches, tool_models = _read_tools(envelope)
     beginning = (_end_user(envelope), _joined(_read_system(envelope)))
@@ -149,6 +157,7 @@ def parse_request(body: bytes) -> ParsedRequest:
         other_models=named_models(envelope) + tool_models,
         service_tier=_asked_tier(envelope),
         searches=searches,
+        judged=_plain(messages, envelope["messages"]),
     )
 
 
@@ -202,7 +211,11 @@ def _read_messages(envelope: Envelope) -> list[_Message]:
             param="messages",
             code="missing_required_parameter",
         )
-    messages: list[_Message] = judged(value, "messages", _messages)
+    messages: list[_Message]
+    try:
+        messages = _messages.decode(value)
+    except json.DECODE_ERRORS:
+        messages = judged(value, "messages", _odd_messages)
     if not messages:
         raise InvalidRequest(
             "messages: at least one message is required",
@@ -305,6 +318,16 @@ def _size(messages: list[_Message], text_bytes: int) -> PromptSize:
         images=measure.images,
         files=measure.files,
     )
+
+
+def _plain(messages: list[_Message], value: Raw) -> Judged | None:
+    """The messages, if each is a role and a text; of long ones none are kept."""
+    if len(value) > PLAIN_LIMIT:
+        return None
+    for message in messages:
+        if type(message) is not _Message or not isinstance(message.content, str):
+            return None
+    return Judged(value, messages)
 
 
 def _opening(messages: list[_Message], *beginning: str) -> tuple[str, ...]:

@@ -108,6 +108,7 @@ class _Request(Struct, gc=False):
 
 
 _request = json.decoder(_Request)
+_NO_MESSAGES = {"messages": Raw(b"[]")}
 READ = frozenset({"model", "max_tokens", "stream", *_Request.__struct_fields__})
 """The members that are read here, or were when the request was judged."""
 
@@ -141,12 +142,18 @@ def _parts(content: str | Sequence[_Block] | None) -> tuple[Part, ...]:
 
 def read_usual(request: ParsedRequest) -> ChatRequest | None:
     """Read all that READ names; None if something unusual stands there."""
+    envelope, judged = request.envelope, request.judged
+    known = judged and judged.of(envelope.get("messages"))
+    if known is not None:
+        envelope = envelope | _NO_MESSAGES
     try:
-        asked: _Request = json.decode_with(_request, json.encode(request.envelope))
+        asked: _Request = json.decode_with(_request, json.encode(envelope))
         system = _parts(asked.system)
         messages = [Message(_SYSTEM, system)] if system else []
-        for turn in asked.messages:
-            role, content = ROLES[turn.role], turn.content
+        for turn in known or asked.messages:
+            role, content = ROLES.get(turn.role), turn.content
+            if role is None:
+                return None
             if isinstance(content, str):
                 messages.append(Message(role, (Text(content),)))
             else:

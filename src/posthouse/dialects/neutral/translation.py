@@ -150,7 +150,7 @@ class Translation(Dialect):
 
     def _schema(self, chat: ChatRequest) -> Extras | None:
         """The schema that a model was only asked to keep to."""
-        if self._traits.schema:
+        if self._traits.schema or chat.output_format is None:
             return None
         strict = self._client.codec.strict_schemas
         return schema_to_hold(chat, self._traits, strict=strict)
