@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from unittest.mock import patch
 
 import pytest
 
@@ -49,3 +51,58 @@ async def test_a_blocked_loop_is_seen() -> None:
     assert 0.15 < largest < 2
     await asyncio.sleep(0.05)
     assert lag.read() == (0.0, 0.0)
+
+
+class Clockwork:
+    """A loop whose time a test tells, and the timer that waits in it."""
+
+    def __init__(self) -> None:
+        self.now = self.had = 100.0
+        self.due = 0.0
+        self.lag = LoopLag(lambda: self.had)
+        self._tick: Callable[[], None] = lambda: None
+        with patch.object(asyncio, "get_running_loop", lambda: self):
+            self.lag.start()
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, due: float, tick: Callable[..., None], loop: object) -> None:
+        self.due = due
+        self._tick = lambda: tick(loop)
+
+    def go_on(self, seconds: float, share: float, late: float = 0.0) -> int:
+        """Let time pass, of which the loop works a share; give the ticks."""
+        end, ticks = self.now + seconds, 0
+        while self.due <= end:
+            passed = self.due + late - self.now
+            self.now += passed
+            self.had += passed * share
+            self._tick()
+            ticks += 1
+        return ticks
+
+
+def test_who_does_little_is_looked_at_rarely() -> None:
+    """And the figures are those of a look every ten milliseconds."""
+    loop = Clockwork()
+    loop.go_on(1.0, 0.01)
+    assert 19 <= loop.go_on(1.0, 0.01) <= 21
+    loop.lag.read()
+    loop.go_on(10.0, 0.01)
+    loop.go_on(0.05, 0.01, late=0.2)
+    largest, percentile = loop.lag.read()
+    assert largest == pytest.approx(0.2)
+    assert percentile == pytest.approx(0.2, rel=0.13), "five of a thousand"
+
+
+def test_who_does_more_is_looked_at_as_ever() -> None:
+    """From the first look on; and what was done until then may have been one turn."""
+    loop = Clockwork()
+    assert 95 <= loop.go_on(1.0, 0.2) <= 101
+    loop.go_on(1.0, 0.01)
+    loop.lag.read()
+    loop.had += 0.03
+    loop.go_on(0.05, 0.01)
+    assert loop.lag.read()[0] == pytest.approx(0.03, abs=0.001)
+    assert 4 <= loop.go_on(0.05, 0.2) <= 6
