@@ -266,6 +266,8 @@ class InsufficientQuota(CallerError):
     status = 429
     code = "insufficient_quota"
     type = "insufficient_quota"
+    held: bool = False
+    """Some of it is held for calls under way, which may need less."""
 
     @property
     @override

@@ -56,6 +56,8 @@ from posthouse.tasks.records import (
 
 _ROOM = (RateLimited, UpstreamRateLimited, Overloaded, StorageUnavailable)
 """Errors that a call is not at fault for: it waits, however long that takes."""
+_MONEY_SECONDS = 0.25
+"""After which a line asks again for money that others hold."""
 _FIELDS = {
     BatchAPI.OPENAI: {b"content-type": b"application/json"},
     BatchAPI.ANTHROPIC: {
@@ -295,6 +297,9 @@ class RoutedLines(LineRunner):
         request = Request(exchange, self._proxies, call.call_id, manners)
         status, _, body = render(error, request)
         seconds = error.retry_after
+        if isinstance(error, InsufficientQuota) and error.held:
+            # It may come back: lines need less than they hold.
+            return LineReply(status, body, _MONEY_SECONDS, waits_for_room=True)
         if isinstance(error, _ROOM):
             return LineReply(
                 status, body, 1.0 if seconds is None else seconds, waits_for_room=True

@@ -232,7 +232,7 @@ class Wallets:
         pause = False
         if isinstance(outcome, BaseException):
             wallet.low_water = 0
-            self._hand_out(wallet, StorageUnavailable, now=math.inf)
+            self._hand_out(wallet, StorageUnavailable, now=math.inf, held=False)
         else:
             wallet.lease_id = outcome.lease_id or wallet.lease_id
             wallet.free += outcome.amount
@@ -243,7 +243,7 @@ class Wallets:
             # Who is dead or stands still has money of it: that is not the caller's
             # fault, and will pass.
             refusal = StorageUnavailable if outcome.unanswered else InsufficientQuota
-            self._hand_out(wallet, refusal, now=now)
+            self._hand_out(wallet, refusal, now=now, held=outcome.elsewhere)
         self.changed(wallet)
         if not wallet.waiters:
             return
@@ -262,10 +262,15 @@ class Wallets:
         refusal: type[InsufficientQuota | StorageUnavailable],
         *,
         now: float,
+        held: bool,
     ) -> None:
-        """Serve or refuse those that the last draw was asked for, in order."""
+        """Serve or refuse those that the last draw was asked for, in order.
+
+        `held`: others hold some of the money for their calls.
+        """
         waiters = wallet.waiters
         patient: list[Waiter] = []
+        held = held or wallet.open_holds > len(waiters)
         while waiters and waiters[0].asked:
             waiter = waiters.popleft()
             if waiter.future.done():
@@ -274,11 +279,15 @@ class Wallets:
                 amount = min(waiter.amount, wallet.free)
                 wallet.free -= amount
                 waiter.future.set_result(amount)
+                held = True
             elif now < waiter.until:
                 waiter.asked = False
                 patient.append(waiter)
             else:
-                waiter.future.set_exception(refusal())
+                error = refusal()
+                if isinstance(error, InsufficientQuota):
+                    error.held = held
+                waiter.future.set_exception(error)
         waiters.extendleft(reversed(patient))
 
     def _give_back(self, wallet: Wallet, *, answers: bool = False) -> None:

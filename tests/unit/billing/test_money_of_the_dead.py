@@ -76,9 +76,16 @@ async def test_what_is_held_elsewhere_is_not_there(books):
     one, two = await books.start(), await books.start()
     call = opening("a", AMOUNT)
     hold = await one.open(call)
-    with pytest.raises(InsufficientQuota):
-        await two.open(opening("a", AMOUNT))
+    for manager in (one, two):
+        with pytest.raises(InsufficientQuota) as refused:
+            await manager.open(opening("a", AMOUNT))
+        assert refused.value.held
     await hold.settle(record(call, AMOUNT))
+    await one.drain()
+    for manager in (one, two):
+        with pytest.raises(InsufficientQuota) as refused:
+            await manager.open(opening("a", AMOUNT))
+        assert not refused.value.held
     assert await one.close()
     assert await two.close()
 
