@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.cases import each
 
-from posthouse.dialects.resources.answers import read_answer
+from posthouse.dialects.resources.answers import (
+    read_answer,
+    read_location,
+    with_names,
+    with_own_addresses,
+)
+from posthouse.dialects.resources.files import made_file, purpose_at
 from posthouse.dialects.resources.names import Named, read_body, read_query
 from posthouse.dialects.resources.pages import matches, read_wanted, render_page
 from posthouse.errors import InvalidRequest
@@ -191,3 +197,44 @@ def test_a_page_tells_how_to_go_on() -> None:
     assert b"1.10" in render_page([("a", b'{"n":1.10}')], more=False)
     empty = json.loads(render_page([], more=False))
     assert (empty["data"], empty["has_more"], empty["next"]) == ([], False, None)
+
+
+def test_a_place_tells_of_what_is_there() -> None:
+    told = read_location("/v1/threads/thread_1/messages/msg_1?x=1")
+    assert told is not None
+    assert (set(told.ids), told.top) == ({"thread_1", "msg_1"}, "msg_1")
+    for path in ("/v1/files/file_1/content", "/", "", "/v1/../x", "/v1/threads"):
+        assert read_location(path) is None, path
+
+
+def test_only_the_results_of_batches_are_fetched_here() -> None:
+    other = b'{"url":"https://api.example/v1/messages/batches/b/results","n": 1.0}'
+    assert with_own_addresses(other) == other
+    path = b"/v1/messages/batches/b_1/results"
+    body = b'{ "results_url" : "https://api.example%b", "url":"https://x"}' % path
+    own = b'{ "results_url" : "%b", "url":"https://x"}' % path
+    assert with_own_addresses(body) == own
+
+
+def test_things_are_called_otherwise_only_where_a_text_is_their_name() -> None:
+    body = b'{"id": "file_1", "text": "file_1 and \\"file_1\\"", "x": ["file_12"]}'
+    assert with_names(body, {"file_1": "file-ours"}) == body.replace(
+        b'"id": "file_1"', b'"id": "file-ours"'
+    )
+
+
+def test_files_are_for_what_a_route_demands() -> None:
+    for first, purpose, kind, expected in (
+        ("vector_stores", "assistants", "text/plain", "assistants"),
+        ("vector_stores", "user_data", "text/plain", "user_data"),
+        ("containers", "batch", "image/png", "assistants"),
+        ("fine_tuning", "user_data", "text/plain", "fine-tune"),
+        ("evals", "assistants", "text/plain", "evals"),
+        ("threads", "user_data", "image/png", "user_data"),
+        ("threads", "batch", "image/png", "vision"),
+        ("threads", "batch", "text/plain", "assistants"),
+    ):
+        assert purpose_at(first, purpose, kind) == expected, (first, purpose)
+    assert made_file(b'{"id":"file_1"}') == "file_1"
+    for answer in (b"", b"[]", b"{}", b'{"id":5}', b'{"id":""}', b'{"id":"a\\n"}'):
+        assert made_file(answer) is None
