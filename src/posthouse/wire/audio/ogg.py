@@ -4,7 +4,7 @@ Sources: RFC 3533 (Ogg), RFC 7845 and RFC 6716 section 3.1 (Opus), and the Vorbi
 specification, section 4.2.2; RFC 9639 section 10.1 (FLAC), and Speex's header in its
 manual, section 8. Rules: a page is read whole (at most 65,307 bytes); its checksum is
 not judged, for a player may not either; positions may claim anything, so a stream is
-never shorter than its packets are (of Vorbis, than they are at least); streams that
+as long as its packets are, but for what is cut off at its end; streams that
 follow each other add up; of those side by side the longest counts.
 """
 
@@ -13,18 +13,21 @@ from typing_extensions import override
 
 from posthouse.wire.audio.flac import FLACMeter
 from posthouse.wire.audio.meter import NEEDS_ALL, FrameMeter
+from posthouse.wire.audio.vorbis import VorbisBlocks
 
 _HEAD = 27
 _OPUS_RATE = 48_000
 _NO_POSITION = 2**64 - 1
 _MOST_STREAMS = 1_000
 """That follow each other, or stand side by side."""
+_MOST_SETUPS = 10
+"""Streams whose setup is read, which takes a millisecond or, at worst, fifty."""
 _MOST_PACKETS = 3_000_000
 """Of one sound: twice what 25 MB of the thinnest speech have."""
 _LONGEST_SPEEX = 10.0
 """Seconds of one packet that anybody would write."""
 _TRIMMED = 0.25
-"""Seconds that an Opus stream's last position may cut off its last packets."""
+"""Seconds that a stream's last position may cut off its last packets."""
 
 
 class _Logical(Struct):
@@ -43,6 +46,8 @@ class _Logical(Struct):
     """Seconds of one packet, at least; 0: each says so itself."""
     frames: FLACMeter | None = None
     """Finds the frames of FLAC."""
+    blocks: VorbisBlocks | None = None
+    """Adds up the packets of Vorbis."""
     sounds: bool = False
     """They have begun."""
     position: int = 0
@@ -56,9 +61,14 @@ class _Logical(Struct):
         position = max(self.position - self.skipped, 0) / self.rate
         if self.frames is not None:
             return self.frames.seconds() or position
-        if self.codec != "opus":
+        if self.blocks is not None:
+            heard = self.blocks.samples / self.rate
+            if self.blocks.modes is None:
+                return max(position, heard)
+        elif self.codec == "opus":
+            heard = max(self.packets - self.skipped / self.rate, 0.0)
+        else:
             return max(position, self.packets)
-        heard = max(self.packets - self.skipped / self.rate, 0.0)
         return position if heard - _TRIMMED <= position < heard else heard
 
 
@@ -111,7 +121,11 @@ class OggMeter(FrameMeter):
         elif stream.codec:
             self._packets += len(lacing)
             self._lost = self._lost or self._packets > _MOST_PACKETS
-            _take_packets(stream, lacing, body, goes_on=bool(head[5] & 1))
+            goes_on = bool(head[5] & 1)
+            if stream.blocks is not None:
+                stream.blocks.page(lacing, body, goes_on=goes_on)
+            else:
+                _take_packets(stream, lacing, body, goes_on=goes_on)
 
     def _begin(self, serial: bytes, body: bytes) -> None:
         """Begin a logical stream; if others have sounded, after them."""
@@ -121,7 +135,7 @@ class OggMeter(FrameMeter):
             self._before += self._longest()
             self._streams.clear()
         if len(self._streams) < 16:
-            self._streams[serial] = _identify(body)
+            self._streams[serial] = _identify(body, reads=self._begun <= _MOST_SETUPS)
 
     def _longest(self) -> float:
         return max((one.seconds() for one in self._streams.values()), default=0.0)
@@ -132,16 +146,17 @@ class OggMeter(FrameMeter):
         return total if total and not self._lost else None
 
 
-def _identify(body: bytes) -> _Logical:
-    """Say what a stream is from its first packet."""
+def _identify(body: bytes, *, reads: bool) -> _Logical:
+    """Say what a stream is from its first packet.
+
+    `reads` says whether there is time for what it tells of its packets.
+    """
     if body.startswith(b"OpusHead") and len(body) >= 19:
         skipped = int.from_bytes(body[10:12], "little")
         return _Logical("opus", _OPUS_RATE, skipped, headers=2)
     if body.startswith(b"\x01vorbis") and len(body) >= 30:
         rate = int.from_bytes(body[12:16], "little")
-        # Two short blocks overlap by a half; the last byte but one has their size.
-        least = (1 << (body[28] & 15)) / 2 / rate if rate else 0.0
-        return _Logical("vorbis", rate, headers=3, packet=least)
+        return _Logical("vorbis", rate, blocks=VorbisBlocks(body, reads=reads))
     if body.startswith(b"Speex   ") and len(body) >= 68:
         rate = int.from_bytes(body[36:40], "little")
         samples = 160 << min(int.from_bytes(body[40:44], "little"), 2)
