@@ -32,7 +32,8 @@ from posthouse.relay.prepare import find_dialect
 
 PAID = 10
 CALLERS = 1_000
-SPENT = 1_000
+SPENT = 300
+"""Calls to the end of a balance; a lease is drawn anew and again on the way there."""
 AT_ONCE = 20
 WORKERS = 4
 LEAST_SHARE = 0.1
