@@ -275,8 +275,8 @@ def test_what_is_not_the_providers_runs_here(shop: Shop) -> None:
     shop.judge(shop.begin(2, "gpt-4o"), 2, channel="here")
     translated = shop.finished(shop.begin(1, "claude-haiku-4-5"))
     assert translated.request_counts.failed == 1, "the fake knows no messages"
-    poor = shop.begin(40, key=POOR)
-    assert shop.finished(poor, POOR).request_counts.completed == 40
+    poor = shop.begin(60, key=POOR)
+    assert shop.finished(poor, POOR).request_counts.completed == 60
     assert shop.provider.given == []
 
 

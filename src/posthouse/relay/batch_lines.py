@@ -20,9 +20,10 @@ from posthouse.errors import (
     UpstreamFault,
 )
 from posthouse.model.call import Outcome
-from posthouse.model.catalog import BatchRow
+from posthouse.model.catalog import BatchRow, Price
 from posthouse.model.exchange import UpstreamRequest
 from posthouse.relay.call import Call, Incoming
+from posthouse.relay.charging import BATCH
 from posthouse.relay.faults import AttemptFailed, status_failed
 from posthouse.relay.ports import Client
 from posthouse.relay.prepare import Prepared
@@ -148,11 +149,11 @@ class LineRelay(Relay):
         return health.blocked(name, member.credential, self._clock()) is None
 
     def _reserve(self, call: Call, target: Target) -> int:
-        """What a line is likely to cost at most: an answer of usual length."""
+        """What a line costs at most: its hold, at the rates for batches."""
         offer = call.offer(target)
-        request = structs.replace(call.incoming.request, stream=True)
+        request = call.incoming.request
         return hold_amount(
-            offer.price,
+            _off_peak(offer.price),
             request,
             prompt_tokens=estimate_prompt(request, offer.model),
             model=offer.model,
@@ -187,6 +188,16 @@ class LineRelay(Relay):
             raise failed.error from None
         call.attempts.add(target, began, Outcome.SERVED)
         return served
+
+
+def _off_peak(price: Price) -> Price:
+    """Give a price as batches have it."""
+    tier = price.service_tiers.get(BATCH)
+    if tier is None:
+        return price
+    return structs.replace(
+        price, rates=tier.rates, long_context=tier.long_context, service_tiers={}
+    )
 
 
 def _read(call: Call, target: Target, bought: Bought) -> Served:

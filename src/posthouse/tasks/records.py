@@ -159,7 +159,7 @@ class Place(Struct, frozen=True):
     body: bytes
     """The line's request, as the provider must have it: one line of JSON."""
     reserve: int
-    """What it is likely to cost at most, nano-dollars."""
+    """What it costs at most, nano-dollars."""
 
 
 class Part(Struct, frozen=True):
