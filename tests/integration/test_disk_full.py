@@ -13,8 +13,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from unittest.mock import patch
 
 import pytest
@@ -33,6 +35,7 @@ from posthouse.billing.journal_sync import GroupSync
 ROOM = 8 << 20
 SMALL = {"POSTHOUSE_JOURNAL_SEGMENT_BYTES": "65536"}
 PATIENCE = 10.0
+FILE = os.urandom(100_000)
 
 
 @pytest.fixture
@@ -88,10 +91,12 @@ class ReadOnly:
         subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
 
     def end(self, posthouse: Posthouse) -> None:
-        """Make it as it was."""
-        subprocess.run(["umount", posthouse.data], check=True)
+        """Let it be written to; what was opened meanwhile may still not be."""
+        place = posthouse.data
+        subprocess.run(["mount", "-o", "remount,bind,rw", place], check=True)
 
 
+T = TypeVar("T")
 Trouble = Full | UsedUp | ReadOnly
 
 
@@ -122,6 +127,43 @@ def _call(posthouse: Posthouse, *, stream: bool = False) -> raw.RawReply:
     return raw.send(posthouse.url, "/v1/chat/completions", data, headers=headers)
 
 
+def _store(posthouse: Posthouse, content: bytes) -> raw.RawReply:
+    """Have a file kept."""
+    disposition = b"--x\r\nContent-Disposition: form-data; "
+    body = (
+        disposition
+        + b'name="purpose"\r\n\r\nuser_data\r\n'
+        + disposition
+        + b'name="file"; filename="a.bin"\r\n\r\n'
+        + content
+        + b"\r\n--x--\r\n"
+    )
+    kind = ("Content-Type", "multipart/form-data; boundary=x")
+    headers = (("Authorization", f"Bearer {KEY}"), kind)
+    return raw.send(posthouse.url, "/v1/files", body, headers=headers)
+
+
+def _content(posthouse: Posthouse, stored: raw.RawReply) -> bytes:
+    """Read a file that was kept."""
+    path = f"/v1/files/{json.loads(stored.body)['id']}/content"
+    headers = (("Authorization", f"Bearer {KEY}"),)
+    return raw.send(posthouse.url, path, method="GET", headers=headers).body
+
+
+def _together(what: Callable[[], T]) -> list[T]:
+    """Do something so many times at once that it takes several connections."""
+    with ThreadPoolExecutor(12) as pool:
+        return [each.result() for each in [pool.submit(what) for _ in range(12)]]
+
+
+def _is_refusal(reply: raw.RawReply) -> bool:
+    """Whether it says that nothing can be kept now, and to come again."""
+    if reply.status != 503:
+        return False
+    code = json.loads(reply.body)["error"]["code"]
+    return code == "storage_unavailable" and bool(reply.header("retry-after"))
+
+
 def _until(condition: Callable[[], object], what: str) -> None:
     end = time.monotonic() + PATIENCE
     while not condition():
@@ -146,6 +188,7 @@ def test_a_disk_in_trouble_refuses_calls_and_ends_none(
         text = KEYS + channel("a", provider.origin)
         with Posthouse(volume, text, SMALL) as posthouse:
             assert _call(posthouse).status == 200
+            before = _store(posthouse, FILE)
             streamed: list[raw.RawReply] = []
             caller = threading.Thread(
                 target=lambda: streamed.append(_call(posthouse, stream=True))
@@ -165,14 +208,20 @@ def test_a_disk_in_trouble_refuses_calls_and_ends_none(
                 return reply.status == 503
 
             _until(refusing, "calls are still taken")
-            assert json.loads(refused[0].body)["error"]["code"] == "storage_unavailable"
-            assert refused[0].header("retry-after")
+            assert _is_refusal(refused[0])
+            assert _is_refusal(_store(posthouse, FILE))
+            read = _together(lambda: _content(posthouse, before))
+            assert set(read) == {FILE}
             caller.join(20)
             assert streamed[0].complete
             assert streamed[0].body.endswith(b"data: [DONE]\n\n")
             assert posthouse.process.poll() is None
             trouble.end(posthouse)
             _until(lambda: _call(posthouse).status == 200, "nobody is served again")
+            for stored in _together(lambda: _store(posthouse, FILE)):
+                assert stored.status == 200, stored.body
+                assert _content(posthouse, stored) == FILE
+            assert _content(posthouse, before) == FILE
         # The end of the block has audited the books.
         with sqlite3.connect(volume / "data" / "posthouse.db") as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -11,6 +11,7 @@ thread finds the loop closed that it answers to.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from posthouse.storage import postgres
@@ -33,6 +34,7 @@ PATIENT_MS: Final = 2**31 - 1
 POOL_SIZE: Final = 3
 """Connections to PostgreSQL that one process keeps, and as many more at most."""
 POOL_SECONDS: Final = 5.0
+_READ_ONLY: Final = "posthouse_read_only"
 
 
 def sqlite_url(path: Path) -> str:
@@ -134,10 +136,16 @@ def _postgres_engine(url: str) -> AsyncEngine:
 
 
 def _prepare_sqlite(engine: AsyncEngine, *, durable: bool) -> None:
-    """Set pragmas on each new connection and take over BEGIN from the driver."""
+    """Set pragmas on each new connection and take over BEGIN from the driver.
+
+    SQLite opens what it may not write to for reading, and then it stays so: such a
+    connection serves readers, until the disk can be written to again.
+    """
+    path = engine.url.database or ""
 
     @event.listens_for(engine.sync_engine, "connect")
-    def connect(dbapi_connection: Any, _record: Any) -> None:
+    def connect(dbapi_connection: Any, record: Any) -> None:
+        record.info[_READ_ONLY] = not os.access(path, os.W_OK)
         # The driver must not open transactions by itself: BEGIN is ours.
         dbapi_connection.isolation_level = None
         cursor = dbapi_connection.cursor()
@@ -146,6 +154,12 @@ def _prepare_sqlite(engine: AsyncEngine, *, durable: bool) -> None:
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def checkout(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info[_READ_ONLY] and os.access(path, os.W_OK):
+            # Whoever asked for it gets a new one.
+            raise DisconnectionError
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Any) -> None:
