@@ -60,8 +60,10 @@ def read_request(request: ParsedRequest) -> ChatRequest:
     chat = read_usual(request)
     if chat is None:
         return _read_members(request)
+    if envelope.keys() <= READ:
+        return chat
     further = {name: value for name, value in envelope.items() if name not in READ}
-    return _with_options(chat, _members(further)) if further else chat
+    return _with_options(chat, _members(further))
 
 
 def _members(envelope: Envelope) -> Members:

@@ -24,6 +24,7 @@ _REASONS = {
     "content_filter": FinishReason.CONTENT_FILTER,
     "sensitive": FinishReason.CONTENT_FILTER,
 }
+_STOP = FinishReason.STOP
 _FAILURES = frozenset({"network_error", "insufficient_system_resource", "error"})
 """The provider has failed, whatever it has said before."""
 
@@ -61,7 +62,7 @@ def read_finish(reason: Any, met: Any, *, called: bool, refused: bool) -> Finish
     found = _REASONS.get(reason)
     if found is None:
         return Finish(FinishReason.OTHER, extras={"finish_reason": reason})
-    if found is FinishReason.STOP:
+    if found is _STOP:
         if called:
             # OpenAI says so of a call that was forced, others of every call.
             return Finish(FinishReason.TOOL_CALLS)

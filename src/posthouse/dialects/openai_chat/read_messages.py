@@ -93,21 +93,31 @@ class _Reader:
                 raise members.wrong("name", "a string")
             call_id = self._legacy_calls.get(name, f"call_{name}")
         else:
-            call_id = members.text("tool_call_id") or f"call_{name or ''}"
+            call_id = result_id(members.text("tool_call_id"), name)
         cache, extras = read_mark(members)
         result = ToolResult(
             call_id, tuple(content), name, legacy=legacy, cache=cache, extras=extras
         )
-        last = self.messages[-1] if self.messages else None
-        if last is not None and last.role is Role.TOOL:
-            self.messages[-1] = Message(Role.TOOL, (*last.parts, result))
-        else:
-            self._add(Role.TOOL, [result], None, {})
+        add_result(self.messages, result)
 
     def _add(
         self, role: Role, parts: list[Part], name: str | None, extras: Extras
     ) -> None:
         self.messages.append(Message(role, tuple(parts), name, extras))
+
+
+def result_id(known: str | None, name: str | None) -> str:
+    """The id of the call that a tool answers; clients without one tell its name."""
+    return known or f"call_{name or ''}"
+
+
+def add_result(messages: list[Message], result: ToolResult) -> None:
+    """Add what a tool has come to, to the results before it if there are any."""
+    last = messages[-1] if messages else None
+    if last is not None and last.role is Role.TOOL:
+        messages[-1] = Message(Role.TOOL, (*last.parts, result))
+    else:
+        messages.append(Message(Role.TOOL, (result,)))
 
 
 _ROLES: dict[str, Callable[[_Reader, Members, str], None]] = {

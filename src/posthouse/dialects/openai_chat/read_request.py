@@ -6,6 +6,8 @@ Sources: OpenAI's API description, `CreateChatCompletionRequest` (openapi,
 
 from typing import Any
 
+from msgspec import structs
+
 from posthouse.dialects.base import ParsedRequest
 from posthouse.dialects.neutral.members import Members, invalid
 from posthouse.dialects.openai.envelope import judged
@@ -13,6 +15,7 @@ from posthouse.dialects.openai_chat.effort import read_reasoning
 from posthouse.dialects.openai_chat.read_messages import read_messages
 from posthouse.dialects.openai_chat.thoughts import NAME
 from posthouse.dialects.openai_chat.tools import read_choice, read_tools
+from posthouse.dialects.openai_chat.usual_request import JUDGED, READ, read_usual
 from posthouse.model.chat import (
     AudioOutput,
     ChatRequest,
@@ -29,17 +32,37 @@ _value = json.decoder(Any)
 
 def read_request(request: ParsedRequest) -> ChatRequest:
     """Read a client's request; raises InvalidRequest."""
+    envelope = request.envelope
+    chat = read_usual(request)
+    if chat is None:
+        return _read_members(request)
+    if envelope.keys() <= READ:
+        return chat
+    further = {name: value for name, value in envelope.items() if name not in READ}
+    return _with_options(chat, Members(_decoded(further), "", invalid))
+
+
+def _read_members(request: ParsedRequest) -> ChatRequest:
+    """Read whatever there is, member by member."""
     members = Members(_decoded(request.envelope), "", invalid)
-    for judged_before in (
-        "model",
-        "stream",
-        "n",
-        "max_tokens",
-        "max_completion_tokens",
-        "service_tier",
-    ):
-        members.take(judged_before)
-    messages = read_messages(members.array("messages"))
+    for name in JUDGED:
+        members.take(name)
+    chat = ChatRequest(
+        dialect=NAME,
+        model=request.model,
+        messages=read_messages(members.array("messages")),
+        sampling=_read_sampling(members),
+        output_limit=request.output_limit,
+        choices=request.choices if "n" in request.envelope else None,
+        service_tier=request.service_tier,
+        stream=request.stream,
+        include_usage=request.include_usage,
+    )
+    return _with_options(chat, members)
+
+
+def _with_options(chat: ChatRequest, members: Members) -> ChatRequest:
+    """Add tools, what the answer shall be like, and what nobody knows."""
     tools = read_tools(members)
     choice = read_choice(members)
     parallel = members.flag("parallel_tool_calls")
@@ -49,26 +72,18 @@ def read_request(request: ParsedRequest) -> ChatRequest:
     if user is None:
         user = members.text("safety_identifier")
     _take_stream_options(members)
-    return ChatRequest(
-        dialect=NAME,
-        model=request.model,
-        messages=messages,
+    return structs.replace(
+        chat,
         tools=tools,
         tool_choice=choice,
         # Who calls functions in the old way can take one call at a time.
         parallel_tool_calls=False if legacy else parallel,
-        sampling=_read_sampling(members),
-        output_limit=request.output_limit,
-        choices=request.choices if "n" in request.envelope else None,
         output_format=_read_format(members),
         reasoning=read_reasoning(members),
         modalities=modalities,
         audio=_read_audio(members),
         user=user,
-        service_tier=request.service_tier,
         cache_key=members.text("prompt_cache_key"),
-        stream=request.stream,
-        include_usage=request.include_usage,
         extras=members.extras(),
     )
 
