@@ -44,6 +44,15 @@ def decode_with(decoder: "Decoder[T]", data: bytes | Raw) -> T:
         raise MalformedJSON(reason_of(error)) from None
 
 
+def fits(decoder: "Decoder[Any]", data: bytes | Raw) -> bool:
+    """Whether `data` is what a decoder reads."""
+    try:
+        decoder.decode(data)
+    except DECODE_ERRORS:
+        return False
+    return True
+
+
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder's own `decode` raises, for hot paths."""
 

@@ -32,7 +32,7 @@ from posthouse.dialects.openai.texts import prompt_of
 from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
 from posthouse.wire import json
-from posthouse.wire.json import Envelope, MalformedJSON
+from posthouse.wire.json import Envelope
 
 MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
@@ -196,11 +196,7 @@ _count = json.decoder(_Count)
 
 def is_count(body: bytes) -> bool:
     """Whether this is such an answer."""
-    try:
-        json.decode_with(_count, body)
-    except MalformedJSON:
-        return False
-    return True
+    return json.fits(_count, body)
 
 
 def _read_messages(envelope: Envelope) -> list[_Message]:

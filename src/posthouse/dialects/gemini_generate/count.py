@@ -13,7 +13,6 @@ from posthouse.dialects.gemini_generate.request import (
 from posthouse.dialects.google.envelope import parse_envelope
 from posthouse.errors import InvalidRequest
 from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
 
 _WHOLE = "generateContentRequest"
 
@@ -57,8 +56,4 @@ _count = json.decoder(_Count)
 
 def is_count(body: bytes) -> bool:
     """Whether a reply tells how many tokens a prompt has."""
-    try:
-        json.decode_with(_count, body)
-    except MalformedJSON:
-        return False
-    return True
+    return json.fits(_count, body)

@@ -8,18 +8,15 @@ that completes the last picture, or with `[DONE]`.
 
 from typing import Any
 
-from msgspec import Struct
 from typing_extensions import override
 
-from posthouse.dialects.base import ParsedRequest, StreamTap, TappedFrame
-from posthouse.dialects.openai.errors import error_frame, fault_in
+from posthouse.dialects.base import ParsedRequest, TappedFrame
+from posthouse.dialects.openai.event_tap import EventTap, StreamEvent
 from posthouse.dialects.openai.image_reply import image_usage, told_tier
 from posthouse.dialects.openai.image_request import PARTIAL_TOKENS
 from posthouse.dialects.openai.replies import with_model
-from posthouse.errors import PosthouseError, UpstreamBadResponse
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
 from posthouse.wire.sse import FrameTooLarge, SSEDecoder, event_name, with_data
 
 LARGEST_EVENT = 48 * 1024 * 1024
@@ -31,16 +28,13 @@ _SUCCEEDED = "partial_succeeded"
 _COMPLETED = "completed"
 
 
-class _Event(Struct, gc=False):
-    type: Any = None
-    error: Any = None
-    usage: Any = None
+_PARTIAL_FAILED = "partial_failed"
+
+
+class _Event(StreamEvent, gc=False):
     size: Any = None
     quality: Any = None
     model: Any = None
-
-
-_event = json.decoder(_Event)
 
 
 class ImageFrames(SSEDecoder):
@@ -54,9 +48,10 @@ class ImageFrames(SSEDecoder):
             raise FrameTooLarge
 
 
-class ImageStreamTap(StreamTap):
+class ImageStreamTap(EventTap[_Event]):
     """Reads one stream along."""
 
+    decoder = json.decoder(_Event)
     __slots__ = (
         "_completed",
         "_grouped",
@@ -94,19 +89,12 @@ class ImageStreamTap(StreamTap):
         self._partial = 0
 
     @override
-    def feed(self, raw: bytes, data: bytes) -> TappedFrame:
-        if not data:
-            return TappedFrame(raw)
-        if data.startswith(b"[DONE]"):
-            return TappedFrame(raw, terminal=True)
-        try:
-            event: _Event = json.decode_with(_event, data)
-        except MalformedJSON:
-            raise UpstreamBadResponse from None
-        kind = str(event.type or event_name(raw).decode(errors="replace"))
-        stage = kind.rpartition(".")[2]
-        if event.error and stage != "partial_failed":
-            self._refuse(raw, data)
+    def is_error(self, event: _Event, raw: bytes) -> bool:
+        return bool(event.error) and _stage(event, raw) != _PARTIAL_FAILED
+
+    @override
+    def take(self, event: _Event, raw: bytes, data: bytes) -> TappedFrame:
+        stage = _stage(event, raw)
         if self._public_model is not None and event.model is not None:
             raw = with_data(raw, with_model(data, self._public_model))
         return self._judge(stage, event, raw)
@@ -143,12 +131,6 @@ class ImageStreamTap(StreamTap):
                 output=tokens, image_output=tokens, counted=counted
             )
 
-    def _refuse(self, raw: bytes, data: bytes) -> None:
-        """Raise UpstreamFault for an event that tells of an error."""
-        fault = fault_in(json.decode_leniently(data), told=event_name(raw) == b"error")
-        if fault is not None:
-            raise fault
-
     @override
     def output_text(self) -> str:
         return ""
@@ -162,10 +144,8 @@ class ImageStreamTap(StreamTap):
         # Fewer pictures than were asked for are what there is.
         return TappedFrame(b"", terminal=True) if self._completed else None
 
-    @override
-    def error_frame(self, error: PosthouseError) -> bytes:
-        return error_frame(error)
 
-    @override
-    def cut_off_frames(self, error: PosthouseError) -> tuple[bytes, bytes]:
-        return error_frame(error), b""
+def _stage(event: _Event, raw: bytes) -> str:
+    """How far an event says that a picture is."""
+    kind = str(event.type or event_name(raw).decode(errors="replace"))
+    return kind.rpartition(".")[2]

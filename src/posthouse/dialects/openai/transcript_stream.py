@@ -7,34 +7,25 @@ the whole text and the usage, or with `[DONE]`.
 
 from typing import Any
 
-from msgspec import Struct
 from typing_extensions import override
 
 from posthouse.dialects.base import ParsedRequest, TappedFrame
 from posthouse.dialects.neutral.kept_text import KeepsText
-from posthouse.dialects.openai.errors import error_frame, fault_in
+from posthouse.dialects.openai.event_tap import EventTap, StreamEvent
 from posthouse.dialects.openai.transcript_reply import transcript_usage
-from posthouse.errors import PosthouseError, UpstreamBadResponse
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
-from posthouse.wire.sse import event_name
 
 
-class _Event(Struct, gc=False):
-    type: Any = None
+class _Event(StreamEvent, gc=False):
     delta: Any = None
     text: Any = None
-    usage: Any = None
-    error: Any = None
 
 
-_event = json.decoder(_Event)
-
-
-class TranscriptStreamTap(KeepsText):
+class TranscriptStreamTap(EventTap[_Event], KeepsText):
     """Reads one stream along."""
 
+    decoder = json.decoder(_Event)
     __slots__ = ("_request", "finished", "service_tier", "usage")
 
     def __init__(self, request: ParsedRequest) -> None:
@@ -46,17 +37,7 @@ class TranscriptStreamTap(KeepsText):
         self._request = request
 
     @override
-    def feed(self, raw: bytes, data: bytes) -> TappedFrame:
-        if not data:
-            return TappedFrame(raw)
-        if data.startswith(b"[DONE]"):
-            return TappedFrame(raw, terminal=True)
-        try:
-            event: _Event = json.decode_with(_event, data)
-        except MalformedJSON:
-            raise UpstreamBadResponse from None
-        if event.error or event.type == "error":
-            self._refuse(raw, data)
+    def take(self, event: _Event, raw: bytes, data: bytes) -> TappedFrame:
         if event.type == "transcript.text.done":
             return self._finish(raw, event)
         said = event.delta if event.type == "transcript.text.delta" else event.text
@@ -75,23 +56,3 @@ class TranscriptStreamTap(KeepsText):
     def _add(self, said: str) -> None:
         self._texts.append(said)
         self.output_bytes += len(said.encode(errors="replace"))
-
-    def _refuse(self, raw: bytes, data: bytes) -> None:
-        """Raise UpstreamFault for an event that tells of an error."""
-        value = json.decode_leniently(data)
-        told = event_name(raw) == b"error" or value.get("type") == "error"
-        fault = fault_in(value, told=told)
-        if fault is not None:
-            raise fault
-
-    @override
-    def close(self) -> TappedFrame | None:
-        return None
-
-    @override
-    def error_frame(self, error: PosthouseError) -> bytes:
-        return error_frame(error)
-
-    @override
-    def cut_off_frames(self, error: PosthouseError) -> tuple[bytes, bytes]:
-        return error_frame(error), b""

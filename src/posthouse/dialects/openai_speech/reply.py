@@ -10,7 +10,6 @@ import base64
 from binascii import Error as BadBase64
 from typing import Any
 
-from msgspec import Struct
 from typing_extensions import override
 
 from posthouse.dialects.base import (
@@ -18,23 +17,22 @@ from posthouse.dialects.base import (
     Headers,
     ParsedReply,
     ParsedRequest,
-    StreamTap,
     TappedFrame,
 )
 from posthouse.dialects.neutral.raw_stream import RawTap
-from posthouse.dialects.openai.errors import error_frame, fault_in
+from posthouse.dialects.openai.errors import fault_in
+from posthouse.dialects.openai.event_tap import EventTap, StreamEvent
 from posthouse.dialects.openai_speech.request import (
     PCM_RATE,
     TOKENS_PER_SECOND,
     response_format,
     wants_events,
 )
-from posthouse.errors import PosthouseError, UpstreamBadResponse, UpstreamFault
+from posthouse.errors import UpstreamBadResponse, UpstreamFault
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
 from posthouse.wire.audio.measure import SpeechMeter
 from posthouse.wire.json import MalformedJSON
-from posthouse.wire.sse import event_name
 
 CONTENT_TYPES = {
     "mp3": b"audio/mpeg",
@@ -135,18 +133,14 @@ def fault_of(body: bytes) -> UpstreamFault:
 # --- events -----------------------------------------------------------------------
 
 
-class _Event(Struct, gc=False):
-    type: Any = None
+class _Event(StreamEvent, gc=False):
     audio: Any = None
-    usage: Any = None
-    error: Any = None
 
 
-_event = json.decoder(_Event)
-
-
-class SoundEventTap(StreamTap):
+class SoundEventTap(EventTap[_Event]):
     """Reads a stream of events along, which have the sound in base64."""
+
+    decoder = json.decoder(_Event)
 
     def __init__(self, request: ParsedRequest) -> None:
         """Start before the first event of what answers `request`."""
@@ -160,17 +154,7 @@ class SoundEventTap(StreamTap):
         self._meter = meter_for(request)
 
     @override
-    def feed(self, raw: bytes, data: bytes) -> TappedFrame:
-        if not data:
-            return TappedFrame(raw)
-        if data.startswith(b"[DONE]"):
-            return TappedFrame(raw, terminal=True)
-        try:
-            event: _Event = json.decode_with(_event, data)
-        except MalformedJSON:
-            raise UpstreamBadResponse from None
-        if event.error or event.type == "error":
-            self._refuse(raw, data)
+    def take(self, event: _Event, raw: bytes, data: bytes) -> TappedFrame:
         if event.type == "speech.audio.done":
             told = told_usage(event.usage)
             self.usage = told or usage_of(self._meter.whole_seconds())
@@ -190,14 +174,6 @@ class SoundEventTap(StreamTap):
         self.usage = usage_of(seconds)
         self.output_bytes = TOKENS_PER_SECOND * seconds * _BYTES_PER_TOKEN
 
-    def _refuse(self, raw: bytes, data: bytes) -> None:
-        """Raise UpstreamFault for an event that tells of an error."""
-        value = json.decode_leniently(data)
-        told = event_name(raw) == b"error" or value.get("type") == "error"
-        fault = fault_in(value, told=told)
-        if fault is not None:
-            raise fault
-
     @override
     def output_text(self) -> str:
         return ""
@@ -205,18 +181,6 @@ class SoundEventTap(StreamTap):
     @override
     def compact(self) -> None:
         """Nothing is kept."""
-
-    @override
-    def close(self) -> TappedFrame | None:
-        return None
-
-    @override
-    def error_frame(self, error: PosthouseError) -> bytes:
-        return error_frame(error)
-
-    @override
-    def cut_off_frames(self, error: PosthouseError) -> tuple[bytes, bytes]:
-        return error_frame(error), b""
 
 
 def told_usage(usage: Any) -> ReportedUsage | None:
