@@ -3,8 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+from msgspec import structs
+from tests.fakes import openai
+from tests.fakes.proxies import HTTPProxy
+from tests.fakes.upstream import FakeUpstream
+from tests.unit.upstream.certificates import make_certificate
+from tests.unit.upstream.support import fixed_resolver
 
 from posthouse.model.exchange import (
     Certainty,
@@ -101,6 +108,19 @@ async def test_a_body_waits_for_who_takes_it() -> None:
         assert got == [PIECES * len(PIECE)]
         # Nobody uses such a connection again.
         assert upstream.idle_connections == 0
+        await upstream.close()
+
+
+async def test_a_body_goes_through_a_proxy_and_tls(tmp_path: Path) -> None:
+    server, client = make_certificate(tmp_path, "localhost")
+    source = Source(50)
+    async with FakeUpstream(openai.answer, tls=server) as fake, HTTPProxy() as proxy:
+        upstream = Upstream(tls=lambda: client, resolver=fixed_resolver())
+        asked = request(f"https://localhost:{fake.port}")
+        asked = structs.replace(asked, proxy=proxy.url)
+        response = await upstream.upload(asked, source.content())
+        await response.read_all(1 << 20)
+        assert fake.served[0].request.body == PIECE * 50
         await upstream.close()
 
 
