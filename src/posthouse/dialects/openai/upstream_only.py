@@ -6,7 +6,7 @@ streams.
 """
 
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from typing_extensions import override
 
@@ -18,8 +18,12 @@ from posthouse.dialects.base import (
     ParsedRequest,
     StreamTap,
 )
-from posthouse.dialects.openai.errors import MANNERS
-from posthouse.errors import UpstreamFault
+from posthouse.dialects.openai import splice
+from posthouse.dialects.openai.errors import MANNERS, fault_in, parse_error
+from posthouse.errors import UpstreamBadResponse, UpstreamFault
+from posthouse.model.usage import ReportedUsage
+from posthouse.wire import json
+from posthouse.wire.json import MalformedJSON
 from posthouse.wire.sse import SSEDecoder
 
 ParseError = Callable[[int, bytes], UpstreamFault]
@@ -69,6 +73,43 @@ class UpstreamOnly(Dialect):
 
     def _refuse(self) -> NoReturn:
         raise LookupError(f"nobody asks in {self.name}")
+
+
+class UpstreamObjects(UpstreamOnly):
+    """One that is asked in JSON as it is written, and answers with one JSON object."""
+
+    def __init__(
+        self,
+        name: str,
+        answers: Callable[[dict[str, Any]], bool],
+        usage_of: Callable[[dict[str, Any]], ReportedUsage | None],
+    ) -> None:
+        """Make a dialect of its two differences.
+
+        Args:
+            name: the dialect's.
+            answers: whether an object is an answer; any other tells of an error.
+            usage_of: reads the usage of an answer.
+        """
+        super().__init__(name, parse_error)
+        self._answers = answers
+        self._usage_of = usage_of
+
+    @override
+    def render_request(self, request: ParsedRequest, edits: Edits) -> bytes:
+        return splice.render_request(request, edits)
+
+    @override
+    def parse_reply(
+        self, request: ParsedRequest, body: bytes, public_model: str | None
+    ) -> ParsedReply:
+        try:
+            value = json.decode_leniently(body)
+        except MalformedJSON:
+            raise UpstreamBadResponse from None
+        if not isinstance(value, dict) or not self._answers(value):
+            raise fault_in(value) or UpstreamBadResponse
+        return ParsedReply(body, self._usage_of(value), None, str)
 
 
 def refuse_asking() -> NoReturn:
