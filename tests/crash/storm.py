@@ -61,7 +61,7 @@ BUSY_SECONDS = 2.0
 """What a machine may add that runs all of this, and other tests."""
 LOST_SECONDS = 2.0
 """Calls that ended so long before their node's disk was lost are in the ledger."""
-CREDIT_SECONDS = 10.0
+CREDIT_SECONDS = 60.0
 """Within which fifty credits are done."""
 SHARE_ATTEMPTS = 5
 LOCKED_SECONDS = 2.0

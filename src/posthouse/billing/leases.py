@@ -62,13 +62,12 @@ class Waiter:
 
     __slots__ = ("amount", "asked", "future", "least", "until")
 
-    def __init__(
-        self, amount: int, least: int, until: float, future: "asyncio.Future[int]"
-    ) -> None:
+    def __init__(self, amount: int, least: int, future: "asyncio.Future[int]") -> None:
         """Wait for `amount`, or at the end for `least` and what there is above."""
         self.amount = amount
         self.least = least
-        self.until = until
+        self.until = 0.0
+        """When its patience ends; 0 before others have been asked for its sake."""
         self.future = future
         self.asked = False
         """Whether the draw under way asks for it."""
@@ -153,8 +152,7 @@ class Wallets:
         InsufficientQuota and StorageUnavailable.
         """
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        until = self._clock() + PATIENCE_SECONDS
-        wallet.waiters.append(Waiter(amount, least, until, future))
+        wallet.waiters.append(Waiter(amount, least, future))
         if not wallet.drawing:
             self._draw(wallet, amount)
         try:
@@ -240,9 +238,11 @@ class Wallets:
             wallet.low_water = 0 if outcome.strict else outcome.amount // 4
             pause = outcome.elsewhere
             now = self._clock() if pause else math.inf
-            # Who is dead or stands still has money of it: that is not the caller's
-            # fault, and will pass.
-            refusal = StorageUnavailable if outcome.unanswered else InsufficientQuota
+            refusal: type[InsufficientQuota | StorageUnavailable] = InsufficientQuota
+            if outcome.unanswered:
+                # Who is dead or stands still has money of it: that is not the
+                # caller's fault, and will pass.
+                refusal = StorageUnavailable
             self._hand_out(wallet, refusal, now=now, held=outcome.elsewhere)
         self.changed(wallet)
         if not wallet.waiters:
@@ -271,6 +271,8 @@ class Wallets:
         waiters = wallet.waiters
         patient: list[Waiter] = []
         held = held or wallet.open_holds > len(waiters)
+        # Who does not answer may only be busy.
+        more = PATIENCE_SECONDS if refusal is StorageUnavailable else 0.0
         while waiters and waiters[0].asked:
             waiter = waiters.popleft()
             if waiter.future.done():
@@ -280,7 +282,8 @@ class Wallets:
                 wallet.free -= amount
                 waiter.future.set_result(amount)
                 held = True
-            elif now < waiter.until:
+            elif now < math.inf and (not waiter.until or now < waiter.until + more):
+                waiter.until = waiter.until or now + PATIENCE_SECONDS
                 waiter.asked = False
                 patient.append(waiter)
             else:

@@ -1,6 +1,7 @@
 """What a process had drawn when it died, or fell silent: nobody else goes without."""
 
 import asyncio
+import time
 
 import pytest
 from tests.unit.billing.books import Books, faults, opening, record
@@ -9,6 +10,7 @@ from tests.unit.billing.test_recovery import draw, settle
 from posthouse.billing import drain_thread
 from posthouse.billing.holds import HoldManager
 from posthouse.billing.journal import Journal
+from posthouse.billing.leases import PATIENCE_SECONDS
 from posthouse.billing.recovery import recover
 from posthouse.errors import InsufficientQuota, StorageUnavailable
 
@@ -68,6 +70,25 @@ async def test_who_does_not_answer_is_no_reason_to_say_there_is_no_money(books):
         await two.open(opening("a", AMOUNT))
     assert await two.close()
     assert books.revenue() == CALLS * AMOUNT
+
+
+async def test_patience_begins_when_others_have_been_asked(books, monkeypatch):
+    """A database that is slow to say who has money takes nothing off it."""
+    books.fund("a", CALLS * AMOUNT)
+    one, two = await books.start(), await books.start()
+    await spend(one, 1)
+    await spend(two, CALLS - 1 - one.wallets.wallet("a").free // AMOUNT)
+    exchange = two._thread._exchange
+
+    def slowly(commands) -> None:
+        time.sleep(PATIENCE_SECONDS + 0.1)
+        monkeypatch.undo()
+        exchange(commands)
+
+    monkeypatch.setattr(two._thread, "_exchange", slowly)
+    await spend(two, 1)
+    assert await two.close()
+    assert await one.close()
 
 
 async def test_what_is_held_elsewhere_is_not_there(books):
