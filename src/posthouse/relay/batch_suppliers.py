@@ -19,6 +19,7 @@ from posthouse.dialects.batches.base import (
     Remote,
     Unreadable,
     cancel,
+    code_of,
     first_page,
     id_of,
     look,
@@ -29,7 +30,6 @@ from posthouse.observe.logs import logger
 from posthouse.relay.authorize import find_authorizer
 from posthouse.relay.batch_lines import batches_of
 from posthouse.relay.prepare import channel_headers
-from posthouse.relay.secrecy import without_secrets
 from posthouse.relay.snapshot import Snapshot
 from posthouse.routing.table import Channel
 from posthouse.tasks.ports import (
@@ -52,8 +52,6 @@ EARLIER, LATER = 300.0, 3600.0
 """Seconds by which a provider's clock and ours may differ, and sending may take."""
 TOTAL = 300.0
 """Seconds that one request may take, where the channel allows a call no less."""
-SHOWN = 200
-"""Characters of what a provider says that operators see."""
 _UNCERTAIN = frozenset({408, 409, 425})
 """Refusals that leave open whether something was done."""
 
@@ -147,7 +145,7 @@ class HTTPSuppliers(Suppliers):
         try:
             status, body = await self._asked(way, upload)
             if status // 100 != 2:
-                raise SupplierRefused(_refusal(way, status, body))
+                raise SupplierRefused(_refusal(status, body))
             return id_of(body)
         except (ExchangeFailure, Unreadable) as failure:
             raise SupplierRefused(f"the upload failed: {failure}") from None
@@ -162,7 +160,7 @@ class HTTPSuppliers(Suppliers):
             raise SupplierUncertain(str(failure)) from None
         if status // 100 == 2:
             return body
-        reason = _refusal(way, status, body)
+        reason = _refusal(status, body)
         if status >= 500 or status in _UNCERTAIN:
             raise SupplierUncertain(reason)
         raise SupplierRefused(reason)
@@ -208,12 +206,11 @@ class HTTPSuppliers(Suppliers):
         if status in (404, 410):
             raise PartGone
         if status // 100 != 2:
-            raise SupplierUncertain(_refusal(way, status, body))
+            raise SupplierUncertain(_refusal(status, body))
         remote = _read(partial(way.dialect.remote, way.row, body))
         if remote.id != part.remote_id:
             raise SupplierUncertain("it tells of another batch")
-        reason = without_secrets(remote.reason[:SHOWN], way.channel)
-        return Progress(remote.ended, remote.results, reason)
+        return Progress(remote.ended, remote.results, remote.reason)
 
     @override
     async def cancel(self, part: Part) -> None:
@@ -286,7 +283,7 @@ class HTTPSuppliers(Suppliers):
         """Give the body of a good answer; raises SupplierUncertain."""
         status, body = await self._certain(way, ask)
         if status // 100 != 2:
-            raise SupplierUncertain(_refusal(way, status, body))
+            raise SupplierUncertain(_refusal(status, body))
         return body
 
     async def _lines(self, way: _Way, paths: tuple[str, ...]) -> AsyncIterator[bytes]:
@@ -299,7 +296,7 @@ class HTTPSuppliers(Suppliers):
             try:
                 if response.status // 100 != 2:
                     body = await response.read_all(REPLY_LIMIT)
-                    raise SupplierUncertain(_refusal(way, response.status, body))
+                    raise SupplierUncertain(_refusal(response.status, body))
                 async for line in _split(response):
                     yield line
             except ExchangeFailure as failure:
@@ -340,10 +337,10 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 7
 
 
-def _refusal(way: _Way, status: int, body: bytes) -> str:
-    """What a refusal says, for operators."""
-    text = body[:SHOWN].decode(errors="replace")
-    return f"status {status}: {without_secrets(text, way.channel)}"
+def _refusal(status: int, body: bytes) -> str:
+    """What a refusal says, for operators: its code, for its words may be anybody's."""
+    code = code_of(body)
+    return f"status {status}, {code}" if code else f"status {status}"
 
 
 def _read(read: Callable[[], T]) -> T:

@@ -245,12 +245,17 @@ async def test_a_look_believes_what_it_can_read(reply: Reply, failure: str) -> N
     assert await failure_of(asked) == failure
 
 
-async def test_a_failed_batch_says_why() -> None:
-    """To operators, and without our secrets."""
-    errors = {"data": [{"message": "Enqueued token limit of a-long-secret"}]}
-    told = openai_batch("batch-9", status="failed", errors=errors)
-    progress = await suppliers(Provider((200, told))).look(part())
-    assert progress == Progress(True, (), "Enqueued token limit of [removed]")
+async def test_a_failure_is_told_by_its_code() -> None:
+    """Its words may quote what callers wrote, or our own secrets."""
+    told = {"code": "token_limit_exceeded", "message": "of a prompt"}
+    batch = openai_batch("batch-9", status="failed", errors={"data": [told]})
+    progress = await suppliers(Provider((200, batch))).look(part())
+    assert progress == Progress(True, (), "token_limit_exceeded")
+    refusal = {"error": {"message": "a prompt", "type": "a prompt", "code": "a_code"}}
+    with pytest.raises(SupplierUncertain, match=r"^status 500, a_code$"):
+        await suppliers(Provider((500, refusal))).look(part())
+    with pytest.raises(SupplierUncertain, match=r"^status 502$"):
+        await suppliers(Provider((502, {"error": {"code": "a prompt"}}))).look(part())
 
 
 async def test_results_are_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ JSON = b"application/json"
 LISTED = 100
 """Batches of a page."""
 T = TypeVar("T")
+_WORD = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
 
@@ -47,7 +48,7 @@ class Remote(Struct, frozen=True):
     results: tuple[str, ...] = ()
     """Paths of its results; there may be none."""
     reason: str = ""
-    """Why it has failed as a whole, in the provider's words."""
+    """Why it has failed as a whole: the provider's code."""
 
 
 class Listed(Struct, frozen=True):
@@ -128,6 +129,22 @@ def name_of(value: Any, what: str) -> str:
 def id_of(body: bytes) -> str:
     """Give the name of what was made; raises Unreadable."""
     return name_of(object_of(body).get("id"), "its id")
+
+
+def word_of(value: Any) -> str:
+    """Give a value that is a code; words of any other kind may be a caller's."""
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else ""
+
+
+def code_of(body: bytes) -> str:
+    """Give the code of a refusal; empty: it has none."""
+    try:
+        error = object_of(body).get("error")
+    except Unreadable:
+        return ""
+    if not isinstance(error, dict):
+        return ""
+    return word_of(error.get("code")) or word_of(error.get("type"))
 
 
 def count_of(value: Any) -> int:

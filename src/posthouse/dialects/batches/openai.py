@@ -19,6 +19,7 @@ from posthouse.dialects.batches.base import (
     object_of,
     page_of,
     read,
+    word_of,
 )
 from posthouse.model.catalog import BatchRow
 from posthouse.wire import json
@@ -133,11 +134,10 @@ def _remote(row: BatchRow, found: dict[str, Any]) -> Remote:
 
 
 def _reason(errors: Any) -> str:
-    """Give what is first said of why a batch has failed."""
+    """Give the code of what is first said of why a batch has failed."""
     data = errors.get("data") if isinstance(errors, dict) else None
     first = data[0] if isinstance(data, list) and data else None
-    message = first.get("message") if isinstance(first, dict) else None
-    return message if isinstance(message, str) else ""
+    return word_of(first.get("code")) if isinstance(first, dict) else ""
 
 
 BATCHES = OpenAIBatches()
