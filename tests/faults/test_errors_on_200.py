@@ -5,11 +5,11 @@ Every case is played twice: by a provider whose row declares the code, with stat
 the channel's health see of the two must not differ.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import pytest
 from msgspec import Struct, json
 from tests.fakes import openai
 from tests.fakes.steps import Behave, Behaviour, Send, reply
@@ -19,6 +19,7 @@ from tests.faults.channels import channel
 from tests.faults.judge import COSTS, PRICES, amount
 from tests.faults.station import KEYS, Station, play, running
 from tests.faults.wire import Reply
+from tests.support.cases import each
 
 from posthouse.routing.health import ChannelHealth
 
@@ -63,11 +64,18 @@ def refused(case: Case) -> Behave:
     return lambda _: Behaviour(str(case.status), (Send(sent),))
 
 
-FORMS = [
-    pytest.param("body", False, id="whole"),
-    pytest.param("event", True, id="event"),
-    pytest.param("bare", True, id="bare body in place of a stream"),
-]
+FORMS = (("body", False), ("event", True), ("bare", True))
+"""How it is told, and whether to a stream: as the body, as an event of the stream,
+or as a bare body in its place."""
+
+
+class Place(Struct, frozen=True):
+    """A model of one of the two, and its providers."""
+
+    model: str
+    stream: bool
+    first: FakeUpstream
+    second: FakeUpstream
 
 
 class Twin:
@@ -77,6 +85,8 @@ class Twin:
         self.shown: list[Any] = []
         self.attempts: list[Any] = []
         self.health: Any = None
+        self.asked = 0
+        """Requests that the provider had."""
 
     def see(self, seen: Reply) -> None:
         """Keep what the caller saw, but for what names the provider's own words."""
@@ -102,48 +112,62 @@ def told_of(health: ChannelHealth) -> tuple[Any, ...]:
 
 
 async def play_twins(
-    tmp_path: Path,
-    behave: tuple[Behave, Behave],
-    work: Callable[[Station, FakeUpstream, FakeUpstream, Twin], Any],
+    directory: Path,
+    case: Case,
+    work: Callable[[Station, Place, Twin], Any],
     *,
     backed: bool,
 ) -> list[Twin]:
-    """Do the same with a provider that tells and with one that refuses."""
+    """Do the same with a provider that tells and with one that refuses.
+
+    In each form, one after the other; all in one Posthouse.
+    """
     twins = []
-    for number, (provider, script) in enumerate(
-        zip(("minimax", "openai-compatible"), behave, strict=True)
-    ):
-        twin = Twin()
-        async with FakeUpstream(script) as first, FakeUpstream(openai.answer) as second:
-            text = KEYS + channel(
-                "a", first.origin, provider=provider, models=[MODEL], priority=2
-            )
-            if backed:
-                text += channel("b", second.origin, models=[MODEL], priority=1)
-            async with running(tmp_path / str(number), text) as station:
-                await work(station, first, second, twin)
-                twin.health = told_of(station.health("a"))
-        twins.append(twin)
+    async with AsyncExitStack() as stack:
+        text, places = KEYS, []
+        for form, stream in FORMS:
+            for provider, script in (
+                ("minimax", told(case, form)),
+                ("openai-compatible", refused(case)),
+            ):
+                first = await stack.enter_async_context(FakeUpstream(script))
+                second = await stack.enter_async_context(FakeUpstream(openai.answer))
+                name = f"{form}-{provider}"
+                models = [{"public": name, "upstream": MODEL}]
+                text += channel(
+                    name, first.origin, provider=provider, models=models, priority=2
+                )
+                if backed:
+                    text += channel(
+                        f"{name}-2", second.origin, models=models, priority=1
+                    )
+                places.append(Place(name, stream, first, second))
+        station = await stack.enter_async_context(running(directory, text))
+        for place in places:
+            twins.append(Twin())
+            await work(station, place, twins[-1])
+            twins[-1].health = told_of(station.health(place.model))
     return twins
 
 
-@pytest.mark.parametrize(("form", "stream"), FORMS)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_another_channel_answers(
-    tmp_path: Path, case: Case, form: str, *, stream: bool
-) -> None:
+def pairs(twins: list[Twin]) -> Iterator[tuple[str, Twin, Twin]]:
+    """Who was told and who was refused, by form."""
+    for number, (form, _) in enumerate(FORMS):
+        yield form, twins[2 * number], twins[2 * number + 1]
+
+
+@each("case", CASES.values(), ids=CASES)
+def test_another_channel_answers(tmp_path: Path, case: Case) -> None:
     """The caller notices nothing, pays one answer, and the attempt is noted as free."""
 
-    async def work(
-        station: Station, first: FakeUpstream, second: FakeUpstream, twin: Twin
-    ) -> None:
-        seen = await ask(station, model=MODEL, stream=stream)
+    async def work(station: Station, place: Place, twin: Twin) -> None:
+        seen = await ask(station, model=place.model, stream=place.stream)
         assert (seen.status, seen.ended) == (200, True)
         assert case.message.encode() not in seen.raw
-        assert (len(first.served), len(second.served)) == (1, 1)
+        assert (len(place.first.served), len(place.second.served)) == (1, 1)
         record, line = await station.books(seen.call_id)
         failed, served = record.attempts
-        assert (served.channel, served.outcome) == ("b", "served")
+        assert (served.channel, served.outcome) == (f"{place.model}-2", "served")
         assert line.amount == -amount(record.usage, PRICES)
         assert served.cost == amount(record.usage, COSTS)
         twin.attempts = [
@@ -153,27 +177,23 @@ def test_another_channel_answers(
         assert failed.cost == 0
 
     async def test() -> None:
-        behave = told(case, form), refused(case)
-        one, other = await play_twins(tmp_path, behave, work, backed=True)
-        assert one.attempts == other.attempts
-        assert one.health == other.health
+        twins = await play_twins(tmp_path / str(case.code), case, work, backed=True)
+        for form, one, other in pairs(twins):
+            assert one.attempts == other.attempts, form
+            assert one.health == other.health, form
 
     play(test)
 
 
-@pytest.mark.parametrize(("form", "stream"), FORMS)
-@pytest.mark.parametrize("case", ALL.values(), ids=ALL)
+@each("case", ALL.values(), ids=ALL)
 def test_alone_it_is_the_same_error_and_opens_the_same_breaker(
-    tmp_path: Path, case: Case, form: str, *, stream: bool
+    tmp_path: Path, case: Case
 ) -> None:
     """Nothing is charged, and the provider is asked no oftener than for the status."""
-    asked = []
 
-    async def work(
-        station: Station, first: FakeUpstream, _: FakeUpstream, twin: Twin
-    ) -> None:
+    async def work(station: Station, place: Place, twin: Twin) -> None:
         for _attempt in range(7):
-            seen = await ask(station, model=MODEL, stream=stream)
+            seen = await ask(station, model=place.model, stream=place.stream)
             twin.see(seen)
             record, line = await station.books(seen.call_id)
             assert line.amount == 0
@@ -183,17 +203,17 @@ def test_alone_it_is_the_same_error_and_opens_the_same_breaker(
                     for a in record.attempts
                 ]
             )
-        asked.append(len(first.served))
+        twin.asked = len(place.first.served)
 
     async def test() -> None:
-        behave = told(case, form), refused(case)
-        one, other = await play_twins(tmp_path, behave, work, backed=False)
-        assert one.shown == other.shown
-        assert one.attempts == other.attempts
-        assert one.health == other.health
-        assert asked[0] == asked[1]
-        if case.status in (500, 503, 408):
-            assert asked[0] == 5
+        twins = await play_twins(tmp_path / str(case.code), case, work, backed=False)
+        for form, one, other in pairs(twins):
+            assert one.shown == other.shown, form
+            assert one.attempts == other.attempts, form
+            assert one.health == other.health, form
+            assert one.asked == other.asked, form
+            if case.status in (500, 503, 408):
+                assert one.asked == 5, form
 
     play(test)
 
