@@ -2,7 +2,8 @@
 
 Embeddings, rerankings, pictures, speech …: a dialect's package offers a `PLAIN_CODEC`
 object of the `PlainCodec` protocol, and dialects whose codecs are of one kind are led
-into each other by it. `PlainTranslation` is to the relay a `Dialect` like any other.
+into each other by it. `PlainTranslation` is to the relay a `Dialect` like any other;
+so is whatever else is `Led` to a provider of another kind.
 What is written for a provider goes through its own dialect, and so does its reply:
 what a row or a channel changes is changed there.
 """
@@ -25,11 +26,14 @@ from posthouse.dialects.base import (
 )
 from posthouse.dialects.neutral.codec import Losses
 from posthouse.errors import UpstreamFault
+from posthouse.model.call import Operation
 from posthouse.wire import json
 from posthouse.wire.multipart import Form, Payload
 
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
+Put = TypeVar("Put")
+Got = TypeVar("Got")
 
 
 class Written(Struct, frozen=True):
@@ -73,13 +77,19 @@ class PlainCodec(Protocol[Asked, Answered]):
         """Write a reply for the client who asked; raises UpstreamFault."""
 
 
-class PlainTranslation(MediaDialect, Generic[Asked, Answered]):
-    """See `Dialect` for what each method promises."""
+class Led(MediaDialect, Generic[Asked, Answered, Put, Got]):
+    """A question in one dialect, put to a provider of another, maybe as another one.
+
+    See `Dialect` for what each method promises.
+    """
+
+    operation: Operation | None = None
+    """What is asked of the provider; None: what the client asks."""
 
     def __init__(
         self,
         client: tuple[Dialect, PlainCodec[Asked, Answered]],
-        upstream: tuple[Dialect, PlainCodec[Asked, Answered]],
+        upstream: tuple[Dialect, PlainCodec[Put, Got]],
         model: str,
     ) -> None:
         """Lead clients of one dialect to a provider of another.
@@ -95,6 +105,21 @@ class PlainTranslation(MediaDialect, Generic[Asked, Answered]):
         self.name = self._upstream.name
         self.manners = self._client.manners
 
+    def put(self, asked: Asked, losses: Losses) -> Put:
+        """What the provider is asked; raises InvalidRequest.
+
+        `losses` is told what is left out of it, and what the answer means otherwise.
+        """
+        raise NotImplementedError
+
+    def answered(self, got: Got, asked: Asked) -> Answered:
+        """What the client is answered; raises UpstreamFault."""
+        raise NotImplementedError
+
+    def told(self, losses: Losses) -> tuple[str, ...]:
+        """What of the losses the client is told."""
+        return losses.told
+
     @override
     def parse_request(self, body: bytes) -> ParsedRequest:
         return self._client.parse_request(body)
@@ -102,12 +127,13 @@ class PlainTranslation(MediaDialect, Generic[Asked, Answered]):
     @override
     def render_body(self, request: ParsedRequest, edits: Edits) -> Payload:
         losses = Losses()
-        written = self._upstream_codec.write_request(
-            self._read(request), self._model, losses
-        )
-        request.reading.losses[self.name] = losses.told
+        asked = self.put(self._read(request), losses)
+        written = self._upstream_codec.write_request(asked, self._model, losses)
+        told = self.told(losses)
+        request.reading.losses[self.name] = told
         sent = structs.replace(
             request,
+            operation=self.operation or request.operation,
             envelope={name: json.raw(value) for name, value in written.members.items()},
             form=written.form,
             target=written.target,
@@ -120,7 +146,7 @@ class PlainTranslation(MediaDialect, Generic[Asked, Answered]):
         if sent.kept is not None:
             # What its own dialect has left out.
             more = sent.kept.losses.get(self.name, ())
-            request.reading.losses[self.name] = (*losses.told, *more)
+            request.reading.losses[self.name] = (*told, *more)
         return body
 
     @override
@@ -133,7 +159,9 @@ class PlainTranslation(MediaDialect, Generic[Asked, Answered]):
     ) -> ParsedReply:
         sent = request.reading.sent[self.name]
         judged = read_answer(self._upstream, sent, answer, None)
-        answered = self._upstream_codec.read_reply(judged, self._read(request))
+        asked = self._read(request)
+        got = self._upstream_codec.read_reply(judged, self.put(asked, Losses()))
+        answered = self.answered(got, asked)
         model = public_model or self._model
         written = self._write_reply(answered, request, model)
         return structs.replace(
@@ -171,3 +199,15 @@ class PlainTranslation(MediaDialect, Generic[Asked, Answered]):
             reading.asked = self._client_codec.read_request(request)
         asked: Asked = reading.asked
         return asked
+
+
+class PlainTranslation(Led[Asked, Answered, Asked, Answered]):
+    """The same question, in another dialect."""
+
+    @override
+    def put(self, asked: Asked, losses: Losses) -> Asked:
+        return asked
+
+    @override
+    def answered(self, got: Answered, asked: Asked) -> Answered:
+        return got
