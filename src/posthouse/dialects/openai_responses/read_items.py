@@ -66,7 +66,7 @@ class ItemReader:
         self.messages: list[Message] = []
         self.tools: list[Any] = []
         """Those that stand in the conversation, unread."""
-        self._namespaces = namespaces
+        self.namespaces = namespaces
         self._turn: list[Part] = []
         """What the model has given since the last message of somebody else's."""
         self._results: list[Part] = []
@@ -75,9 +75,7 @@ class ItemReader:
         """Read all items; raises InvalidRequest."""
         for index, value in enumerate(items):
             self._read(Members(value, f"input[{index}]", invalid))
-        self._end_turn()
-        self._end_results()
-        return self.messages
+        return self.end()
 
     def _read(self, item: Members) -> None:
         kind = item.text("type")
@@ -93,23 +91,23 @@ class ItemReader:
 
     def _read_message(self, item: Members) -> None:
         name = item.text("role") or ""
-        role = _ROLES.get(name)
+        role = ROLES.get(name)
         if role is None:
             raise item.wrong("role", "'user', 'assistant', 'system' or 'developer'")
         parts = _read_content(item)
         _forget_place(item)
         extras = item.extras()
         if role is not Role.ASSISTANT:
-            self._say(Message(role, tuple(parts), extras=extras))
+            self.say(Message(role, tuple(parts), extras=extras))
             return
         if parts and extras and isinstance(parts[0], Text | Refusal):
             # A turn has room for several messages, each with its phase.
             first = parts[0]
             parts[0] = structs.replace(first, extras={**extras, **first.extras})
-        self._give(*parts)
+        self.give(*parts)
 
     def _read_reasoning(self, item: Members) -> None:
-        self._give(*read_reasoning(item))
+        self.give(*read_reasoning(item))
 
     def _read_function_call(self, item: Members) -> None:
         self._read_call(item, "arguments", custom=False)
@@ -118,7 +116,7 @@ class ItemReader:
         self._read_call(item, "input", custom=True)
 
     def _read_call(self, item: Members, member: str, *, custom: bool) -> None:
-        self._give(read_call(item, member, self._namespaces, custom=custom))
+        self.give(read_call(item, member, self.namespaces, custom=custom))
 
     def _read_function_output(self, item: Members) -> None:
         self._read_output(item, custom=False)
@@ -134,8 +132,7 @@ class ItemReader:
         result = ToolResult(
             call_id, content, name, is_error, custom=custom, extras=item.extras()
         )
-        self._end_turn()
-        self._results.append(result)
+        self.give_back(result)
 
     def _read_reference(self, item: Members) -> None:
         raise InvalidRequest(
@@ -153,15 +150,15 @@ class ItemReader:
         if picture is None:
             self._read_foreign(item, "image_generation_call")
         else:
-            self._give(picture)
+            self.give(picture)
 
     def _read_foreign(self, item: Members, kind: str) -> None:
         value = {"type": kind, **item.extras()}
         part = Foreign(kind, value, harmless=kind in HARMLESS)
         if kind.endswith(_OUTPUTS):
-            self._say(Message(Role.USER, (part,)))
+            self.say(Message(Role.USER, (part,)))
         else:
-            self._give(part)
+            self.give(part)
 
     _READERS: ClassVar[dict[str, Callable[["ItemReader", Members], None]]] = {
         "message": _read_message,
@@ -177,16 +174,27 @@ class ItemReader:
 
     # --- turns ----------------------------------------------------------------------
 
-    def _give(self, *parts: Part) -> None:
+    def give(self, *parts: Part) -> None:
         """Add to the model's turn."""
         self._end_results()
         self._turn += parts
 
-    def _say(self, message: Message) -> None:
+    def give_back(self, result: ToolResult) -> None:
+        """Add what a tool has come to."""
+        self._end_turn()
+        self._results.append(result)
+
+    def say(self, message: Message) -> None:
         """Add a message of somebody else's."""
         self._end_turn()
         self._end_results()
         self.messages.append(message)
+
+    def end(self) -> list[Message]:
+        """The conversation is whole: give its messages."""
+        self._end_turn()
+        self._end_results()
+        return self.messages
 
     def _end_turn(self) -> None:
         if self._turn:
@@ -199,7 +207,7 @@ class ItemReader:
             self._results = []
 
 
-_ROLES = {
+ROLES = {
     "user": Role.USER,
     "assistant": Role.ASSISTANT,
     "system": Role.SYSTEM,

@@ -11,6 +11,8 @@ Sources: `ResponseCreateParams` of OpenAI's Python SDK, 3.54; codex-rs,
 
 from typing import Any
 
+from msgspec import structs
+
 from posthouse.dialects.base import ParsedRequest
 from posthouse.dialects.neutral.members import Members, invalid
 from posthouse.dialects.openai_responses.history import RESOLVED
@@ -18,6 +20,7 @@ from posthouse.dialects.openai_responses.names import Namespaces
 from posthouse.dialects.openai_responses.parts import NAME
 from posthouse.dialects.openai_responses.read_items import ItemReader
 from posthouse.dialects.openai_responses.tools import read_choice, read_tools
+from posthouse.dialects.openai_responses.usual_request import READ, read_usual
 from posthouse.errors import InvalidRequest
 from posthouse.model.chat import (
     ChatRequest,
@@ -33,7 +36,7 @@ from posthouse.model.chat import (
     ToolUse,
 )
 from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
+from posthouse.wire.json import Envelope, MalformedJSON
 
 _SERVED = ("background", "metadata", "store", "stream_options")
 """What is answered here, or asks for nothing that matters elsewhere."""
@@ -47,47 +50,75 @@ _GIVEN_ANYWAY = frozenset({LOGPROBS, "reasoning.encrypted_content"})
 
 def read_request(request: ParsedRequest) -> ChatRequest:
     """Read a request; raises InvalidRequest."""
-    members = Members(_decoded(request), "", invalid)
+    envelope = request.envelope
+    chat = read_usual(request)
+    if chat is None:
+        return _read_members(request)
+    if envelope.keys() <= READ:
+        return chat
+    further = {name: value for name, value in envelope.items() if name not in READ}
+    members = Members(_decoded(further), "", invalid)
+    _refuse_kept_there(members)
+    return _with_options(chat, members, ItemReader(Namespaces()))
+
+
+def _read_members(request: ParsedRequest) -> ChatRequest:
+    """Read whatever there is, member by member."""
+    members = Members(_decoded(request.envelope), "", invalid)
     members.take("model")
     members.take("stream")
     _refuse_kept_there(members)
-    namespaces = Namespaces()
-    items = ItemReader(namespaces)
+    items = ItemReader(Namespaces())
     messages = [*_instructions(members), *items.read(_input(members))]
+    chat = ChatRequest(
+        dialect=NAME,
+        model=request.model,
+        messages=tuple(messages),
+        sampling=Sampling(
+            temperature=members.number("temperature"), top_p=members.number("top_p")
+        ),
+        output_limit=members.whole("max_output_tokens"),
+        service_tier=members.text("service_tier"),
+        stream=request.stream,
+    )
+    return _with_options(chat, members, items)
+
+
+def _with_options(
+    chat: ChatRequest, members: Members, items: ItemReader
+) -> ChatRequest:
+    """Add tools, what the answer shall be like, and what nobody knows.
+
+    `items` has read the conversation, with the tools and namespaces in it.
+    """
+    namespaces = items.namespaces
     choice = read_choice(members.take("tool_choice"), namespaces)
     values = [*members.array("tools"), *items.tools]
     tools = read_tools(values, namespaces, forced=_forces_server_tool(choice))
     served = _served(members) | namespaces.served()
-    logprobs = _asks_for_logprobs(members)
-    return ChatRequest(
-        dialect=NAME,
-        model=request.model,
-        messages=tuple(messages),
+    return structs.replace(
+        chat,
         tools=tools,
         tool_choice=choice,
         parallel_tool_calls=members.flag("parallel_tool_calls"),
-        sampling=Sampling(
-            temperature=members.number("temperature"),
-            top_p=members.number("top_p"),
-            logprobs=logprobs,
+        sampling=structs.replace(
+            chat.sampling,
+            logprobs=_asks_for_logprobs(members),
             top_logprobs=members.whole("top_logprobs"),
         ),
-        output_limit=members.whole("max_output_tokens"),
         output_format=_output_format(members),
         reasoning=_reasoning(members),
         user=_user(members),
-        service_tier=members.text("service_tier"),
         cache_key=members.text("prompt_cache_key"),
-        stream=request.stream,
         served=served | _include(members),
         extras=members.extras(),
     )
 
 
-def _decoded(request: ParsedRequest) -> dict[str, Any]:
-    """Decode the envelope whole; raises InvalidRequest."""
+def _decoded(envelope: Envelope) -> dict[str, Any]:
+    """Decode an envelope whole; raises InvalidRequest."""
     try:
-        value = json.decode(json.encode(request.envelope), dict[str, Any])
+        value = json.decode(json.encode(envelope), dict[str, Any])
     except MalformedJSON as error:
         raise InvalidRequest(
             f"We could not parse the JSON body of your request: {error}",
