@@ -38,6 +38,9 @@ RENEW_SECONDS: Final = 5.0
 SILENT_SECONDS: Final = 60.0
 """After so long without a word another machine's process is taken for dead, by
 those who have had the database all that time."""
+SILENT_LOOKS: Final = 3
+"""Looks in a row that find it silent, until it is. The database's clock may jump, and
+then everybody is, until they are heard of again."""
 RECALL_SECONDS: Final = 0.1
 """Between two looks at what other processes ask back."""
 FAILURES: Final = 5
@@ -90,6 +93,8 @@ class LedgerThread:
         self._disowned = False
         """Whether others have ended our journal: nothing more may be held in it."""
         self._renewed = -RENEW_SECONDS
+        self._silent: dict[str, int] = {}
+        """Journals that are, and how many looks have found them so."""
         self._sound_since = clock()
         """Since when the ledger has done all that was asked of it."""
         self._abandoned = False
@@ -305,8 +310,15 @@ class LedgerThread:
             return
         self._renewed = now
         ledger.renew(self._journal.id)
-        if now - self._sound_since >= SILENT_SECONDS:
-            for journal_id in ledger.silent(SILENT_SECONDS):
+        if now - self._sound_since < SILENT_SECONDS:
+            self._silent.clear()
+        else:
+            before = self._silent
+            found = ledger.silent(SILENT_SECONDS)
+            self._silent = {name: before.get(name, 0) + 1 for name in found}
+            for journal_id, looks in self._silent.items():
+                if looks < SILENT_LOOKS:
+                    continue
                 with suppress(JournalMovedOn):
                     ledger.finish(journal_id, [], "recovered")
                     self.recovery.lost += 1

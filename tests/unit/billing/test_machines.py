@@ -139,11 +139,15 @@ async def test_only_who_had_the_ledger_all_the_time_judges_silence(books, monkey
     thread._keep_alive(ledger)
     assert finished == []
     now += 31
+    # The database's clock jumps: one is not heard of until it is again.
+    silent.append("alive")
     thread._keep_alive(ledger)
-    assert finished == ["gone"]
-    now += 31
-    thread._keep_alive(ledger)
-    assert finished == ["gone"]
+    silent.remove("alive")
+    for look in range(3):
+        assert finished == (["gone"] if look > 1 else [])
+        now += drain_thread.RENEW_SECONDS
+        thread._keep_alive(ledger)
+        assert finished == (["gone"] if look else [])
     assert thread.recovery.lost == 1
 
 
