@@ -24,7 +24,8 @@ PRICES = {"input": 2000, "cached_input": 500, "output": 8000}
 COSTS = {"input": 1000, "cached_input": 250, "output": 4000}
 """Nano-dollars a token, as `station.KEYS` and the cells' channels have them."""
 SLOWEST = 0.2 + 1.0
-"""Seconds that a call may take: its longest limit, and one for a busy machine."""
+"""Seconds that a call may take, of those in which our loop ran: its longest limit,
+and one for a machine that is slow."""
 FAULTS_HIDDEN = (b"the provider says", b"<!doctype", b"sk-provider", b"Traceback")
 
 

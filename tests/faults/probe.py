@@ -1,6 +1,7 @@
 """What a call costs the process meanwhile: memory at its peak, turns of the loop.
 
-A turn is measured in CPU time, so that a busy machine makes none long.
+A turn is measured in CPU time, so that a busy machine makes none long; and what it
+takes altogether in seconds in which the loop was let run.
 """
 
 import asyncio
@@ -44,6 +45,8 @@ class Probe:
         """Watch nothing yet."""
         self.longest = 0.0
         """Seconds of CPU of the longest turn of the loop."""
+        self.served = 0.0
+        """Seconds, of which those do not count in which the machine served others."""
         self._memory = Memory()
 
     @property
@@ -55,18 +58,23 @@ class Probe:
         # The tests' own garbage is nobody's wait.
         gc.disable()
         self._memory.__enter__()
-        self._last = time.thread_time()
+        self._last, self._last_wall = time.thread_time(), time.monotonic()
         self._timer = asyncio.get_running_loop().call_later(EVERY, self._tick)
         return self
 
     def _tick(self) -> None:
-        now = time.thread_time()
-        self.longest = max(self.longest, now - self._last)
-        self._last = now
+        self._count()
         self._timer = asyncio.get_running_loop().call_later(EVERY, self._tick)
+
+    def _count(self) -> None:
+        now, wall = time.thread_time(), time.monotonic()
+        own = now - self._last
+        self.longest = max(self.longest, own)
+        self.served += min(wall - self._last_wall, own + EVERY)
+        self._last, self._last_wall = now, wall
 
     def __exit__(self, *_: object) -> None:
         gc.enable()
         self._timer.cancel()
-        self.longest = max(self.longest, time.thread_time() - self._last)
+        self._count()
         self._memory.__exit__()
