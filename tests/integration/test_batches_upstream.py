@@ -78,23 +78,22 @@ ENVIRONMENT = {"POSTHOUSE_BATCH_POLL_SECONDS": "0.2"}
 class Shop:
     """A provider, a server before it, and its callers."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self.provider = BatchProvider()
         self.fake = ThreadedFake(self.provider)
         self._folder = folder
-        self._environment = {**ENVIRONMENT, **environment}
+        self._clients: dict[tuple[str, str], openai.OpenAI] = {}
+        self._talkers: list[anthropic.Anthropic] = []
         self.server: Posthouse
 
     def __enter__(self) -> Self:
         self.fake.__enter__()
-        self.server = self.start(**self._environment)
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            self.server.__exit__()
-        finally:
-            self.fake.__exit__()
+        for client in (*self._clients.values(), *self._talkers):
+            client.close()
+        self.fake.__exit__()
 
     def start(self, **environment: str) -> Posthouse:
         """Start a server, on what the last one left."""
@@ -109,7 +108,19 @@ class Shop:
     def client(self, key: str = KEY) -> openai.OpenAI:
         """Give a caller of OpenAI's API."""
         url = self.server.url + "/v1"
-        return openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=20)
+        if (url, key) not in self._clients:
+            self._clients[url, key] = openai.OpenAI(
+                base_url=url, api_key=key, max_retries=0, timeout=20
+            )
+        return self._clients[url, key]
+
+    def talker(self) -> anthropic.Anthropic:
+        """Give a caller of Anthropic's API."""
+        client = anthropic.Anthropic(
+            base_url=self.server.url, api_key=KEY, max_retries=0, timeout=20
+        )
+        self._talkers.append(client)
+        return client
 
     def begin(
         self, count: int, model: str = "small", key: str = KEY, url: str = CHAT
@@ -173,7 +184,7 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """One for all that nobody dies of."""
-    with Shop(tmp_path_factory.mktemp("shop")) as shop:
+    with Shop(tmp_path_factory.mktemp("shop")) as shop, shop.start():
         yield shop
 
 
@@ -235,9 +246,7 @@ def test_a_batch_is_the_providers(shop: Shop) -> None:
 
 
 def _begin_messages(shop: Shop) -> tuple[anthropic.Anthropic, str]:
-    client = anthropic.Anthropic(
-        base_url=shop.server.url, api_key=KEY, max_retries=0, timeout=20
-    )
+    client = shop.talker()
     params: Any = {
         "model": "claude-haiku-4-5",
         "max_tokens": 100,
@@ -390,8 +399,7 @@ def test_more_kills_in_the_life_of_a_part(tmp_path: Path) -> None:
 
 
 def _kill_at(points: tuple[str, ...], folder: Path) -> None:
-    shop = Shop(folder)
-    with shop.fake:
+    with Shop(folder) as shop:
         for number, point in enumerate(points, 1):
             server = shop.start(POSTHOUSE_KILL_POINT=point)
             name = shop.begin(LINES)
@@ -403,12 +411,10 @@ def _kill_at(points: tuple[str, ...], folder: Path) -> None:
 
 def test_a_batch_without_a_mark_is_known_by_its_results(tmp_path: Path) -> None:
     """Where a provider takes no notes, who died once it was created has it found."""
-    shop = Shop(tmp_path)
-    with shop.fake:
+    with Shop(tmp_path) as shop:
         server = shop.start(POSTHOUSE_KILL_POINT="batch.after_creation")
         _, name = _begin_messages(shop)
         assert server.process.wait(60) == -signal.SIGKILL
         with shop.start():
-            client = anthropic.Anthropic(base_url=shop.server.url, api_key=KEY)
-            _judge_messages(shop, client, name)
+            _judge_messages(shop, shop.talker(), name)
         assert len(shop.provider.given) == 1

@@ -34,6 +34,8 @@ from posthouse.tasks.records import (
 
 LOOK_SECONDS = 2.0
 """Between two looks for batches that nobody works on."""
+LEAST_SECONDS = 0.05
+"""Between two looks at those that rest."""
 MOST_BATCHES = 16
 """That one process works on at a time."""
 RETRY_SECONDS = 2.0
@@ -184,8 +186,15 @@ class BatchWorker:
                 log.exception("batches could not be looked for", exc_info=error)
             self._woken.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(self._pause()):
                     await self._woken.wait()
+
+    def _pause(self) -> float:
+        """For how long there is nothing to look for, unless somebody wakes us."""
+        if not self._resting or len(self._working) >= MOST_BATCHES:
+            return LOOK_SECONDS
+        soonest = min(resting.until for resting in self._resting.values())
+        return min(max(soonest - time.monotonic(), LEAST_SECONDS), LOOK_SECONDS)
 
     async def _look(self) -> None:
         for resting in await self._rested():
