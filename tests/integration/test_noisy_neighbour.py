@@ -1,17 +1,18 @@
-"""A tenant far above its limit: what it costs, and what others notice of it."""
+"""Who asks for more than there is: what it costs, and what others notice of it."""
 
 import json
 import selectors
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.posthouse import Posthouse
-from tests.unit.server.harness import Peer, post
+from tests.unit.server.harness import Peer, get, post
 
-LOUD, QUIET = (
-    f"sk-{name}-0123456789abcdefghijklmnopqrstuv" for name in ("loud", "low")
+LOUD, QUIET, MANY = (
+    f"sk-{name}-0123456789abcdefghijklmnopqrstuv" for name in ("loud", "low", "all")
 )
 CONFIGURATION = f"""
 [[channels]]
@@ -27,6 +28,10 @@ rpm = 1
 [[keys]]
 name = "quiet"
 key = "{QUIET}"
+
+[[keys]]
+name = "many"
+key = "{MANY}"
 """
 BODY = json.dumps(
     {
@@ -36,6 +41,7 @@ BODY = json.dumps(
     }
 ).encode()
 SHOUTERS = 8
+CROWD = 400
 
 
 def call(key: str) -> bytes:
@@ -44,7 +50,9 @@ def call(key: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def posthouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Posthouse]:
-    with Posthouse(tmp_path_factory.mktemp("noise"), CONFIGURATION) as running:
+    # Lines are short, so that a few hundred callers are far too many.
+    few = {"POSTHOUSE_OVERLOAD_SECONDS": "0.05"}
+    with Posthouse(tmp_path_factory.mktemp("noise"), CONFIGURATION, few) as running:
         yield running
 
 
@@ -111,3 +119,47 @@ def test_others_wait_for_a_few_refusals_and_not_for_all(posthouse, address) -> N
     heard.sort()
     assert heard[len(heard) // 2] <= 3 * SHOUTERS
     assert heard[-4] <= 8 * SHOUTERS
+
+
+def test_who_is_refused_for_overload_is_in_no_book(posthouse, address) -> None:
+    """Whoever was served is charged, health is told meanwhile, and then all is well."""
+    answers: Counter[int] = Counter()
+    selector = selectors.DefaultSelector()
+    request = call(MANY)
+    end = time.monotonic() + 90
+    try:
+        for _ in range(CROWD):
+            peer = Peer(address)
+            selector.register(peer.socket, selectors.EVENT_READ, peer)
+            peer.send(request)
+        waiting = CROWD
+        while waiting:
+            assert time.monotonic() < end, answers
+            enough = min(answers[200], answers[503]) >= 2 * CROWD
+            for key, _ in selector.select(1.0):
+                answer = key.data.reply()
+                answers[answer.status] += 1
+                if answer.status == 503:
+                    assert answer.code == "overloaded"
+                    assert int(answer.headers["retry-after"]) >= 1
+                if enough:
+                    waiting -= 1
+                    selector.unregister(key.fileobj)
+                    key.data.close()
+                else:
+                    key.data.send(request)
+            if answers.total() % 50 == 0:
+                with Peer(address) as doctor:
+                    doctor.send(get("/health/live"))
+                    assert doctor.reply().status == 200
+    finally:
+        for key in list(selector.get_map().values()):
+            key.data.close()
+        selector.close()
+    assert set(answers) == {200, 503}
+    with Peer(address) as peer:
+        peer.send(request)
+        assert peer.reply().status == 200
+    booked = posthouse.ask("calls", "--limit", "100000", "--key", "many")
+    assert len(booked) == answers[200] + 1
+    assert {record["outcome"] for record in booked} == {"served"}
