@@ -96,7 +96,7 @@ def _finished(client: openai.OpenAI, name: str) -> Any:
         if batch.status in ("completed", "failed", "expired", "cancelled"):
             return batch
         assert time.monotonic() < deadline, batch
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def _judge(server: Posthouse, client: openai.OpenAI, name: str, count: int) -> None:
