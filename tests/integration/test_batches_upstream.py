@@ -344,6 +344,23 @@ def test_faulty_results_are_nobodys(shop: Shop) -> None:
     assert len(shop.provider.given) == 1
 
 
+def test_what_an_account_has_not_is_the_houses(shop: Shop) -> None:
+    """A provider that tells of far more than was set aside: nothing is owed for it."""
+
+    def answer(line: dict[str, Any]) -> dict[str, Any]:
+        good = chat_line(line)
+        good["response"]["body"]["usage"]["prompt_tokens"] = 120_000
+        return good
+
+    shop.provider.answer = answer
+    name = shop.begin(3, key=POOR)
+    assert shop.finished(name, POOR).request_counts.completed == 3
+    assert len(shop.provider.given) == 1
+    assert len([one for one in shop.calls(name) if one["price"] > 10**6]) == 3
+    (key,) = [one for one in shop.server.ask("key", "list") if one["name"] == "poor"]
+    assert float(key["balance_usd"]) == 0
+
+
 def test_a_cancelled_batch_is_cancelled_there(shop: Shop) -> None:
     """And what was done there by then is charged."""
     shop.provider.ends_at_once = False
