@@ -25,7 +25,11 @@ name = "openai"
 provider = "openai"
 base_url = "{origin}/v1"
 api_key = "openai-secret"
-models = ["gpt-live-transcribe", "gpt-4o-transcribe"]
+models = [
+  "gpt-live-transcribe",
+  "gpt-4o-transcribe",
+  {{ public = "ears", upstream = "gpt-realtime-whisper" }},
+]
 
 [[channels]]
 name = "sandbox"
@@ -213,6 +217,26 @@ async def test_nobody_is_heard_for_longer_than_he_can_pay_for(
     assert connection.close_code == 1008
     heard = provider.last().types.count("input_audio_buffer.append")
     assert 30 < heard < 150
+
+
+async def test_a_model_has_the_name_that_the_client_knows(
+    posthouse: Posthouse, provider: ThreadedRealtime
+) -> None:
+    """In what the session says of itself, and another one at the provider."""
+
+    async def behave(visit: Visit) -> None:
+        asked = await visit.until("session.update")
+        await visit.say("session.updated", session=asked["session"])
+        await visit.hear()
+
+    provider.behave = behave
+    async with session(posthouse, "intent=transcription&model=ears") as connection:
+        await listen(connection, "ears")
+        told = (await until(connection, "session.updated"))[-1]["session"]
+    assert told["audio"]["input"]["transcription"]["model"] == "ears"
+    (sent,) = (json.loads(one) for one in provider.last().received)
+    heard = sent["session"]["audio"]["input"]["transcription"]
+    assert heard["model"] == "gpt-realtime-whisper"
 
 
 async def test_models_are_held_to_the_key(posthouse: Posthouse) -> None:

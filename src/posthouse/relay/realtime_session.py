@@ -36,7 +36,7 @@ from posthouse.dialects.openai_realtime.server_events import (
     ServerEvent,
     error_event,
     read_server,
-    with_public_model,
+    with_public_names,
 )
 from posthouse.dialects.resources.treated import read_session
 from posthouse.errors import (
@@ -120,6 +120,8 @@ class Session:
         self._gone: asyncio.Future[None] = loop.create_future()
         self._quiet = asyncio.Event()
         """Set whenever an answer is over."""
+        self._heard_as: str | None = None
+        """The client's name for who writes down what is said, if it is another."""
         self._ending = False
 
     async def run(self) -> bool:
@@ -360,6 +362,7 @@ class Session:
         if menu is None or upstream is None:
             raise _not_found(name)
         self._books.transcripts.model = name, menu.first
+        self._heard_as = name if upstream != name else None
         return upstream
 
     # --- from the provider ----------------------------------------------------------
@@ -368,12 +371,13 @@ class Session:
         """Pass the provider's events until it closes; raises _Ended."""
         books = self._books
         renamed = self._target.member.upstream_model != self._public
+        own = self._public if renamed else None
         while (message := await self._upstream.receive()) is not None:
             kind, payload = message
             event = read_server(payload) if kind == TEXT else None
             if event is not None:
-                if renamed and event.type in SESSIONS:
-                    payload = with_public_model(payload, self._public)
+                if event.type in SESSIONS and (own or self._heard_as):
+                    payload = with_public_names(payload, own, self._heard_as)
                 await self._account(event)
             await self._client.send(kind, payload)
             message, payload = None, b""

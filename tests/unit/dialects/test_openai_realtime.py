@@ -19,7 +19,7 @@ from posthouse.dialects.openai_realtime.meter import Meter, Produced
 from posthouse.dialects.openai_realtime.server_events import (
     read_server,
     usage_of,
-    with_public_model,
+    with_public_names,
 )
 from posthouse.errors import InvalidRequest
 
@@ -128,7 +128,7 @@ def test_noise_from_a_provider_raises_nothing(data: bytes) -> None:
     """It passes, and means nothing."""
     event = read_server(data)
     assert event.produced == (0, 0) or event.type
-    assert with_public_model(data, "m") is not None
+    assert with_public_names(data, "m", "n") is not None
 
 
 @given(VALUES)

@@ -8,9 +8,13 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
+from posthouse.dialects.openai_realtime.client_events import (
+    SESSION_MODELS,
+    TRANSCRIPTION_MODELS,
+)
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
+from posthouse.wire.json import Envelope, MalformedJSON
 
 CREATED = "response.created"
 DONE = "response.done"
@@ -149,18 +153,40 @@ def usage_of(response: dict[str, Any]) -> ToldUsage | None:
     )
 
 
-def with_public_model(raw: bytes, model: str) -> bytes:
-    """A session's event with the name that the client knows its model by."""
+def with_public_names(raw: bytes, model: str | None, heard: str | None) -> bytes:
+    """A session's event with the names that the client knows its models by.
+
+    Args:
+        raw: the event.
+        model: the session's own; None: it has no other.
+        heard: of who writes down what is said; None: likewise.
+    """
     try:
         members = json.decode_envelope(raw)
-        session = json.decode_envelope(bytes(members["session"]))
-        if "model" not in session:
-            return raw
-        session["model"] = json.raw(model)
-    except (MalformedJSON, KeyError):
+    except MalformedJSON:
         return raw
-    members["session"] = Raw(json.encode(session))
-    return json.encode(members)
+    places = [(SESSION_MODELS[0], model), *((p, heard) for p in TRANSCRIPTION_MODELS)]
+    changed = [_rename(members, path, name) for path, name in places if name]
+    return json.encode(members) if any(changed) else raw
+
+
+def _rename(members: Envelope, path: tuple[str, ...], name: str) -> bool:
+    """Write a name where another one stands; false if none does."""
+    first, *rest = path
+    value = members.get(first)
+    if value is None or not rest:
+        is_named = value is not None and json.opens_with(value, b'"')
+        if is_named:
+            members[first] = json.raw(name)
+        return is_named
+    try:
+        inner = json.decode_envelope(bytes(value))
+    except MalformedJSON:
+        return False
+    changed = _rename(inner, tuple(rest), name)
+    if changed:
+        members[first] = Raw(json.encode(inner))
+    return changed
 
 
 def error_event(error: dict[str, Any], event_id: str, caused_by: str | None) -> bytes:
