@@ -8,7 +8,7 @@ and no gateway can batch unless it is late. The timer starts half a second after
 the first stream came, so that opening streams and relaying chunks do not mix.
 The model `silent` sends one chunk and then nothing; `flood` sends 200 MB, as fast
 as they are taken. `GET /flooded` tells how many bytes the furthest of its streams has
-sent.
+sent, and all of them together.
 
 `GET /rate/N` sets the rate; every other GET tells how many calls were answered.
 Run: python -m benchmarks.upstream PORT RATE
@@ -142,6 +142,8 @@ class Flood:
 
     furthest: ClassVar[int] = 0
     """Bytes that one of them has sent."""
+    total: ClassVar[int] = 0
+    """And all of them, what waits here included."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -155,6 +157,7 @@ class Flood:
             if self.paused or self._left <= 0 or self._transport.is_closing():
                 break
             self._left -= len(FLOOD)
+            Flood.total += len(FLOOD)
             self._transport.write(FLOOD)
         else:
             asyncio.get_running_loop().call_soon(self.go_on)
@@ -228,7 +231,7 @@ class Connection(asyncio.Protocol):
         if self._url.endswith(b"/models"):
             return MODELS
         if self._url == b"/flooded":
-            return reply(b"%d" % Flood.furthest)
+            return reply(b"%d %d" % (Flood.furthest, Flood.total))
         return reply(b"%d" % self._ring.served)
 
 
