@@ -52,6 +52,8 @@ EARLIER, LATER = 300.0, 3600.0
 """Seconds by which a provider's clock and ours may differ, and sending may take."""
 TOTAL = 300.0
 """Seconds that one request may take, where the channel allows a call no less."""
+_UNKNOWN = frozenset({401, 403, 404, 410})
+"""Refusals of who may be asked with another credential."""
 _UNCERTAIN = frozenset({408, 409, 425})
 """Refusals that leave open whether something was done."""
 
@@ -108,6 +110,8 @@ class HTTPSuppliers(Suppliers):
         """Ask by way of `sender`, those that the present `snapshot` has."""
         self._snapshot = snapshot
         self._sender = sender
+        self._credentials: dict[str, int] = {}
+        """Of parts that another credential reaches than the one they were made by."""
 
     @override
     def known(self) -> bool:
@@ -203,6 +207,8 @@ class HTTPSuppliers(Suppliers):
     async def look(self, part: Part) -> Progress:
         way = self._way(part)
         status, body = await self._certain(way, look(way.row, part.remote_id))
+        if status in _UNKNOWN:
+            status, body = await self._asked_of_others(part, way, status, body)
         if status in (404, 410):
             raise PartGone
         if status // 100 != 2:
@@ -211,6 +217,20 @@ class HTTPSuppliers(Suppliers):
         if remote.id != part.remote_id:
             raise SupplierUncertain("it tells of another batch")
         return Progress(remote.ended, remote.results, remote.reason)
+
+    async def _asked_of_others(
+        self, part: Part, way: _Way, status: int, body: bytes
+    ) -> tuple[int, bytes]:
+        """Look with the channel's other credentials: their order may have changed."""
+        for credential in range(len(way.channel.credentials)):
+            if credential == way.credential:
+                continue
+            other = structs.replace(way, credential=credential)
+            found, told = await self._certain(other, look(way.row, part.remote_id))
+            if found // 100 == 2:
+                self._credentials[part.mark] = credential
+                return found, told
+        return status, body
 
     @override
     async def cancel(self, part: Part) -> None:
@@ -244,7 +264,7 @@ class HTTPSuppliers(Suppliers):
             if number == result.custom_id or not _is_number(number):
                 continue
             bought = Bought(
-                part.channel, part.credential, part.model, result.status, result.body
+                part.channel, way.credential, part.model, result.status, result.body
             )
             yield int(number), bought if result.status else None
 
@@ -254,14 +274,11 @@ class HTTPSuppliers(Suppliers):
         """How a part's provider is reached; raises PartGone if it is no more."""
         channel = self._snapshot().table.channels.get(part.channel)
         row = None if channel is None else channel.provider.batches
-        if (
-            channel is None
-            or row is None
-            or part.credential >= len(channel.credentials)
-            or find_authorizer(channel, part.credential) is not None
-        ):
+        if channel is None or row is None or find_authorizer(channel, 0) is not None:
             raise PartGone
-        return _Way(channel, part.credential, row, find_batches(row.dialect))
+        credential = self._credentials.get(part.mark, part.credential)
+        credential %= len(channel.credentials)
+        return _Way(channel, credential, row, find_batches(row.dialect))
 
     async def _asked(self, way: _Way, ask: Ask) -> tuple[int, bytes]:
         """Ask; give status and body; raises ExchangeFailure."""

@@ -84,13 +84,15 @@ class Provider(Sender):
         """Do nothing."""
 
 
-def suppliers(provider: Provider) -> HTTPSuppliers:
+def suppliers(
+    provider: Provider, credentials: tuple[str, ...] = ("a-long-secret",)
+) -> HTTPSuppliers:
     catalog = load_catalog()
     channels = {}
     for name, row in (("open", "openai"), ("claude", "anthropic")):
         spec = ChannelSpec(name, row, api_key="a-long-secret")
         channels[name] = make_channel(
-            spec, catalog[row], ("a-long-secret",), ChannelDefaults()
+            spec, catalog[row], credentials, ChannelDefaults()
         )
     snapshot: Any = SimpleNamespace(table=SimpleNamespace(channels=channels))
     return HTTPSuppliers(lambda: snapshot, provider)
@@ -243,6 +245,23 @@ async def test_a_look_believes_what_it_can_read(reply: Reply, failure: str) -> N
     """And nothing of another batch, nor a name that leads elsewhere."""
     asked = suppliers(Provider(reply)).look(part())
     assert await failure_of(asked) == failure
+
+
+async def test_another_credential_may_reach_a_batch() -> None:
+    """Whose order has changed since; its results are asked for with the same."""
+    good = (200, openai_batch("batch-9"))
+    provider = Provider((404, {}), (401, {}), good, good, (200, b""))
+    asking = suppliers(provider, ("one-secret", "two-secret", "three-secret"))
+    await asking.look(part())
+    await asking.look(part())
+    progress = Progress(True, ("/files/out/content",))
+    assert [one async for one in asking.results(part(), progress)] == []
+    shown = [dict(one.headers)[b"authorization"] for one in provider.asked]
+    assert shown == [
+        b"Bearer one-secret",
+        b"Bearer two-secret",
+        *[b"Bearer three-secret"] * 3,
+    ]
 
 
 async def test_a_failure_is_told_by_its_code() -> None:
