@@ -255,7 +255,10 @@ def charge(price: Price, usage: Usage, service_tier: str | None = None) -> int:
             odd = True
     if odd:
         counts, rates = _reconciled(counts, rates)
-    return min(price_amount(counts, rates), MAX_AMOUNT)
+    amount = price_amount(counts, rates)
+    if amount < MAX_AMOUNT:
+        return amount
+    return MAX_AMOUNT
 
 
 def _reconciled(

@@ -61,6 +61,8 @@ _beside_totals = attrgetter(
 )
 _NO_REPORT = ReportedUsage()
 _SECOND = Unit.SECOND.value
+_PROVIDER = UsageSource.PROVIDER
+"""Members of an enumeration are slow to look up for each call."""
 
 
 class TokenEstimate(Struct, frozen=True):
@@ -100,12 +102,12 @@ def normalise(
         choices: how many answers were asked for; each has a window.
     """
     report = reported if reported is not None else _NO_REPORT
-    window = (context if context > 0 else UNKNOWN_CONTEXT) * max(choices, 1)
+    window = (context if context > 0 else UNKNOWN_CONTEXT) * (choices or 1)
     # Most reports are two totals that may well be true, and nothing else.
     sent, made = report.input or 0, report.output or 0
     if 0 < sent <= window and 0 < made <= window and not any(_beside_totals(report)):
         totals = {_INPUT.total: sent, _OUTPUT.total: made}
-        return NormalisedUsage(Usage(totals, UsageSource.PROVIDER))
+        return NormalisedUsage(Usage(totals, _PROVIDER))
     quantities: dict[str, int] = {}
     suspicious = ["total_not_whole"] if report.odd else []
     estimated = report.estimated

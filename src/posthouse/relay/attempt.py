@@ -43,6 +43,8 @@ RETRY_SHARE = 0.2
 LEAST_RETRIES = 3
 """Retries in flight that are always allowed."""
 
+# Members of an enumeration are slow to look up for each call.
+_NEUTRAL, _SUCCESS, _SERVED = Verdict.NEUTRAL, Verdict.SUCCESS, Outcome.SERVED
 T = TypeVar("T")
 Release = Callable[[], None]
 Chosen = tuple[Target, Release | None]
@@ -325,7 +327,7 @@ class AttemptLoop:
         began = self._clock()
         trial = log.trial = health.begin(channel.name, target.member.credential, began)
         target.begin()
-        verdict = Verdict.NEUTRAL
+        verdict = _NEUTRAL
         rest = None
         try:
             result = await perform(target, deadline - began)
@@ -333,7 +335,7 @@ class AttemptLoop:
             conceal(failed.error, target.member.channel)
             verdict, rest = verdict_of(failed), failed.rest
             log.add(target, began, _outcome(failed), failed)
-            if verdict is not Verdict.NEUTRAL:
+            if verdict is not _NEUTRAL:
                 error = LastError(failed.error.code, failed.status, self._clock())
                 health.note(channel.name, error)
             raise
@@ -341,8 +343,8 @@ class AttemptLoop:
             log.add(target, began, Outcome.ABANDONED, gone)
             raise
         else:
-            verdict = Verdict.SUCCESS
-            log.add(target, began, Outcome.SERVED)
+            verdict = _SUCCESS
+            log.add(target, began, _SERVED)
             return result
         finally:
             target.end()

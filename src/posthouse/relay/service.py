@@ -52,6 +52,8 @@ from posthouse.routing.table import ModelRoutes
 from posthouse.upstream.ports import Sender
 from posthouse.wire.multipart import JSON
 
+_ABANDONED = Completion.ABANDONED
+"""Members of an enumeration are slow to look up for each call."""
 JSON_HEADERS = ((b"content-type", JSON),)
 BYTES_PER_TOKEN = 3
 """Delivered text is taken for at most one token in so many bytes, for holds."""
@@ -336,7 +338,7 @@ class Relay:
         if found is None:
             found = await counted_usage(call, served)
         charged = charge_usage(call, served, found)
-        status = CLIENT_CLOSED if served.completion is Completion.ABANDONED else 200
+        status = CLIENT_CLOSED if served.completion is _ABANDONED else 200
         ending = Ending(
             status,
             OUTCOMES[served.completion],

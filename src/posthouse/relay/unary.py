@@ -25,6 +25,8 @@ from posthouse.routing.plan import Target
 from posthouse.upstream.ports import Sender
 
 Headers = list[tuple[bytes, bytes]]
+_WHOLE = Completion.WHOLE
+"""Members of an enumeration are slow to look up for each call."""
 
 
 class UnaryExchange(Struct):
@@ -96,7 +98,7 @@ def whole_reply(
         raise told_failed(error, headers()) from None
     return Served(
         target,
-        Completion.WHOLE,
+        _WHOLE,
         reply.usage,
         reply.service_tier,
         reply.output_text,

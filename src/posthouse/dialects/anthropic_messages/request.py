@@ -84,6 +84,8 @@ class _OddMessage(_Message, gc=False, forbid_unknown_fields=False):
     """It has further members."""
 
 
+# Members of an enumeration are slow to look up for each call.
+_CHAT = Operation.CHAT
 _messages = json.decoder(list[_Message])
 _odd_messages = json.decoder(list[_OddMessage])
 _blocks = json.decoder(list[_Block])
@@ -132,7 +134,7 @@ def parse_request(body: bytes) -> ParsedRequest:
     if _FURTHER_MEMBERS.isdisjoint(envelope):
         text_bytes = len(envelope["messages"]) + len(envelope.get("system", b""))
         return ParsedRequest(
-            operation=Operation.CHAT,
+            operation=_CHAT,
             envelope=envelope,
             model=model,
             stream=flag(envelope, "stream"),
@@ -146,7 +148,7 @@ def parse_request(body: bytes) -> ParsedRequest:
     beginning = (_end_user(envelope), _joined(_read_system(envelope)))
     text_bytes = sum(len(envelope[name]) for name in _TEXT_MEMBERS if name in envelope)
     return ParsedRequest(
-        operation=Operation.CHAT,
+        operation=_CHAT,
         envelope=envelope,
         model=model,
         stream=flag(envelope, "stream"),

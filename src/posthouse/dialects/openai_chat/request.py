@@ -57,6 +57,8 @@ class _Message(Struct, gc=False):
     """What the model has said before, by its id."""
 
 
+# Members of an enumeration are slow to look up for each call.
+_CHAT = Operation.CHAT
 _messages = json.decoder(list[_Message])
 _text = json.decoder(str)
 
@@ -94,7 +96,7 @@ def parse_request(body: bytes) -> ParsedRequest:
     check_kinds(envelope, CHAT)
     if _FURTHER_MEMBERS.isdisjoint(envelope):
         return ParsedRequest(
-            operation=Operation.CHAT,
+            operation=_CHAT,
             envelope=envelope,
             model=model,
             stream=flag(envelope, "stream"),
@@ -104,7 +106,7 @@ def parse_request(body: bytes) -> ParsedRequest:
         )
     searches, tool_models = _read_tools(envelope)
     return ParsedRequest(
-        operation=Operation.CHAT,
+        operation=_CHAT,
         envelope=envelope,
         model=model,
         stream=flag(envelope, "stream"),
