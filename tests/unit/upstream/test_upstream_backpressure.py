@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.fakes.steps import LAST_CHUNK, Behaviour, Send, Step, chunk, head
 from tests.fakes.upstream import FakeUpstream
+from tests.unit.upstream.certificates import make_certificate
 from tests.unit.upstream.support import chat_request
 
 from posthouse.model.exchange import (
@@ -55,19 +57,28 @@ async def test_what_nobody_reads_is_not_buffered() -> None:
         await upstream.close()
 
 
-async def test_a_paused_reply_comes_whole_and_keeps_its_connection() -> None:
-    """Pausing and resuming many times loses nothing."""
-    async with FakeUpstream([Behaviour("large", large(200))]) as provider:
-        upstream = Upstream()
-        response = await upstream.send(chat_request(provider.origin))
-        size = 0
-        while data := await response.read():
-            size += len(data)
-            if size % 7 == 0:
-                await asyncio.sleep(0.002)
-        assert size == 200 * len(PIECE)
-        assert upstream.idle_connections == 1
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])
+async def test_a_paused_reply_comes_whole_and_keeps_its_connection(
+    secured: bool, tmp_path: Path
+) -> None:
+    """Pausing and resuming many times loses nothing, nor does the next reply."""
+    server, client = make_certificate(tmp_path, "127.0.0.1")
+    replies = [Behaviour("large", large(200)), Behaviour("again", large(20))]
+    async with FakeUpstream(replies, tls=server if secured else None) as provider:
+        upstream = Upstream(tls=lambda: client)
+        for pieces in (200, 20):
+            response = await upstream.send(chat_request(provider.origin))
+            size = 0
+            while data := await response.read():
+                assert data.strip(b"x") == b""
+                size += len(data)
+                if size % 7 == 0:
+                    await asyncio.sleep(0.002)
+            assert size == pieces * len(PIECE)
+            assert upstream.idle_connections == 1
+        assert provider.connections == 1
         await upstream.close()
+        await asyncio.sleep(0.01)
 
 
 async def test_read_all_stops_at_its_limit() -> None:
