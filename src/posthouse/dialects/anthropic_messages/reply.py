@@ -180,20 +180,16 @@ def write_reply(reply: ChatReply, chat: ChatRequest, identity: Identity) -> byte
     choice = reply.choices[0] if reply.choices else Choice(0, (), None)
     extras = dict(reply.extras) if own else {}
     usage = write_usage(reply.usage, reply.service_tier, extras)
-    extras.pop("usage", None)
-    kinds = {type(part) for part in choice.parts}
-    finish = write_finish(
+    if extras:
+        extras.pop("usage", None)
+    kinds = set(map(type, choice.parts))
+    message = message_head(reply.id if own else None, reply.model, chat, identity)
+    message["content"] = [*written_blocks(choice.parts, own=own)]
+    message |= write_finish(
         choice.finish, own=own, calls=ToolCall in kinds, refused=Refusal in kinds
     )
-    return json.encode(
-        {
-            **message_head(reply.id if own else None, reply.model, chat, identity),
-            "content": [*written_blocks(choice.parts, own=own)],
-            **finish,
-            "usage": usage,
-            **extras,
-        }
-    )
+    message["usage"] = usage
+    return json.encode(message | extras if extras else message)
 
 
 def message_head(
@@ -218,6 +214,9 @@ def message_head(
 def written_blocks(parts: tuple[Part, ...], *, own: bool) -> Iterator[Extras]:
     """Write an answer's blocks; empty texts are none."""
     for part in parts:
+        if isinstance(part, Text) and part.text and part.is_plain():
+            yield {"type": "text", "text": part.text}
+            continue
         signature = carried_signature(part)
         if signature is not None:
             yield thinking_block("", signature)

@@ -123,8 +123,9 @@ def write_usage(
     usage = usage or _NOTHING
     five, hour = usage.cache_write_5m or 0, usage.cache_write_1h or 0
     cached = usage.cached_input or 0
+    plain = (usage.input or 0) - cached - five - hour
     written: Extras = {
-        "input_tokens": max(0, (usage.input or 0) - cached - five - hour),
+        "input_tokens": max(plain, 0),
         "cache_creation_input_tokens": five + hour,
         "cache_read_input_tokens": cached,
         "cache_creation": {

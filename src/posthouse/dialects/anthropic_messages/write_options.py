@@ -9,6 +9,8 @@ https://platform.claude.com/docs/en/build-with-claude/thinking (2026-11).
 
 from typing import Any
 
+from msgspec import to_builtins
+
 from posthouse.dialects.anthropic_messages.caching import NAME
 from posthouse.dialects.anthropic_messages.schema import fitted
 from posthouse.dialects.neutral.claude_thinking import (
@@ -190,18 +192,18 @@ def _write_sampling(
     chat: ChatRequest, traits: Traits, losses: Losses, *, thinks: bool
 ) -> Extras:
     """Write how tokens are drawn, and where they stop."""
-    sampling = chat.sampling
+    wanted: Extras = to_builtins(chat.sampling)
     for name in _NOT_SAMPLED:
-        if getattr(sampling, name) is not None:
+        if name in wanted:
             losses.drop(name)
     for name in _TOLD:
-        if getattr(sampling, name):
+        if wanted.get(name):
             losses.drop(name)
-    given = {name: getattr(sampling, name) for name in _SAMPLED}
-    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen = {name: wanted[name] for name in _SAMPLED if name in wanted}
     if chat.dialect != NAME:
         chosen = _possible(chosen, losses, free=traits.sampling and not thinks)
-    return {"stop_sequences": list(sampling.stop)} | chosen if sampling.stop else chosen
+    stop = wanted.get("stop")
+    return {"stop_sequences": stop} | chosen if stop else chosen
 
 
 def _possible(chosen: Extras, losses: Losses, *, free: bool) -> Extras:

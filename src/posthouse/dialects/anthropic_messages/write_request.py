@@ -30,6 +30,8 @@ from posthouse.model.chat import (
 from posthouse.model.traits import Replay, Traits
 
 _SYSTEM = (Role.SYSTEM, Role.DEVELOPER)
+# Members of an enumeration are slow to look up.
+_ASSISTANT, _TOOL = Role.ASSISTANT, Role.TOOL
 
 
 def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> dict[str, Any]:
@@ -146,13 +148,13 @@ class _MessageWriter:
 
     def _add(self, turns: list[Block], message: Message, index: int) -> None:
         """Write a turn, or add to the one before."""
-        role = "user" if message.role is Role.TOOL else str(message.role)
+        results = message.role is _TOOL
+        role = "user" if results else str(message.role)
         extras = self._tell(message)
         content = self._content(message, index)
         if not content and not self._own:
             return
         last = turns[-1] if turns else None
-        results = message.role is Role.TOOL
         if last is not None and role == "user" and self._joins(last, results=results):
             last["content"] = [*_blocks_of(last["content"]), *_blocks_of(content)]
             last |= extras
@@ -179,7 +181,7 @@ class _MessageWriter:
             return plain
         blocks = []
         for part in message.parts:
-            if message.role is Role.ASSISTANT:
+            if message.role is _ASSISTANT:
                 block = self._parts.said(part, replay=index >= self._replayed_from)
             else:
                 block = self._parts.shown(part)

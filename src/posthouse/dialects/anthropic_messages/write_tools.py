@@ -35,7 +35,10 @@ def write_tools(
 
     What cannot be forced is asked for in the words that come beside; "" for none.
     """
-    writer = _ToolWriter(chat.dialect == NAME, losses)
+    own = chat.dialect == NAME
+    if not (chat.tools or chat.tool_choice or own):
+        return {}, ""
+    writer = _ToolWriter(own, losses)
     tools = chat.tools
     choice = chat.tool_choice
     if choice is not None and _narrows(choice):

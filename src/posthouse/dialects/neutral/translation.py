@@ -89,7 +89,8 @@ class Translation(Dialect):
 
     @override
     def render_request(self, request: ParsedRequest, edits: Edits) -> bytes:
-        chat, reading = self._chat(request), request.reading
+        reading = request.reading
+        chat = self._chat(request) if reading.chat is None else reading.chat
         if reading.media:
             chat = with_media(chat, reading.media)
         losses = Losses()

@@ -92,7 +92,7 @@ class _Writer:
             self.show()
             self._write_answer(message, index)
             return
-        if role is _USER:
+        if role is _USER and self._shown:
             self.show()
         entry: Extras = {
             "role": self._role(role),
