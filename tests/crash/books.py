@@ -16,7 +16,7 @@ from posthouse.billing.journal_view import view_journals
 from posthouse.storage.audit import audit
 from posthouse.storage.database import Database, sqlite_url
 from posthouse.storage.keys import find_key
-from posthouse.storage.ledger_accounts import credit_account
+from posthouse.storage.ledger.accounts import credit_account
 
 _ROWS = """
 SELECT c.seq, c.id, c.requested_model, t.account_id, t.kind, t.reason, t.held,

@@ -13,7 +13,7 @@ from posthouse.settings.secret import CREDENTIALS, PEPPER, Secret
 from posthouse.storage.channels import ChannelDesk
 from posthouse.storage.database import Database
 from posthouse.storage.keys import KeyDesk, find_key
-from posthouse.storage.ledger_accounts import credit_account, open_account
+from posthouse.storage.ledger.accounts import credit_account, open_account
 from posthouse.storage.secrets import SecretBox
 
 T = TypeVar("T")

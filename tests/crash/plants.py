@@ -77,7 +77,7 @@ PLANTS = {
         "relay/service.py", _UNARY, _UNARY_LATE
     ),
     "the journal's position not moved": Plant(
-        "storage/ledger.py",
+        "storage/ledger/sqlite.py",
         "UPDATE journals SET drained_to = ?",
         "UPDATE journals SET drained_to = drained_to + 0 * ?",
     ),

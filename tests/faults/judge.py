@@ -18,7 +18,7 @@ from tests.faults.wire import DONE, Reply, events_of
 from posthouse.billing.tokenizer import count_tokens
 from posthouse.model.call import AttemptRecord, CallRecord
 from posthouse.routing.health import ChannelHealth, Verdict
-from posthouse.storage.ledger_queries import LedgerLine
+from posthouse.storage.ledger.queries import LedgerLine
 
 PRICES = {"input": 2000, "cached_input": 500, "output": 8000}
 COSTS = {"input": 1000, "cached_input": 250, "output": 4000}

@@ -31,7 +31,7 @@ from posthouse.server.sockets import bind
 from posthouse.settings.environment import load_settings
 from posthouse.settings.loader import load_file
 from posthouse.storage.audit import audit
-from posthouse.storage.ledger_queries import LedgerLine
+from posthouse.storage.ledger.queries import LedgerLine
 
 KEY = "sk-application-0123456789abcdef"
 REFUSED = "a provider refused a credential; it is not used"

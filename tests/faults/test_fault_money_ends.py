@@ -13,7 +13,7 @@ from tests.faults.channels import channel
 from tests.faults.station import KEY, Leaks, eventually, play, running
 from tests.faults.wire import DONE
 
-from posthouse.storage.ledger_queries import Balance
+from posthouse.storage.ledger.queries import Balance
 
 POOR = f"""
 [[keys]]

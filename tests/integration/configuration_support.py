@@ -18,7 +18,7 @@ from posthouse.storage.configuration import (
 )
 from posthouse.storage.database import Database
 from posthouse.storage.key_reader import StoredKeys
-from posthouse.storage.ledger_accounts import ensure_house_accounts
+from posthouse.storage.ledger.accounts import ensure_house_accounts
 from posthouse.storage.report import ApplyReport
 from posthouse.storage.schema import metadata
 from posthouse.storage.secrets import SecretBox

@@ -17,9 +17,9 @@ from posthouse.access.principal import Principal
 from posthouse.access.shared import SharedLimits
 from posthouse.errors import RateLimited
 from posthouse.settings.coordination import read_coordination
-from posthouse.storage import coordination
-from posthouse.storage.coordination import SqliteCounters
-from posthouse.storage.coordination_valkey import ValkeyCounters
+from posthouse.storage.coordination import local as coordination
+from posthouse.storage.coordination.local import SqliteCounters
+from posthouse.storage.coordination.valkey import ValkeyCounters
 
 
 async def admit(limits: SharedLimits, principal: Principal) -> Permit | None:

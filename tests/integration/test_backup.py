@@ -28,11 +28,11 @@ from posthouse.billing.journal_replay import replay
 from posthouse.billing.records import OPENED, Opened
 from posthouse.settings.environment import load_settings
 from posthouse.settings.secret import Secret
-from posthouse.storage import backup as making
-from posthouse.storage import restore as restoring
-from posthouse.storage.backup import Source, make_backup
-from posthouse.storage.backup_archive import unpack
-from posthouse.storage.restore import restore
+from posthouse.storage.backup import restore as restoring
+from posthouse.storage.backup import writing as making
+from posthouse.storage.backup.archive import unpack
+from posthouse.storage.backup.restore import restore
+from posthouse.storage.backup.writing import Source, make_backup
 
 KEY = "sk-backup-0123456789abcdefghijklmnopqrstuvwxyz"
 BALANCE = 10 * 10**9

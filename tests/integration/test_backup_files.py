@@ -13,10 +13,10 @@ from tests.integration.test_backup import KEY, Elsewhere, source_of
 from tests.support import raw
 from tests.support.posthouse import Posthouse
 
-from posthouse.storage.backup import make_backup
-from posthouse.storage.backup_archive import DamagedArchive
-from posthouse.storage.backup_files import KeptFiles
-from posthouse.storage.backup_series import Retention, Series
+from posthouse.storage.backup.archive import DamagedArchive
+from posthouse.storage.backup.files import KeptFiles
+from posthouse.storage.backup.series import Retention, Series
+from posthouse.storage.backup.writing import make_backup
 
 CONFIGURATION = f"""
 [[channels]]

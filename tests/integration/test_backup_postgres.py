@@ -24,10 +24,10 @@ from posthouse.billing.audit import AuditReport
 from posthouse.billing.recovery import Recovery, recover
 from posthouse.settings.environment import load_settings
 from posthouse.storage.audit import audit
-from posthouse.storage.backup import make_backup
+from posthouse.storage.backup.restore import restore
+from posthouse.storage.backup.writing import make_backup
 from posthouse.storage.database import Database
-from posthouse.storage.ledgers import open_ledger
-from posthouse.storage.restore import restore
+from posthouse.storage.ledger.choice import open_ledger
 
 BALANCE_OF_KEY = (
     "SELECT balance FROM accounts JOIN keys ON account_id = accounts.id"

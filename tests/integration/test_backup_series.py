@@ -23,9 +23,9 @@ from tests.integration.test_backup import (
 from tests.support.posthouse import COMMAND, Posthouse
 from tests.support.processes import ROOT
 
-from posthouse.storage.backup import BackupRefused, make_backup
-from posthouse.storage.backup_archive import DamagedArchive, unpack
-from posthouse.storage.backup_series import Retention, Series, list_series, read_facts
+from posthouse.storage.backup.archive import DamagedArchive, unpack
+from posthouse.storage.backup.series import Retention, Series, list_series, read_facts
+from posthouse.storage.backup.writing import BackupRefused, make_backup
 
 DAY = Retention(86_400, 2)
 CREDIT = 2 * 10**9

@@ -19,7 +19,7 @@ from posthouse.settings.file import ChannelSpec, FallbackSpec, KeySpec, PriceSpe
 from posthouse.storage import changes
 from posthouse.storage.channels import ChannelDesk
 from posthouse.storage.keys import KeyDesk, decode_rights, list_keys
-from posthouse.storage.ledger_accounts import open_account
+from posthouse.storage.ledger.accounts import open_account
 from posthouse.storage.schema import (
     accounts,
     channels,

@@ -20,7 +20,7 @@ from posthouse.storage.channels import ChannelDesk, find_channel, list_channels
 from posthouse.storage.database import Database, sqlite_url
 from posthouse.storage.key_reader import StoredKeys
 from posthouse.storage.keys import KeyDesk, find_key, list_keys
-from posthouse.storage.ledger_accounts import open_account
+from posthouse.storage.ledger.accounts import open_account
 from posthouse.storage.ownership import Refused
 from posthouse.storage.prices import keep_versions
 from posthouse.storage.schema import accounts, price_versions

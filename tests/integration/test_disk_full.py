@@ -88,7 +88,14 @@ class ReadOnly:
         """Mount it over itself, so that nobody who writes is in the way."""
         place = posthouse.data
         subprocess.run(["mount", "--bind", place, place], check=True)
-        subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
+        command = ["mount", "-o", "remount,bind,ro", place]
+        until = time.monotonic() + 30
+        # It is busy while a file that was opened through it is written to.
+        while subprocess.run(
+            command, check=False, stderr=subprocess.DEVNULL
+        ).returncode:
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
     def end(self, posthouse: Posthouse) -> None:
         """Let it be written to; what was opened meanwhile may still not be."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.support.valkey import Valkey
 
-from posthouse.storage.coordination_valkey import DEAD_SECONDS
+from posthouse.storage.coordination.valkey import DEAD_SECONDS
 
 WORKERS = 4
 

@@ -22,8 +22,8 @@ from posthouse.access.shared import SharedLimits
 from posthouse.access.windows import Permit
 from posthouse.errors import RateLimited
 from posthouse.settings.coordination import Coordination
-from posthouse.storage import coordination_valkey
-from posthouse.storage.coordination_valkey import ValkeyCounters
+from posthouse.storage.coordination import valkey as coordination_valkey
+from posthouse.storage.coordination.valkey import ValkeyCounters
 
 NODES = 3
 ANSWER, SHORT_ANSWER = 0.5, 0.1

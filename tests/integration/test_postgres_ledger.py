@@ -21,9 +21,9 @@ from posthouse.billing.ports import (
     LedgerUnavailable,
 )
 from posthouse.billing.records import Settlement
-from posthouse.storage import ledger_index
-from posthouse.storage.ledger_postgres import PostgresLedger
-from posthouse.storage.ledger_session import Doubt, Session
+from posthouse.storage.ledger import index as ledger_index
+from posthouse.storage.ledger.postgres import PostgresLedger
+from posthouse.storage.ledger.session import Doubt, Session
 from posthouse.storage.postgres import NUMBERS
 
 JOURNAL = "journal"

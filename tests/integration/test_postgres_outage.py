@@ -14,7 +14,7 @@ from tests.unit.billing.books import Books, faults, opening, record
 
 from posthouse.billing.holds import HoldManager
 from posthouse.errors import InsufficientQuota, StorageUnavailable
-from posthouse.storage.ledger_postgres import PostgresLedger
+from posthouse.storage.ledger.postgres import PostgresLedger
 
 LONGEST_SECONDS = 3.0
 """A second, on a machine that does much else."""

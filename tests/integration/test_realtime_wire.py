@@ -190,7 +190,11 @@ def test_frames_that_come_with_the_handshake(
     with connection:
         found = frames(connection, data.partition(b"\r\n\r\n")[2])
     assert close_code(found) == 1000
-    assert provider.last().received == [event.decode()]
+    visit = provider.last()
+    until = time.monotonic() + 30
+    while not visit.received and time.monotonic() < until:
+        time.sleep(0.01)  # It reads in a thread of its own.
+    assert visit.received == [event.decode()]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from posthouse.access.counters import Answer, Ask, Tally
 from posthouse.access.windows import Bucket
-from posthouse.storage.coordination_valkey import (
+from posthouse.storage.coordination.valkey import (
     _TALLY,
     DEAD_SECONDS,
     ValkeyCounters,

@@ -34,7 +34,7 @@ from posthouse.relay.call import Incoming
 from posthouse.relay.media import BringMedia
 from posthouse.relay.ports import Client
 from posthouse.relay.prepare import find_dialect
-from posthouse.relay.resource_guard import Guard, Leavings
+from posthouse.relay.resources.guard import Guard, Leavings
 from posthouse.relay.service import Relay
 from posthouse.server.request import Request
 from posthouse.server.routes import Handler

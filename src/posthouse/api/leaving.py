@@ -4,7 +4,7 @@ from typing_extensions import override
 
 from posthouse.api.wrapped_client import WrappedClient
 from posthouse.relay.ports import Client
-from posthouse.relay.resource_guard import Leavings
+from posthouse.relay.resources.guard import Leavings
 
 
 class ReadAlong(WrappedClient):

@@ -33,7 +33,7 @@ from posthouse.errors import (
     UpstreamRateLimited,
 )
 from posthouse.observe.logs import logger
-from posthouse.relay.batch_lines import LineRelay
+from posthouse.relay.batches.lines import LineRelay
 from posthouse.relay.call import Incoming
 from posthouse.relay.ports import Client
 from posthouse.relay.served import Served

@@ -48,8 +48,8 @@ from posthouse.errors import (
 from posthouse.model.call import Operation
 from posthouse.relay.call import Incoming
 from posthouse.relay.ports import Headers
-from posthouse.relay.realtime import Realtime
-from posthouse.relay.session_ports import Door
+from posthouse.relay.realtime.ports import Door
+from posthouse.relay.realtime.service import Realtime
 from posthouse.routing.plan import Target
 from posthouse.server.exchange import Exchange
 from posthouse.server.request import Request

@@ -22,9 +22,9 @@ from posthouse.dialects.resources.paths import ResourcePath, read_path
 from posthouse.dialects.resources.routes import is_known
 from posthouse.dialects.resources.words import FIRST
 from posthouse.errors import InvalidRequest, NotFound, RateLimited
-from posthouse.relay.resource_lookup import SHARED, Caller
-from posthouse.relay.resource_ports import Asked
-from posthouse.relay.resources import ResourceRelay
+from posthouse.relay.resources.lookup import SHARED, Caller
+from posthouse.relay.resources.ports import Asked
+from posthouse.relay.resources.service import ResourceRelay
 from posthouse.server.request import Request
 from posthouse.server.routes import Handler, Route
 

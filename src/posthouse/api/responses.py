@@ -25,7 +25,7 @@ from posthouse.observe.logs import logger
 from posthouse.relay.call import Incoming
 from posthouse.relay.keeping import Keeper, Kept, ResponseStore
 from posthouse.relay.passed_on import PassedOn
-from posthouse.relay.resource_guard import Guard
+from posthouse.relay.resources.guard import Guard
 from posthouse.routing.plan import Target
 from posthouse.server.request import Request
 from posthouse.server.routes import Route

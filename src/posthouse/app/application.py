@@ -89,7 +89,7 @@ from posthouse.storage import changes
 from posthouse.storage.configuration import load_configuration
 from posthouse.storage.database import Database
 from posthouse.storage.key_reader import StoredKeys
-from posthouse.storage.ledgers import open_ledger
+from posthouse.storage.ledger.choice import open_ledger
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.postgres import DatabaseUnreachable
 from posthouse.storage.prices import keep_versions

@@ -10,8 +10,8 @@ from posthouse.api.message_batches import MessageBatchRoutes
 from posthouse.billing.holds import HoldManager
 from posthouse.files.service import Files
 from posthouse.observe.metrics import Metrics
-from posthouse.relay.batch_reserves import HeldReserves
-from posthouse.relay.batch_suppliers import HTTPSuppliers
+from posthouse.relay.batches.reserves import HeldReserves
+from posthouse.relay.batches.suppliers import HTTPSuppliers
 from posthouse.server.routes import Route
 from posthouse.settings.environment import Settings
 from posthouse.storage.batch_lines import StoredLines

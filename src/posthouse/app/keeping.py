@@ -11,7 +11,7 @@ from posthouse.billing.holds import HoldManager
 from posthouse.files.service import FileLimits, Files
 from posthouse.files.uploads import Uploads
 from posthouse.observe.metrics import Metrics
-from posthouse.relay.resource_lookup import SHARED, Lookup
+from posthouse.relay.resources.lookup import SHARED, Lookup
 from posthouse.relay.service import Relay
 from posthouse.server.routes import Route
 from posthouse.settings.environment import Settings

@@ -8,7 +8,7 @@ from posthouse.api.realtime import RealtimeRoutes
 from posthouse.billing.holds import HoldManager
 from posthouse.providers import registry
 from posthouse.relay.admission import Admission
-from posthouse.relay.realtime import Realtime, RealtimePorts, SessionLimits
+from posthouse.relay.realtime.service import Realtime, RealtimePorts, SessionLimits
 from posthouse.relay.service import Relay
 from posthouse.server.routes import Route
 from posthouse.upstream.sender import Upstream

@@ -10,7 +10,7 @@ from posthouse.relay.attempt import AdmitShared, Release
 from posthouse.routing.plan import Target
 from posthouse.settings.coordination import read_coordination
 from posthouse.settings.environment import Settings
-from posthouse.storage.coordination import SqliteCounters
+from posthouse.storage.coordination.local import SqliteCounters
 
 PATIENCE_CALLS: Final = 10
 """Round trips that an exchange may take, if it has much to tell."""
@@ -35,7 +35,7 @@ def shared_limits(settings: Settings, pepper: bytes) -> SharedLimits | None:
 
 def _counters(settings: Settings, url: str, pepper: bytes) -> CounterStore:
     # Its driver is loaded only where it is used.
-    from posthouse.storage.coordination_valkey import (  # noqa: PLC0415 - see above
+    from posthouse.storage.coordination.valkey import (  # noqa: PLC0415 - see above
         ValkeyCounters,
     )
 

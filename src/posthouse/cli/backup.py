@@ -20,12 +20,12 @@ from posthouse.cli.output import iso_time, print_json, print_line, print_note, w
 from posthouse.settings.environment import load_settings
 from posthouse.settings.failure import ConfigurationError
 from posthouse.settings.secret import FILE_NAME, load_secret
-from posthouse.storage.backup import Backup, BackupRefused, Source, make_backup
-from posthouse.storage.backup_archive import DATABASE, DamagedArchive
-from posthouse.storage.backup_series import Retention, Series
+from posthouse.storage.backup.archive import DATABASE, DamagedArchive
+from posthouse.storage.backup.restore import Restored
+from posthouse.storage.backup.restore import restore as restore_backup
+from posthouse.storage.backup.series import Retention, Series
+from posthouse.storage.backup.writing import Backup, BackupRefused, Source, make_backup
 from posthouse.storage.blobs import folder_of
-from posthouse.storage.restore import Restored
-from posthouse.storage.restore import restore as restore_backup
 
 File = Annotated[Path, Parameter(help="The backup's file.")]
 DAY: Final = 86_400.0

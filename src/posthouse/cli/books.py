@@ -35,7 +35,7 @@ from posthouse.storage.keys import (
     find_key,
     key_names,
 )
-from posthouse.storage.ledger_queries import LedgerLine, StoredCall
+from posthouse.storage.ledger.queries import LedgerLine, StoredCall
 
 CALL_COLUMNS: Final = (
     Column("time"),

@@ -33,8 +33,8 @@ from posthouse.settings.secret import write_private
 from posthouse.storage.channels import ChannelDesk, find_channel
 from posthouse.storage.file_keys import FOLDER
 from posthouse.storage.keys import KeyDesk, KeyRow, find_key
-from posthouse.storage.ledger_accounts import open_account
-from posthouse.storage.ledger_queries import LedgerLine
+from posthouse.storage.ledger.accounts import open_account
+from posthouse.storage.ledger.queries import LedgerLine
 
 if TYPE_CHECKING:
     from openai import OpenAI

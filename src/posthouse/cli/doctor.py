@@ -140,7 +140,7 @@ async def _look_at_file(settings: Settings) -> Finding:
 async def _look_at_coordination(settings: Settings, url: str) -> Finding:
     """Whether limits can be shared; a node without that serves nevertheless."""
     # Its driver is loaded only where it is used.
-    from posthouse.storage.coordination_valkey_check import (  # noqa: PLC0415 - see above
+    from posthouse.storage.coordination.valkey_check import (  # noqa: PLC0415 - see above
         look,
     )
 

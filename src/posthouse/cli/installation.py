@@ -22,7 +22,7 @@ from posthouse.settings.loader import LoadedFile
 from posthouse.settings.secret import CREDENTIALS, FILE_NAME, PEPPER, load_secret
 from posthouse.storage.configuration import Workshop, apply_file
 from posthouse.storage.database import Database
-from posthouse.storage.ledger_queries import LedgerReader
+from posthouse.storage.ledger.queries import LedgerReader
 from posthouse.storage.migrate import HEAD, UnknownSchema, migrate, schema_version
 from posthouse.storage.report import ApplyReport
 from posthouse.storage.secrets import SecretBox

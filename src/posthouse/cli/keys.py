@@ -30,12 +30,12 @@ from posthouse.storage.keys import (
     find_key,
     list_keys,
 )
-from posthouse.storage.ledger_accounts import (
+from posthouse.storage.ledger.accounts import (
     ReferenceTaken,
     credit_account,
     open_account,
 )
-from posthouse.storage.ledger_queries import Balance
+from posthouse.storage.ledger.queries import Balance
 from posthouse.storage.ownership import Refused
 
 KeyName = Annotated[str, Parameter(help="The key.")]

@@ -8,7 +8,7 @@ from posthouse.settings.file import ChannelSpec, KeySpec
 from posthouse.storage.channels import ChannelDesk, list_channels
 from posthouse.storage.database import Database
 from posthouse.storage.keys import CreatedKey, KeyDesk, list_keys
-from posthouse.storage.ledger_accounts import open_account
+from posthouse.storage.ledger.accounts import open_account
 from posthouse.storage.migrate import migrate as migrate_database
 
 FIRST_KEY = "first"

@@ -16,9 +16,9 @@ from posthouse.errors import NoChannel, NotFound, PosthouseError
 from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
 from posthouse.relay.call import Incoming, KeepFirst
 from posthouse.relay.faults import exchange_failed
-from posthouse.relay.objects import Owned
 from posthouse.relay.prepare import channel_headers
-from posthouse.relay.resource_lookup import Lookup
+from posthouse.relay.resources.lookup import Lookup
+from posthouse.relay.resources.objects import Owned
 from posthouse.relay.secrecy import body_without_secrets, conceal
 from posthouse.relay.served import Served
 from posthouse.relay.snapshot import Snapshot

@@ -24,7 +24,7 @@ from posthouse.billing.journal_view import JournalView, view_journals
 from posthouse.billing.records import VOID_REASONS
 from posthouse.storage.audit_queries import QUERIES
 from posthouse.storage.database import Database
-from posthouse.storage.ledger_queries import read_positions
+from posthouse.storage.ledger.queries import read_positions
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.postgres import relax
 from posthouse.storage.schema import accounts, calls, entries, transfers

@@ -10,7 +10,7 @@ from msgspec import structs
 from sqlalchemy import delete, exists, insert, select, update
 from typing_extensions import override
 
-from posthouse.relay.file_copies import Copy, CopyRows
+from posthouse.relay.resources.file_copies import Copy, CopyRows
 from posthouse.storage.database import Database
 from posthouse.storage.files import reading, writing
 from posthouse.storage.schema import file_copies, files

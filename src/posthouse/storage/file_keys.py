@@ -33,7 +33,7 @@ from posthouse.storage.keys import (
     insert_keys,
     update_keys,
 )
-from posthouse.storage.ledger_accounts import Opening, open_accounts
+from posthouse.storage.ledger.accounts import Opening, open_accounts
 from posthouse.storage.ownership import Owner, new_id
 from posthouse.storage.report import ReportDraft
 from posthouse.storage.schema import keys

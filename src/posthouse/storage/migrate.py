@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from posthouse.storage.database import Database
-from posthouse.storage.ledger_accounts import ensure_house_accounts
+from posthouse.storage.ledger.accounts import ensure_house_accounts
 from posthouse.storage.schema import metadata
 
 if TYPE_CHECKING:

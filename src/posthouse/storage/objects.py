@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
 
 from posthouse.errors import StorageUnavailable
-from posthouse.relay.objects import ObjectStore, Owned, Page
+from posthouse.relay.resources.objects import ObjectStore, Owned, Page
 from posthouse.storage.database import Database
 from posthouse.storage.schema import objects
 

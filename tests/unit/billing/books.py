@@ -18,10 +18,10 @@ from posthouse.billing.records import Opening
 from posthouse.model.call import AttemptRecord, CallRecord
 from posthouse.storage.audit import audit
 from posthouse.storage.database import Database, sqlite_url
-from posthouse.storage.ledger import SqliteLedger
-from posthouse.storage.ledger_postgres import PostgresLedger
-from posthouse.storage.ledger_queries import Balance, LedgerReader
-from posthouse.storage.ledger_rows import HOUSE_ACCOUNTS
+from posthouse.storage.ledger.postgres import PostgresLedger
+from posthouse.storage.ledger.queries import Balance, LedgerReader
+from posthouse.storage.ledger.rows import HOUSE_ACCOUNTS
+from posthouse.storage.ledger.sqlite import SqliteLedger
 from posthouse.storage.schema import metadata
 
 NOW_MS = 1_700_000_000_000

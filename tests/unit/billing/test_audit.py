@@ -7,7 +7,7 @@ from posthouse.billing.audit import TITLES, AuditReport
 from posthouse.billing.journal import Journal
 from posthouse.billing.records import OPENED, Opened
 from posthouse.storage.database import Database
-from posthouse.storage.ledger_accounts import (
+from posthouse.storage.ledger.accounts import (
     ReferenceTaken,
     credit_account,
     open_account,

@@ -10,7 +10,7 @@ from posthouse.billing import drain_thread, leases
 from posthouse.billing.leases import LeasePolicy
 from posthouse.billing.segments import segment_numbers
 from posthouse.errors import InsufficientQuota, StorageUnavailable
-from posthouse.storage.ledger import SqliteLedger
+from posthouse.storage.ledger.sqlite import SqliteLedger
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ async def test_the_journal_stays_short_under_load(books, monkeypatch):
 async def test_the_stored_call_is_the_record(books):
     """What was settled can be read back field by field."""
     from posthouse.storage.database import Database
-    from posthouse.storage.ledger_queries import LedgerReader
+    from posthouse.storage.ledger.queries import LedgerReader
 
     books.fund("a", 1000)
     manager = await books.start()

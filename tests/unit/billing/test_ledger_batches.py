@@ -9,7 +9,7 @@ from tests.unit.billing.books import Books, faults, opening, record
 
 from posthouse.billing.ports import DrawRequest, LedgerUnavailable
 from posthouse.billing.records import Settlement
-from posthouse.storage.ledger import ROWS_PER_STATEMENT, SqliteLedger
+from posthouse.storage.ledger.sqlite import ROWS_PER_STATEMENT, SqliteLedger
 
 JOURNAL = "journal"
 

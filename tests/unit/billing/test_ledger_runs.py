@@ -9,9 +9,9 @@ from tests.unit.billing.books import Books, faults, opening, record
 
 from posthouse.billing.ports import DrawRequest, LedgerUnavailable
 from posthouse.billing.records import Settlement
-from posthouse.storage import ledger_index
-from posthouse.storage.ledger import SqliteLedger
-from posthouse.storage.ledger_queries import LedgerReader
+from posthouse.storage.ledger import index as ledger_index
+from posthouse.storage.ledger.queries import LedgerReader
+from posthouse.storage.ledger.sqlite import SqliteLedger
 
 JOURNAL = "journal"
 KEYS = ("k0", "k1", "k2")

@@ -16,8 +16,8 @@ from posthouse.model.exchange import (
     FailureKind,
     UpstreamRequest,
 )
-from posthouse.relay import batch_suppliers
-from posthouse.relay.batch_suppliers import HTTPSuppliers, find_batches
+from posthouse.relay.batches import suppliers as batch_suppliers
+from posthouse.relay.batches.suppliers import HTTPSuppliers, find_batches
 from posthouse.routing.table import ChannelDefaults, make_channel
 from posthouse.settings.file import ChannelSpec
 from posthouse.tasks.ports import (

@@ -9,8 +9,8 @@ import pytest
 
 from posthouse.access.principal import Principal
 from posthouse.errors import AuthenticationFailed, PosthouseError, StorageUnavailable
-from posthouse.relay import realtime_session
-from posthouse.relay.realtime_session import IDLE, LONGEST, Session, Sides
+from posthouse.relay.realtime import session as realtime_session
+from posthouse.relay.realtime.session import IDLE, LONGEST, Session, Sides
 from posthouse.relay.served import Completion
 from posthouse.wire.websocket import TEXT
 from posthouse.wire.websocket_end import LOST, Closing

@@ -7,7 +7,7 @@ from tests.support.cases import each
 from posthouse.catalog.price import FREE, make_price, parse_rate
 from posthouse.model.catalog import Price
 from posthouse.model.usage import Usage, UsageSource
-from posthouse.relay.realtime_usage import transcript_usage
+from posthouse.relay.realtime.usage import transcript_usage
 
 
 def price(**rates: str) -> Price:

@@ -4,7 +4,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from posthouse.relay.resource_models import body_for
+from posthouse.relay.resources.models import body_for
 from posthouse.wire.multipart import Form, Part, read_form, render_form
 
 OURS, THEIRS = "file-0123456789abcdef01234567", "file_up"

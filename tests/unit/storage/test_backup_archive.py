@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posthouse.storage.backup_archive import (
+from posthouse.storage.backup.archive import (
     PART,
     ArchiveWriter,
     DamagedArchive,

@@ -10,7 +10,7 @@ from posthouse.billing.journal import Journal
 from posthouse.billing.journal_replay import Replay, replay
 from posthouse.billing.records import OPENED, SETTLEMENT, Opened, Opening, Settlement
 from posthouse.billing.segments import segment_numbers
-from posthouse.storage.backup_journals import JournalCopies
+from posthouse.storage.backup.journals import JournalCopies
 
 SEGMENT = 64 * 1024
 

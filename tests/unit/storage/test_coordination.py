@@ -11,9 +11,9 @@ from tests.unit.access.counting import Clock
 from posthouse.access.counters import Answer, Ask
 from posthouse.access.ports import CountersUnavailable
 from posthouse.access.windows import Rates
-from posthouse.storage import coordination
-from posthouse.storage.coordination import SqliteCounters
-from posthouse.storage.coordination_owners import Owners
+from posthouse.storage.coordination import local as coordination
+from posthouse.storage.coordination.local import SqliteCounters
+from posthouse.storage.coordination.owners import Owners
 
 RATES = Rates(requests=5)
 

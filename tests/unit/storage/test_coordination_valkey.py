@@ -16,8 +16,8 @@ from tests.unit.access.counting import Clock, Counters
 from posthouse.access.counters import Ahead, Answer, Ask
 from posthouse.access.ports import CountersUnavailable
 from posthouse.access.windows import Rates
-from posthouse.storage import coordination_valkey
-from posthouse.storage.coordination_valkey import (
+from posthouse.storage.coordination import valkey as coordination_valkey
+from posthouse.storage.coordination.valkey import (
     DEAD_SECONDS,
     MOST_ASKS,
     ValkeyCounters,

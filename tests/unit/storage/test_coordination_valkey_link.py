@@ -15,9 +15,9 @@ from posthouse.access.counters import Ask
 from posthouse.access.ports import CountersUnavailable
 from posthouse.access.windows import Rates
 from posthouse.settings.coordination import Coordination, read_coordination
-from posthouse.storage import coordination_valkey_link as link_module
-from posthouse.storage.coordination_valkey import ValkeyCounters
-from posthouse.storage.coordination_valkey_check import look
+from posthouse.storage.coordination import valkey_link as link_module
+from posthouse.storage.coordination.valkey import ValkeyCounters
+from posthouse.storage.coordination.valkey_check import look
 
 ASK = Ask("s", Rates(requests=5), 2)
 

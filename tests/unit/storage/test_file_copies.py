@@ -17,8 +17,8 @@ from posthouse.model.exchange import (
     Timeouts,
     UpstreamRequest,
 )
-from posthouse.relay.copy_sweep import FIRST_MS, LONGEST_MS, CopySweeper
-from posthouse.relay.file_copies import Copy, FileCopies, owned
+from posthouse.relay.resources.copy_sweep import FIRST_MS, LONGEST_MS, CopySweeper
+from posthouse.relay.resources.file_copies import Copy, FileCopies, owned
 from posthouse.storage.database import Database
 from posthouse.storage.file_copies import StoredCopies
 from posthouse.storage.files import StoredFiles
@@ -91,7 +91,9 @@ def channel() -> Any:
 async def test_copies_of_deleted_files_are_deleted_until_they_are(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("posthouse.relay.file_copies.channel_headers", lambda *_: ())
+    monkeypatch.setattr(
+        "posthouse.relay.resources.file_copies.channel_headers", lambda *_: ()
+    )
     rows, objects, providers = (
         StoredCopies(database),
         StoredObjects(database),

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse.billing.ports import DrawRequest
-from posthouse.storage.ledger_leases import what_serves
+from posthouse.storage.ledger.leases import what_serves
 
 AMOUNTS = st.integers(0, 50)
 WISHES = st.lists(st.tuples(AMOUNTS, AMOUNTS).map(lambda w: (max(w), min(w))))

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sqlalchemy import event, func, select
 from tests.support import store
 
-from posthouse.storage import ledger_accounts
 from posthouse.storage.database import Database
-from posthouse.storage.ledger_accounts import (
+from posthouse.storage.ledger import accounts as ledger_accounts
+from posthouse.storage.ledger.accounts import (
     MAX_CREDIT,
     Opening,
     ensure_house_accounts,

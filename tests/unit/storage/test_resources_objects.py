@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support import store as databases
 
-from posthouse.relay.objects import Owned, Page
+from posthouse.relay.resources.objects import Owned, Page
 from posthouse.storage.database import Database
 from posthouse.storage.migrate import migrate
 from posthouse.storage.objects import StoredObjects

@@ -1,0 +1,1 @@
+"""Realtime sessions: opened like calls, relayed, and each answer billed as a call."""

@@ -1,0 +1,1 @@
+"""What providers keep for callers: requests about it are relayed as they stand."""

@@ -1,0 +1,1 @@
+"""The ledger behind billing's ports, in SQLite and in PostgreSQL."""
