@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.faults.summary"]
 
 # Without deadlines: what is slow now and then says something of the machine alone.
-settings.register_profile("short", max_examples=40, deadline=None)
+settings.register_profile("short", max_examples=25, deadline=None)
 settings.register_profile("long", max_examples=400, deadline=None)
 # `make slow` asks for the long one; a test's own settings stand over both.
 settings.load_profile("short")

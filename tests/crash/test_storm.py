@@ -19,9 +19,7 @@ MINUTES = 4.0
 
 def test_a_short_storm(tmp_path: Path) -> None:
     """Some of the faults, once."""
-    with Storm(tmp_path, seed=3, callers=5) as storm:
-        storm.trouble_valkey("slow")
-        storm.change_key()
+    with Storm(tmp_path, seed=3, callers=4) as storm:
         storm.kill_without_postgres(1)
         storm.credit(3_000_000)
         storm.trouble_valkey("flushed")

@@ -446,7 +446,7 @@ async def test_the_environment_chooses_no_way(
 
 OUTWARD = {
     # The last one reaches the operator's own Valkey, whose URL no caller gives.
-    "create_connection": {"dial.py", "proxied.py", "coordination_valkey_link.py"},
+    "create_connection": {"dial.py", "proxied.py", "valkey_link.py"},
     "sock_connect": {"proxied.py"},
     "getaddrinfo": {"resolver.py", "egress_names.py", "sockets.py"},
     "urlopen": {"demo.py"},

@@ -286,7 +286,7 @@ def test_every_kill_point_of_billing_is_named_once_in_the_list():
     text = "".join(
         path.read_text()
         for folder in ("billing", "storage")
-        for path in (source / folder).glob("*.py")
+        for path in (source / folder).rglob("*.py")
         if path.name != "killpoints.py"
     )
     prefixes = {

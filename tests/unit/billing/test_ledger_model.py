@@ -94,7 +94,7 @@ class LedgerModel(RuleBasedStateMachine):
 
 
 LedgerModel.TestCase.settings = settings(
-    max_examples=8,
+    max_examples=5,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -107,7 +107,7 @@ class LedgerModelOnPostgres(LedgerModel):
 
 
 LedgerModelOnPostgres.TestCase.settings = settings(
-    LedgerModel.TestCase.settings, max_examples=2
+    LedgerModel.TestCase.settings, max_examples=1
 )
 TestLedgerModelOnPostgres = pytest.mark.usefixtures("postgres_for_books")(
     LedgerModelOnPostgres.TestCase

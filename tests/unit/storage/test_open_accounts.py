@@ -135,7 +135,7 @@ async def test_the_houses_accounts_take_no_opening(database: Database) -> None:
 
 
 @settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
