@@ -9,6 +9,8 @@ on standard error. A command's module is imported when it is run, not before:
 import gc
 import os
 import sys
+from collections.abc import Callable
+from inspect import BoundArguments
 from typing import Any, Final
 
 from cyclopts import App, CycloptsError
@@ -73,15 +75,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(app: App, arguments: list[str] | None) -> Any:
     """Run a command; give what `sys.exit` takes."""
-    # Importing makes next to no garbage, and modules live for ever: looking for
-    # it meanwhile, or among them later, would be a tenth of a start.
-    gc.disable()
     try:
-        command, bound, _ = app.parse_args(
-            arguments, exit_on_error=False, print_error=False
-        )
-        gc.freeze()
-        gc.enable()
+        command, bound = _imported(app, arguments)
         command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -104,6 +99,26 @@ def _run(app: App, arguments: list[str] | None) -> Any:
         _complain(f"posthouse: {failure.message}")
         return failure.code
     return 0
+
+
+def _imported(
+    app: App, arguments: list[str] | None
+) -> tuple[Callable[..., Any], BoundArguments]:
+    """Import the command that is asked for, and read its arguments.
+
+    Importing makes next to no garbage, and modules live for ever: looking for it
+    meanwhile, or among them later, would be a tenth of a start.
+    Raises CycloptsError.
+    """
+    gc.disable()
+    try:
+        command, bound, _ = app.parse_args(
+            arguments, exit_on_error=False, print_error=False
+        )
+    finally:
+        gc.freeze()
+        gc.enable()
+    return command, bound
 
 
 def _complain(message: str, hint: str = "") -> None:

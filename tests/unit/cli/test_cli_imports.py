@@ -1,7 +1,12 @@
 """What a command does not need is not imported: start-up is what people wait for."""
 
+import gc
 import subprocess
 import sys
+
+import pytest
+
+from posthouse.cli import main
 
 SERVE_NEVER = {
     "openai",
@@ -43,5 +48,17 @@ def test_help_and_version_import_no_command() -> None:
 
 
 def test_serve_imports_nothing_that_it_may_not_need() -> None:
-    """Migrations, proxies, tokenizers and the demo's SDK wait until they are used."""
-    assert not modules_after("import posthouse.cli.serve") & SERVE_NEVER
+    """Migrations, proxies, tokenizers and the demo's SDK wait until they are used.
+
+    What draws help and tables does not come with the logs.
+    """
+    assert not modules_after("import posthouse.cli.serve") & (SERVE_NEVER | {"rich"})
+
+
+def test_garbage_is_looked_for_once_a_command_is_imported() -> None:
+    """Also by one that was asked for wrongly."""
+    was = gc.isenabled()
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--nothing-of-that-name"])
+    assert ended.value.code == 2
+    assert (was, gc.isenabled()) == (True, True)
