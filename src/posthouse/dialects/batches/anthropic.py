@@ -14,15 +14,12 @@ from typing_extensions import override
 from posthouse.dialects.batches.base import (
     Ask,
     BatchDialect,
-    Listed,
     Remote,
     Result,
     Unreadable,
     count_of,
-    members,
     name_of,
     object_of,
-    page_of,
     read,
 )
 from posthouse.model.catalog import BatchRow
@@ -63,6 +60,7 @@ class AnthropicBatches(BatchDialect):
     """How Anthropic is spoken to about batches."""
 
     tells_marks = False
+    cursor = "after_id"
 
     @override
     def line(self, custom_id: str, url: str, body: bytes) -> bytes:
@@ -82,19 +80,20 @@ class AnthropicBatches(BatchDialect):
         return Ask("POST", row.path, b'{"requests":[' + requests + b"]}")
 
     @override
-    def remote(self, row: BatchRow, body: bytes) -> Remote:
-        """Read a batch; raises Unreadable."""
-        return _remote(row, object_of(body))
-
-    @override
-    def listed(self, row: BatchRow, body: bytes) -> Listed:
-        """Read a page of batches; raises Unreadable."""
-        found = object_of(body)
-        data = found.get("data")
-        if not isinstance(data, list):
-            raise Unreadable("its data is no list")
-        batches = tuple(_remote(row, members(one, "a batch")) for one in data)
-        return Listed(batches, page_of(row, "after_id", found))
+    def told(self, row: BatchRow, found: dict[str, Any]) -> Remote:
+        """Take what is told of a batch; raises Unreadable."""
+        status = found.get("processing_status")
+        if status not in _STATES:
+            raise Unreadable("its processing_status is none that is known")
+        remote_id = name_of(found.get("id"), "its id")
+        counts = found.get("request_counts")
+        numbers = counts.values() if isinstance(counts, dict) else ()
+        ended = status == "ended"
+        # The address that it tells may be anybody's.
+        results = (f"{row.path}/{remote_id}/results",) if ended else ()
+        lines = sum(count_of(number) for number in numbers)
+        created = _seconds(found.get("created_at"))
+        return Remote(remote_id, ended, created, lines, results=results)
 
     @override
     def result(self, line: bytes) -> Result:
@@ -113,21 +112,6 @@ class AnthropicBatches(BatchDialect):
         named = inner.get("type") if isinstance(inner, dict) else None
         status = _STATUSES.get(named, 500) if isinstance(named, str) else 500
         return Result(custom_id, status, error)
-
-
-def _remote(row: BatchRow, found: dict[str, Any]) -> Remote:
-    status = found.get("processing_status")
-    if status not in _STATES:
-        raise Unreadable("its processing_status is none that is known")
-    remote_id = name_of(found.get("id"), "its id")
-    counts = found.get("request_counts")
-    numbers = counts.values() if isinstance(counts, dict) else ()
-    ended = status == "ended"
-    # The address that it tells may be anybody's.
-    results = (f"{row.path}/{remote_id}/results",) if ended else ()
-    lines = sum(count_of(number) for number in numbers)
-    created = _seconds(found.get("created_at"))
-    return Remote(remote_id, ended, created, lines, results=results)
 
 
 def _seconds(text: Any) -> float:

@@ -73,6 +73,8 @@ class BatchDialect(Protocol):
 
     tells_marks: bool
     """Whether batches say by what they are known."""
+    cursor: str
+    """The parameter that says behind which batch a page begins."""
 
     def line(self, custom_id: str, url: str, body: bytes) -> bytes:
         """Write one request; its body is one line of JSON."""
@@ -85,14 +87,26 @@ class BatchDialect(Protocol):
     ) -> Ask:
         """Ask for a batch of requests, or of the file that has them."""
 
-    def remote(self, row: BatchRow, body: bytes) -> Remote:
-        """Read a batch; raises Unreadable."""
-
-    def listed(self, row: BatchRow, body: bytes) -> Listed:
-        """Read a page of batches; raises Unreadable."""
+    def told(self, row: BatchRow, found: dict[str, Any]) -> Remote:
+        """Take what is told of a batch; raises Unreadable."""
 
     def result(self, line: bytes) -> Result:
         """Read a line of results; raises Unreadable."""
+
+
+def remote_of(dialect: BatchDialect, row: BatchRow, body: bytes) -> Remote:
+    """Read a batch; raises Unreadable."""
+    return dialect.told(row, object_of(body))
+
+
+def listed_of(dialect: BatchDialect, row: BatchRow, body: bytes) -> Listed:
+    """Read a page of batches; raises Unreadable."""
+    found = object_of(body)
+    data = found.get("data")
+    if not isinstance(data, list):
+        raise Unreadable("its data is no list")
+    batches = tuple(dialect.told(row, members(one, "a batch")) for one in data)
+    return Listed(batches, page_of(row, dialect.cursor, found))
 
 
 def object_of(body: bytes) -> dict[str, Any]:

@@ -9,15 +9,11 @@ from typing_extensions import override
 from posthouse.dialects.batches.base import (
     Ask,
     BatchDialect,
-    Listed,
     Remote,
     Result,
     Unreadable,
     count_of,
-    members,
     name_of,
-    object_of,
-    page_of,
     read,
     word_of,
 )
@@ -52,6 +48,7 @@ class OpenAIBatches(BatchDialect):
     """How OpenAI, and who does as it does, is spoken to about batches."""
 
     tells_marks = True
+    cursor = "after"
 
     @override
     def line(self, custom_id: str, url: str, body: bytes) -> bytes:
@@ -86,19 +83,26 @@ class OpenAIBatches(BatchDialect):
         return Ask("POST", row.path, json.encode(wanted))
 
     @override
-    def remote(self, row: BatchRow, body: bytes) -> Remote:
-        """Read a batch; raises Unreadable."""
-        return _remote(row, object_of(body))
-
-    @override
-    def listed(self, row: BatchRow, body: bytes) -> Listed:
-        """Read a page of batches; raises Unreadable."""
-        found = object_of(body)
-        data = found.get("data")
-        if not isinstance(data, list):
-            raise Unreadable("its data is no list")
-        batches = tuple(_remote(row, members(one, "a batch")) for one in data)
-        return Listed(batches, page_of(row, "after", found))
+    def told(self, row: BatchRow, found: dict[str, Any]) -> Remote:
+        """Take what is told of a batch; raises Unreadable."""
+        status = found.get("status")
+        if status not in _STATES:
+            raise Unreadable("its status is none that is known")
+        notes = found.get("metadata")
+        mark = notes.get(MARK) if isinstance(notes, dict) else None
+        counts = found.get("request_counts")
+        files = [found.get(name) for name in _FILES]
+        return Remote(
+            name_of(found.get("id"), "its id"),
+            status in _OVER,
+            count_of(found.get("created_at")),
+            count_of(counts.get("total")) if isinstance(counts, dict) else 0,
+            mark if isinstance(mark, str) else "",
+            tuple(
+                f"{row.files}/{name_of(one, 'a file')}/content" for one in files if one
+            ),
+            _reason(found.get("errors")),
+        )
 
     @override
     def result(self, line: bytes) -> Result:
@@ -112,25 +116,6 @@ class OpenAIBatches(BatchDialect):
         if type(status) is not int or not 100 <= status < 600:
             raise Unreadable("status_code is none")
         return Result(custom_id, status, bytes(response.body))
-
-
-def _remote(row: BatchRow, found: dict[str, Any]) -> Remote:
-    status = found.get("status")
-    if status not in _STATES:
-        raise Unreadable("its status is none that is known")
-    notes = found.get("metadata")
-    mark = notes.get(MARK) if isinstance(notes, dict) else None
-    counts = found.get("request_counts")
-    files = [found.get(name) for name in _FILES]
-    return Remote(
-        name_of(found.get("id"), "its id"),
-        status in _OVER,
-        count_of(found.get("created_at")),
-        count_of(counts.get("total")) if isinstance(counts, dict) else 0,
-        mark if isinstance(mark, str) else "",
-        tuple(f"{row.files}/{name_of(one, 'a file')}/content" for one in files if one),
-        _reason(found.get("errors")),
-    )
 
 
 def _reason(errors: Any) -> str:

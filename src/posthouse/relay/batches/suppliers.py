@@ -22,7 +22,9 @@ from posthouse.dialects.batches.base import (
     code_of,
     first_page,
     id_of,
+    listed_of,
     look,
+    remote_of,
 )
 from posthouse.model.catalog import BatchRow
 from posthouse.model.exchange import Certainty, ExchangeFailure, UpstreamRequest
@@ -135,7 +137,7 @@ class HTTPSuppliers(Suppliers):
             file_id = await self._uploaded(way, upload)
             ask = way.dialect.create(way.row, part.mark, part.url, file_id)
         body = await self._created(way, ask)
-        remote = _read(partial(way.dialect.remote, way.row, body))
+        remote = _read(partial(remote_of, way.dialect, way.row, body))
         log.info(
             "a provider works on a batch",
             part=part.mark,
@@ -175,7 +177,7 @@ class HTTPSuppliers(Suppliers):
         path = first_page(way.row)
         for _ in range(MOST_PAGES):
             body = await self._told(way, Ask("GET", path))
-            page = _read(partial(way.dialect.listed, way.row, body))
+            page = _read(partial(listed_of, way.dialect, way.row, body))
             for remote in page.batches:
                 if remote.id in others or not _may_be(part, remote):
                     continue
@@ -213,7 +215,7 @@ class HTTPSuppliers(Suppliers):
             raise PartGone
         if status // 100 != 2:
             raise SupplierUncertain(_refusal(status, body))
-        remote = _read(partial(way.dialect.remote, way.row, body))
+        remote = _read(partial(remote_of, way.dialect, way.row, body))
         if remote.id != part.remote_id:
             raise SupplierUncertain("it tells of another batch")
         return Progress(remote.ended, remote.results, remote.reason)
