@@ -230,8 +230,12 @@ def test_ten_times_the_bytes_take_about_ten_times_as_long(
     frame: bytes, size: int
 ) -> None:
     """Quadratic work would show as a hundredfold."""
-    few = 10_000 // len(frame) * (1 if size == 1 else 20)
-    assert seconds_of(frame * few * 10, size) < 40 * seconds_of(frame * few, size)
+    few = 20_000 // len(frame) * (1 if size == 1 else 20)
+    # Others on the machine may disturb one look, and quadratic work shows in all.
+    assert any(
+        seconds_of(frame * few * 10, size) < 16 * seconds_of(frame * few, size)
+        for _ in range(5)
+    )
 
 
 def test_a_million_pieces_of_one_byte() -> None:
