@@ -2,9 +2,9 @@
 
 from posthouse.dialects.base import Dialect
 from posthouse.errors import NoChannel, PosthouseError
-from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
+from posthouse.model.exchange import ExchangeFailure
 from posthouse.relay.faults import exchange_failed
-from posthouse.relay.prepare import channel_headers
+from posthouse.relay.prepare import channel_request
 from posthouse.relay.secrecy import body_without_secrets, conceal
 from posthouse.relay.snapshot import Snapshot
 from posthouse.upstream.ports import Sender
@@ -47,14 +47,8 @@ class PassedOn:
             raise NoChannel
         row = channel.provider.operations[operation]
         row = row.also.get(dialect.name, row)
-        request = UpstreamRequest(
-            method=method,
-            origin=channel.origin,
-            target=channel.base_path + row.path + path,
-            headers=(_JSON, *channel_headers(channel, credential)),
-            body=b"",
-            timeouts=channel.timeouts,
-            proxy=channel.spec.proxy,
+        request = channel_request(
+            channel, credential, method, row.path + path, headers=(_JSON,)
         )
         try:
             response = await self._sender.send(request)

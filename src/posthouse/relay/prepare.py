@@ -40,7 +40,7 @@ from posthouse.dialects.openai.reshaped import ReshapedCodec, Shape
 from posthouse.dialects.openai_embeddings.limited import LimitedEmbeddings
 from posthouse.errors import UnsupportedOperation
 from posthouse.model.catalog import AuthScheme, OperationRow, Price, ProviderRow
-from posthouse.model.exchange import Timeouts
+from posthouse.model.exchange import Timeouts, UpstreamRequest
 from posthouse.model.rerank import KIND as RERANK
 from posthouse.model.traits import ThinkingStyle, Traits
 from posthouse.relay.authorize import Authorizer, find_authorizer
@@ -396,6 +396,38 @@ def channel_headers(channel: Channel, credential: int) -> Headers:
         (b"user-agent", USER_AGENT),
         *_credential_headers(channel, credential),
         *own,
+    )
+
+
+def channel_request(  # noqa: PLR0913 - what a request is made of
+    channel: Channel,
+    credential: int,
+    method: str,
+    path: str,
+    *,
+    headers: Headers = (),
+    body: bytes = b"",
+    timeouts: Timeouts | None = None,
+) -> UpstreamRequest:
+    """Write a request to a channel that is no call's.
+
+    Args:
+        channel: where it goes.
+        credential: the one of the channel's that reaches it.
+        method: in capitals.
+        path: with its query, behind the channel's base path.
+        headers: before those that every request to the channel has.
+        body: what it sends.
+        timeouts: the channel's own by default.
+    """
+    return UpstreamRequest(
+        method=method,
+        origin=channel.origin,
+        target=channel.base_path + path,
+        headers=(*headers, *channel_headers(channel, credential)),
+        body=body,
+        timeouts=timeouts or channel.timeouts,
+        proxy=channel.spec.proxy,
     )
 
 

@@ -26,7 +26,7 @@ from posthouse.relay.faults import (
     status_failed,
     verdict_of,
 )
-from posthouse.relay.prepare import Prepared, channel_headers, find_dialect
+from posthouse.relay.prepare import Prepared, channel_request, find_dialect
 from posthouse.relay.snapshot import Snapshot
 from posthouse.routing.health import HealthTable, LastProbe, Verdict
 from posthouse.routing.table import Channel, Member, offered_as
@@ -198,15 +198,8 @@ class Prober:
 
     async def _list(self, channel: Channel, credential: int) -> None:
         """Ask for the list of models; raises AttemptFailed."""
-        request = UpstreamRequest(
-            method="GET",
-            origin=channel.origin,
-            target=channel.base_path + channel.provider.models_path,
-            headers=channel_headers(channel, credential),
-            body=b"",
-            timeouts=_timeouts(channel),
-            proxy=channel.spec.proxy,
-        )
+        path, timeouts = channel.provider.models_path, _timeouts(channel)
+        request = channel_request(channel, credential, "GET", path, timeouts=timeouts)
         response = await self._send(channel, credential, request)
         if response.status == 200:
             # How many they are is of no interest.

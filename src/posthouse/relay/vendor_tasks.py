@@ -8,15 +8,15 @@ pays for what he could not ask for. Asking for its result costs nothing.
 import time
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from posthouse.access.principal import Principal
 from posthouse.dialects.base import Dialect, Headers
 from posthouse.errors import NoChannel, NotFound, PosthouseError
-from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
+from posthouse.model.exchange import ExchangeFailure
 from posthouse.relay.call import Incoming, KeepFirst
 from posthouse.relay.faults import exchange_failed
-from posthouse.relay.prepare import channel_headers
+from posthouse.relay.prepare import channel_request
 from posthouse.relay.resources.lookup import Lookup
 from posthouse.relay.resources.objects import Owned
 from posthouse.relay.secrecy import body_without_secrets, conceal
@@ -104,16 +104,9 @@ class VendorTasks:
             accept: what the result shall be.
         """
         channel, credential = await self._place(snapshot, principal, task)
-        headers = dict(channel_headers(channel, credential)) | {b"accept": accept}
-        request = UpstreamRequest(
-            method="GET",
-            origin=channel.origin,
-            target=channel.base_path + path,
-            headers=tuple(headers.items()),
-            body=b"",
-            timeouts=channel.timeouts,
-            proxy=channel.spec.proxy,
-        )
+        request = channel_request(channel, credential, "GET", path)
+        headers = dict(request.headers) | {b"accept": accept}
+        request = structs.replace(request, headers=tuple(headers.items()))
         try:
             response = await self._sender.send(request)
             body = await response.read_all(REPLY_LIMIT)

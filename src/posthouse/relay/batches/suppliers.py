@@ -31,7 +31,7 @@ from posthouse.model.exchange import Certainty, ExchangeFailure, UpstreamRequest
 from posthouse.observe.logs import logger
 from posthouse.relay.authorize import find_authorizer
 from posthouse.relay.batches.lines import batches_of
-from posthouse.relay.prepare import channel_headers
+from posthouse.relay.prepare import channel_request
 from posthouse.relay.snapshot import Snapshot
 from posthouse.routing.table import Channel
 from posthouse.tasks.ports import (
@@ -84,18 +84,15 @@ class _Way(Struct, frozen=True):
     dialect: BatchDialect
 
     def request(self, ask: Ask) -> UpstreamRequest:
-        channel = self.channel
-        return UpstreamRequest(
-            method=ask.method,
-            origin=channel.origin,
-            target=channel.base_path + ask.path,
-            headers=(
-                (b"content-type", ask.content_type),
-                *channel_headers(channel, self.credential),
-            ),
+        seconds = self._seconds(ask)
+        return channel_request(
+            self.channel,
+            self.credential,
+            ask.method,
+            ask.path,
+            headers=((b"content-type", ask.content_type),),
             body=ask.body,
-            timeouts=structs.replace(channel.timeouts, total=self._seconds(ask)),
-            proxy=channel.spec.proxy,
+            timeouts=structs.replace(self.channel.timeouts, total=seconds),
         )
 
     def _seconds(self, ask: Ask) -> float:

@@ -23,7 +23,7 @@ from posthouse.files.records import StoredFile
 from posthouse.files.references import media_type_of
 from posthouse.files.service import Files
 from posthouse.model.exchange import Timeouts, UpstreamRequest
-from posthouse.relay.prepare import channel_headers
+from posthouse.relay.prepare import channel_request
 from posthouse.relay.resources.objects import ObjectStore, Owned
 from posthouse.routing.plan import Target
 from posthouse.routing.table import Channel
@@ -246,18 +246,13 @@ def address(
     channel: Channel, credential: int, family: str, name: str = ""
 ) -> UpstreamRequest:
     """Write a request about a provider's files, or about one of them."""
-    headers = channel_headers(channel, credential)
-    if family == "anthropic":
-        headers += (BETA,)
-    target = f"{channel.base_path}{channel.provider.resources[family]}/files"
-    return UpstreamRequest(
-        method="GET",
-        origin=channel.origin,
-        target=f"{target}/{name}" if name else target,
-        headers=headers,
-        body=b"",
-        timeouts=channel.timeouts,
-        proxy=channel.spec.proxy,
+    path = f"{channel.provider.resources[family]}/files"
+    return channel_request(
+        channel,
+        credential,
+        "GET",
+        f"{path}/{name}" if name else path,
+        headers=(BETA,) if family == "anthropic" else (),
     )
 
 
