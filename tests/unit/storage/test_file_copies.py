@@ -91,9 +91,7 @@ def channel() -> Any:
 async def test_copies_of_deleted_files_are_deleted_until_they_are(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "posthouse.relay.resources.file_copies.channel_headers", lambda *_: ()
-    )
+    monkeypatch.setattr("posthouse.relay.prepare.channel_headers", lambda *_: ())
     rows, objects, providers = (
         StoredCopies(database),
         StoredObjects(database),
