@@ -46,3 +46,18 @@ def try_lock(path: Path, *, create: bool = True) -> FileLock | None:
         pass
     os.close(descriptor)
     return None
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock of a file; to ask disturbs nobody."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

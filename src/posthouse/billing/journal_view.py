@@ -6,8 +6,6 @@ possibly in two of them, but never missing from all. (A call that ended and was
 drained in between is missing here and will be in a later ledger.)
 """
 
-import fcntl
-import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from posthouse.billing.journal import NASCENT
-from posthouse.billing.journal_lock import LOCK_NAME
+from posthouse.billing.journal_lock import LOCK_NAME, is_held
 from posthouse.billing.journal_replay import replay
 from posthouse.billing.records import Opened, Settlement
 
@@ -71,24 +69,9 @@ def view_journals(root: Path, positions: Mapping[str, int]) -> JournalView:
             found = replay(directory, positions[name])
         except (FileNotFoundError, NotADirectoryError):
             continue  # It was closed, and so drained, while we looked.
-        alive = is_held(directory)
+        alive = is_held(directory / LOCK_NAME)
         for call_id, hold in found.open_holds.items():
             holds[call_id] = JournaledHold(name, alive, hold)
         for settlement in found.pending:
             pending[settlement.call_id] = settlement
     return JournalView(holds, pending)
-
-
-def is_held(directory: Path) -> bool:
-    """Whether a journal's owner is alive."""
-    try:
-        descriptor = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

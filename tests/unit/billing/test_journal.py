@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from tests.unit.billing.books import opening, record
 
 from posthouse.billing.journal import RESERVE, SPARE_HOLDS, Journal
-from posthouse.billing.journal_lock import LOCK_NAME, try_lock
+from posthouse.billing.journal_lock import LOCK_NAME, is_held, try_lock
 from posthouse.billing.journal_replay import records, replay
-from posthouse.billing.journal_view import is_held
 from posthouse.billing.records import (
     ANSWERING,
     OPENED,
@@ -26,6 +25,7 @@ from posthouse.billing.records import (
 )
 from posthouse.billing.segments import (
     HEADER_SIZE,
+    RELEASED_FROM,
     Segment,
     SegmentReader,
     scan,
@@ -139,6 +139,40 @@ def test_rotation_keeps_every_record_in_order(tmp_path):
     journal.close()
 
 
+def resident_kib(path: Path) -> int:
+    """How much of a mapped file counts as this process's memory."""
+    maps = Path("/proc/self/smaps").read_text()
+    mapped = maps[maps.index(str(path)) :]
+    return int(mapped[mapped.index("Rss:") :].split()[1])
+
+
+def test_what_was_written_is_not_kept_in_memory(tmp_path):
+    """Full pages are let go of, those of the next record not; every record stays."""
+    journal = Journal(tmp_path)
+    for number in range(5000):
+        journal.append(SETTLEMENT, settlement(opening(call_id=f"call_{number}")))
+    path = segment_path(journal.directory, 1)
+    written = journal.position & 0xFFFFFFFF
+    assert resident_kib(path) >= written // 1024
+    journal.release()
+    assert resident_kib(path) <= 8
+    journal.append(SETTLEMENT, settlement(opening(call_id="last")))
+    names = [item.call_id for item in replay(journal.directory, 0).pending]
+    assert names == [*(f"call_{number}" for number in range(5000)), "last"]
+    journal.close()
+
+
+def test_little_is_let_go_of_together_with_more(tmp_path):
+    """A few full pages are not worth a system call."""
+    journal = Journal(tmp_path)
+    path = segment_path(journal.directory, 1)
+    while journal.position & 0xFFFFFFFF < RELEASED_FROM // 2:
+        journal.append(SETTLEMENT, settlement(opening()))
+    journal.release()
+    assert resident_kib(path) >= RELEASED_FROM // 2 // 1024
+    journal.close()
+
+
 def test_the_disk_is_bounded_by_the_open_holds(tmp_path):
     """A hold that stays open is carried along while drained segments go."""
     journal = Journal(tmp_path, segment_size=SMALL)
@@ -216,10 +250,10 @@ def test_a_failed_allocation_leaves_no_file(tmp_path, monkeypatch):
 def test_a_journal_is_locked_while_its_owner_lives(tmp_path):
     """Nobody else gets the lock; looking takes nothing away."""
     journal = Journal(tmp_path)
-    assert is_held(journal.directory)
+    assert is_held(journal.directory / LOCK_NAME)
     assert try_lock(journal.directory / LOCK_NAME, create=False) is None
     journal.close()
-    assert not is_held(journal.directory)
+    assert not is_held(journal.directory / LOCK_NAME)
     lock = try_lock(journal.directory / LOCK_NAME, create=False)
     assert lock is not None
     lock.release()
@@ -241,7 +275,7 @@ def test_a_record_survives_sigkill(tmp_path):
     assert done.returncode == -9
     (directory,) = tmp_path.iterdir()
     assert len(list(records(directory))) == 1000
-    assert not is_held(directory)
+    assert not is_held(directory / LOCK_NAME)
 
 
 def test_a_process_that_dies_in_a_record_leaves_those_before(tmp_path):

@@ -5,8 +5,6 @@ lets go of it when the process dies, however it dies. No process number is ever
 written or compared.
 """
 
-import fcntl
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from posthouse.billing.journal_lock import FileLock, try_lock
+from posthouse.billing.journal_lock import FileLock, is_held, try_lock
 
 ALIVE_SECONDS: Final = 0.25
 """For how long one that was found alive is taken to be so."""
@@ -61,7 +59,7 @@ class Owners:
         now = self._clock()
         if now < self._alive.get(owner, 0.0):
             return False
-        if not _is_held(self.folder / owner):
+        if not is_held(self.folder / owner):
             self._alive.pop(owner, None)
             return True
         self._alive[owner] = now + ALIVE_SECONDS
@@ -70,7 +68,7 @@ class Owners:
     def _forget_dead(self) -> None:
         """Remove the files of those that are gone."""
         for path in self.folder.iterdir():
-            if path.name != _MAKING and not _is_held(path):
+            if path.name != _MAKING and not is_held(path):
                 path.unlink(missing_ok=True)
 
 
@@ -90,18 +88,3 @@ def making(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _is_held(path: Path) -> bool:
-    """Whether someone holds the flock of a file; to ask disturbs nobody."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
