@@ -419,5 +419,6 @@ class HoldManager:
         with suppress(StorageUnavailable):
             # When the disk is full, new holds are refused meanwhile.
             self.journal.carry()
+        self.journal.release()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(TICK_SECONDS, self._tick)

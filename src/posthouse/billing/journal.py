@@ -127,6 +127,10 @@ class Journal:
             segment = self._rotate(len(payload))
         segment.write(kind, payload)
 
+    def release(self) -> None:
+        """Keep no more of what was written in memory than the last of it."""
+        self._segment.release()
+
     def carry(self) -> None:
         """Write old open holds again, a bounded number; lift the floor."""
         current = self._segment.number

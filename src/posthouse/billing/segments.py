@@ -8,7 +8,8 @@ continues; without it the journal ends at the first bytes that are no record.
 
 Records are written through a memory map: no system call, and the kernel keeps
 what was written when the process is killed. The space is allocated before, so
-that a full disk is an error here and not a signal later.
+that a full disk is an error here and not a signal later. Pages that are full are
+mapped no longer than until somebody says so: nothing reads them through the map.
 """
 
 import mmap
@@ -31,6 +32,8 @@ HEADER_SIZE: Final = SEGMENT_HEADER.size
 MAGIC: Final = b"PHJ1"
 SUFFIX: Final = ".segment"
 OFFSET_BITS: Final = 32
+RELEASED_FROM: Final = 256 * 1024
+"""Bytes of full pages that are worth a system call."""
 _IN_RECORD: Final = "journal.mid_record"
 
 
@@ -73,7 +76,10 @@ _pack = RECORD_HEADER.pack
 class Segment:
     """A segment open for writing. `offset` is where the next record goes."""
 
-    __slots__ = ("_map", "_seed", "descriptor", "limit", "number", "offset")
+    __slots__ = (
+        *("_map", "_released", "_seed"),
+        *("descriptor", "limit", "number", "offset"),
+    )
 
     def __init__(self, directory: Path, number: int, identity: bytes, size: int):
         """Create and allocate the file; raises OSError when there is no room.
@@ -103,6 +109,7 @@ class Segment:
         head = head[:-4] + crc32(head[:-4]).to_bytes(4, "little")
         self._map[:HEADER_SIZE] = head
         self.offset = HEADER_SIZE
+        self._released = 0
 
     def write(self, kind: int, payload: bytes) -> None:
         """Append a record; the caller has seen that it ends within `limit`."""
@@ -117,6 +124,17 @@ class Segment:
             reach("journal.mid_record")
         self._map[start:end] = record
         self.offset = end
+
+    def release(self) -> None:
+        """Let go of the pages that are full: the kernel keeps what they say.
+
+        They would count as this process's memory, up to the whole segment.
+        """
+        full = self.offset - self.offset % mmap.PAGESIZE
+        if full - self._released >= RELEASED_FROM:
+            length = full - self._released
+            self._map.madvise(mmap.MADV_DONTNEED, self._released, length)
+            self._released = full
 
     def seal(self) -> None:
         """Say that the next segment continues."""
