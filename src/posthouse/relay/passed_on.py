@@ -1,16 +1,12 @@
 """Requests about what a provider keeps, passed on to the channel that has it."""
 
 from posthouse.dialects.base import Dialect
-from posthouse.errors import NoChannel, PosthouseError
-from posthouse.model.exchange import ExchangeFailure
-from posthouse.relay.faults import exchange_failed
+from posthouse.errors import NoChannel
+from posthouse.relay.asked import ask
 from posthouse.relay.prepare import channel_request
-from posthouse.relay.secrecy import body_without_secrets, conceal
 from posthouse.relay.snapshot import Snapshot
 from posthouse.upstream.ports import Sender
 
-REPLY_LIMIT = 64 * 1024 * 1024
-"""Bytes of a reply."""
 _JSON = (b"content-type", b"application/json")
 
 
@@ -50,15 +46,5 @@ class PassedOn:
         request = channel_request(
             channel, credential, method, row.path + path, headers=(_JSON,)
         )
-        try:
-            response = await self._sender.send(request)
-            body = await response.read_all(REPLY_LIMIT)
-        except ExchangeFailure as failure:
-            raise exchange_failed(failure, channel.name).error from None
-        if response.status == 200:
-            return body
-        error: PosthouseError = dialect.parse_error(
-            response.status, body_without_secrets(body, channel)
-        )
-        conceal(error, channel)
-        raise error
+        _, body = await ask(self._sender, channel, request, dialect)
+        return body

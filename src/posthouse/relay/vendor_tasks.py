@@ -12,21 +12,17 @@ from msgspec import Struct, structs
 
 from posthouse.access.principal import Principal
 from posthouse.dialects.base import Dialect, Headers
-from posthouse.errors import NoChannel, NotFound, PosthouseError
-from posthouse.model.exchange import ExchangeFailure
+from posthouse.errors import NoChannel, NotFound
+from posthouse.relay.asked import ask
 from posthouse.relay.call import Incoming, KeepFirst
-from posthouse.relay.faults import exchange_failed
 from posthouse.relay.prepare import channel_request
 from posthouse.relay.resources.lookup import Lookup
 from posthouse.relay.resources.objects import Owned
-from posthouse.relay.secrecy import body_without_secrets, conceal
 from posthouse.relay.served import Served
 from posthouse.relay.snapshot import Snapshot
 from posthouse.routing.table import Channel
 from posthouse.upstream.ports import Sender
 
-REPLY_LIMIT = 64 * 1024 * 1024
-"""Bytes of a result."""
 _ANSWERED = (200, 202)
 
 
@@ -107,18 +103,10 @@ class VendorTasks:
         request = channel_request(channel, credential, "GET", path)
         headers = dict(request.headers) | {b"accept": accept}
         request = structs.replace(request, headers=tuple(headers.items()))
-        try:
-            response = await self._sender.send(request)
-            body = await response.read_all(REPLY_LIMIT)
-        except ExchangeFailure as failure:
-            raise exchange_failed(failure, channel.name).error from None
-        if response.status in _ANSWERED:
-            return Result(response.status, tuple(response.headers), body)
-        error: PosthouseError = dialect.parse_error(
-            response.status, body_without_secrets(body, channel)
+        response, body = await ask(
+            self._sender, channel, request, dialect, answers=_ANSWERED
         )
-        conceal(error, channel)
-        raise error
+        return Result(response.status, tuple(response.headers), body)
 
     async def _place(
         self, snapshot: Snapshot, principal: Principal, task: tuple[str, str]
