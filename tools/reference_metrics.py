@@ -39,16 +39,16 @@ async def families() -> list[Metric]:
             await application.start()
             try:
                 metrics = application.metrics
-                metrics.call(
-                    ("chat", "served"),
-                    200,
+                metrics.calls(
+                    ("chat", "served", 2),
+                    [0.001],
+                    [0.001],
+                    first_tokens=[0.001],
                     usage={"input": 1},
-                    total_ms=1,
-                    first_token_ms=1,
                 )
                 metrics.call_error("chat", "upstream_timeout")
                 metrics.error_reply("invalid_api_key")
-                metrics.attempt("channel", "failed", "upstream_timeout")
+                metrics.attempts("channel", "failed", "upstream_timeout")
                 return list(metrics.collect())
             finally:
                 await application.close()

@@ -11,7 +11,8 @@ The layers of a request, outermost first, and what each adds:
  6. `relay.unary|stream`  one exchange over `upstream`, read along by the dialect
  7. `relay.charging`    usage and prices (`billing`), the call's record
  8. `billing.holds`     the settlement in the journal, before the last byte leaves
- 9. `observe.metrics`   the counters; `observe.telemetry`, where it is asked for
+ 9. `app.tally`         the counters of `observe.metrics`; `observe.telemetry`, where
+                        it is asked for
 
 An Application lives in one event loop. `reload` reads the configuration anew
 and swaps the snapshot; calls under way keep the one they began with.
@@ -48,13 +49,14 @@ from posthouse.app.refusals import Refusals
 from posthouse.app.resources import Resources
 from posthouse.app.routes import data_plane
 from posthouse.app.sharing import shared_limits, shared_places
+from posthouse.app.tally import Tally
 from posthouse.app.turns import make_gate
 from posthouse.billing.holds import HoldManager
 from posthouse.billing.token_process import TokenProcess
 from posthouse.billing.tokenizer import counting_elsewhere
 from posthouse.catalog.load import load_catalog
 from posthouse.errors import PosthouseError, UpstreamCredential
-from posthouse.model.call import CallRecord, Outcome
+from posthouse.model.call import AttemptRecord, CallRecord, Outcome
 from posthouse.observe.logs import logger
 from posthouse.observe.loop_lag import LoopLag
 from posthouse.observe.metrics import Metrics
@@ -103,6 +105,9 @@ log = logger("posthouse")
 
 RUN = "run"
 """The folder of what lasts only as long as the server runs."""
+_REDIRECTS = 300
+_ERRORS = 400
+"""The first status of each kind."""
 
 
 class Application:
@@ -129,6 +134,7 @@ class Application:
         self.settings = settings
         self._worker = worker
         self.metrics = Metrics()
+        self._tally = Tally(self.metrics)
         self._database = database
         self._box = box
         self._catalog = load_catalog()
@@ -152,8 +158,7 @@ class Application:
         pictures = Pictures(settings, self.egress.fetch, tasks)
         self._keeping = Keeping(settings, database, pictures, box)
         self._authenticator = Authenticator(self._keys, pepper, bounds=bounds)
-        tickets = Tickets(self._keys, box, pepper)
-        self._sessions = Sessions(self._upstream, tickets)
+        self._sessions = Sessions(self._upstream, Tickets(self._keys, box, pepper))
         self._tokens = TokenProcess()
         self._counting = ExitStack()
         self._lag = LoopLag()
@@ -340,16 +345,7 @@ class Application:
     ) -> None:
         elapsed = call.elapsed()
         upstream = call.attempts.upstream_seconds()
-        metrics = self.metrics
-        metrics.call(
-            (record.operation, record.outcome),
-            record.status,
-            usage=record.usage,
-            total_ms=record.total_ms,
-            first_token_ms=record.first_token_ms if record.streamed else 0,
-        ).spent(elapsed, upstream, record.price)
-        if record.error_code:
-            metrics.call_error(record.operation, record.error_code)
+        self._tally.add(record, elapsed, upstream)
         if self._telemetry.reporters:
             ended = Ended(
                 record,
@@ -360,37 +356,37 @@ class Application:
             )
             for reporter in self._telemetry.reporters:
                 reporter.put(ended)
+        known = self._refusals.known
         for attempt in record.attempts:
-            metrics.attempt(
-                attempt.channel,
-                attempt.outcome,
-                attempt.error_code,
-                duration_ms=attempt.duration_ms,
-                cost=attempt.cost,
-            )
-            if attempt.upstream_status >= 300:
-                if attempt.upstream_status < 400:
-                    log.warning(
-                        "a provider redirected a channel",
-                        channel=attempt.channel,
-                        status=attempt.upstream_status,
-                    )
-                elif attempt.error_code == UpstreamCredential.code:
-                    self._refusals.refused(
-                        call.snapshot.table.channels[attempt.channel],
-                        attempt.credential,
-                        attempt.upstream_status,
-                    )
-            elif self._refusals.known and attempt.outcome == Outcome.SERVED:
-                self._refusals.accepted(
-                    call.snapshot.table.channels[attempt.channel], attempt.credential
-                )
+            if attempt.upstream_status >= _REDIRECTS or known:
+                self._look_at(attempt, call.snapshot)
         if suspicious:
             log.warning(
                 "a provider reported impossible usage",
                 call=record.id,
                 channel=record.channel,
                 found=list(suspicious),
+            )
+
+    def _look_at(self, attempt: AttemptRecord, snapshot: Snapshot) -> None:
+        """Learn what an attempt shows of a channel's credential."""
+        status = attempt.upstream_status
+        if _REDIRECTS <= status < _ERRORS:
+            log.warning(
+                "a provider redirected a channel",
+                channel=attempt.channel,
+                status=status,
+            )
+        elif status >= _ERRORS:
+            if attempt.error_code == UpstreamCredential.code:
+                self._refusals.refused(
+                    snapshot.table.channels[attempt.channel],
+                    attempt.credential,
+                    status,
+                )
+        elif attempt.outcome == Outcome.SERVED:
+            self._refusals.accepted(
+                snapshot.table.channels[attempt.channel], attempt.credential
             )
 
     def _describe(self) -> dict[str, ChannelStatus]:

@@ -1,6 +1,7 @@
-"""A histogram that costs a bisection per value."""
+"""A histogram of values that come many at a time: a bisection per bound."""
 
-from bisect import bisect_left
+from bisect import bisect_right
+from collections.abc import Sequence
 from operator import add
 
 
@@ -15,10 +16,19 @@ class Histogram:
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def add(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
+    def add(self, values: Sequence[float]) -> None:
+        """Count values, in any order."""
+        if not values:
+            return
+        ordered = sorted(values)
+        counts = self.counts
+        counted = 0
+        for index, bound in enumerate(self.bounds):
+            up_to = bisect_right(ordered, bound, counted)
+            counts[index] += up_to - counted
+            counted = up_to
+        counts[-1] += len(ordered) - counted
+        self.total += sum(ordered)
 
     @property
     def is_used(self) -> bool:

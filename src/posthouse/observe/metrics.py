@@ -1,15 +1,17 @@
 """Prometheus metrics, counted in plain dictionaries and exported when scraped.
 
-The hot path adds integers under tuples of labels; names, help texts and label
-sets are put together only for a scrape. A label's values come from bounded
+Calls are counted many at a time (`ask_first`); names, help texts and label sets
+are put together only for a scrape. A label's values come from bounded
 sets: operation, channel, outcome, error code, token bucket, status class. Never
 a key, a user, an address or a model as the client named it. A family that
 outgrows `_SERIES` counts what is new under "other".
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import sub
 from pathlib import Path
+from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -41,6 +43,7 @@ _OWN = (
 _TOTAL = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 Labels = tuple[str, ...]
+_NO_USAGE: Mapping[str, int] = MappingProxyType({})
 
 
 class Counts:
@@ -99,15 +102,9 @@ class CallSeries:
         self.tokens: dict[str, int] = {}
         """Billed units by usage bucket."""
 
-    def spent(self, elapsed: float, upstream: float, price: int) -> None:
-        """Count what one of the calls took: seconds in all and at providers, money."""
-        self.upstream.add(upstream)
-        self.own.add(elapsed - upstream)
-        self.charged += price
 
-
-class ChannelSeries:
-    """What the attempts on one channel took."""
+class AttemptSeries:
+    """What is counted of attempts on one channel that ended in one way."""
 
     __slots__ = ("cost", "duration_ms", "number")
 
@@ -125,18 +122,10 @@ class Metrics(Collector):
     def __init__(self) -> None:
         """Start at zero, with the process's own figures beside."""
         self._calls: dict[tuple[str, str, int], CallSeries] = {}
-        """By operation, outcome and the class of the status."""
-        self._attempts = Counts(
-            "posthouse_attempts",
-            "Tries of calls on channels.",
-            ("channel", "outcome"),
-        )
-        self._upstream_errors = Counts(
-            "posthouse_upstream_errors",
-            "Failed attempts by error code.",
-            ("channel", "code"),
-        )
-        self._channels: dict[str, ChannelSeries] = {}
+        """By kind, see `calls`."""
+        self._attempts: dict[tuple[str, str, str], AttemptSeries] = {}
+        """By channel, outcome and error code."""
+        self._count_rest: Callable[[], None] = _nothing_left
         self._call_errors = Counts(
             "posthouse_call_errors",
             "Calls that ended with an error, by its code.",
@@ -159,36 +148,42 @@ class Metrics(Collector):
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
-    def call(
+    def ask_first(self, count_rest: Callable[[], None]) -> None:
+        """Before anything is read, have `count_rest` add what it has not yet."""
+        self._count_rest = count_rest
+
+    def calls(
         self,
-        labels: tuple[str, str],
-        status: int,
+        kind: tuple[str, str, int],
+        elapsed: Sequence[float],
+        upstream: Sequence[float],
         *,
-        usage: Mapping[str, int],
-        total_ms: int,
-        first_token_ms: int = 0,
-    ) -> CallSeries:
-        """Count a call that has ended; give what else is counted of its kind.
+        first_tokens: Sequence[float] = (),
+        charged: int = 0,
+        usage: Mapping[str, int] = _NO_USAGE,
+    ) -> None:
+        """Count calls that have ended in one way.
 
         Args:
-            labels: operation and outcome.
-            status: HTTP status sent to the client.
-            usage: billed units by bucket.
-            total_ms: from its arrival to its end.
-            first_token_ms: from its arrival to the first content; 0 is none.
+            kind: operation, outcome, and the class of the status sent: 2 for 200.
+            elapsed: for each the seconds from its arrival to its end.
+            upstream: those of them in which an attempt was under way.
+            first_tokens: for each that had a first content, seconds to it.
+            charged: nano-dollars, all together.
+            usage: billed units by bucket, all together.
         """
-        key = (*labels, status // 100)
-        series = self._calls.get(key)
+        series = self._calls.get(kind)
         if series is None:
-            series = self._calls[key] = CallSeries()
-        series.number += 1
-        series.total.add(total_ms / 1000)
-        if first_token_ms:
-            series.first_token.add(first_token_ms / 1000)
+            series = self._calls[kind] = CallSeries()
+        series.number += len(elapsed)
+        series.total.add(elapsed)
+        series.upstream.add(upstream)
+        series.own.add(list(map(sub, elapsed, upstream)))
+        series.first_token.add(first_tokens)
+        series.charged += charged
         tokens = series.tokens
         for bucket, amount in usage.items():
             tokens[bucket] = tokens.get(bucket, 0) + amount
-        return series
 
     def call_error(self, operation: str, code: str) -> None:
         """Count a call that ended with one of our errors."""
@@ -198,36 +193,33 @@ class Metrics(Collector):
         """Count requests, calls or not, that were answered with an error."""
         self._error_replies.add((code,), number)
 
-    def attempt(
+    def attempts(
         self,
         channel: str,
         outcome: str,
         code: str = "",
         *,
-        duration_ms: int = 0,
-        cost: int | None = None,
+        durations_ms: Sequence[int] = (0,),
+        cost: int = 0,
     ) -> None:
-        """Count a try.
+        """Count tries on one channel that have ended in one way.
 
         Args:
             channel: its name.
-            outcome: how it ended.
-            code: names our error if it failed.
-            duration_ms: from its begin to its end.
-            cost: supplier cost in nano-dollars, where it is known.
+            outcome: how they ended.
+            code: names our error if they failed.
+            durations_ms: of each, from its begin to its end.
+            cost: of all together, nano-dollars to the supplier, as far as known.
         """
-        self._attempts.add((channel, outcome))
-        if code:
-            self._upstream_errors.add((channel, code))
-        series = self._channels.get(channel)
+        key = channel, outcome, code
+        series = self._attempts.get(key)
         if series is None:
-            if len(self._channels) >= _SERIES:
-                channel = _OTHER
-            series = self._channels.setdefault(channel, ChannelSeries())
-        series.number += 1
-        series.duration_ms += duration_ms
-        if cost:
-            series.cost += cost
+            if len(self._attempts) >= _SERIES:
+                key = _OTHER, _OTHER, code and _OTHER
+            series = self._attempts.setdefault(key, AttemptSeries())
+        series.number += len(durations_ms)
+        series.duration_ms += sum(durations_ms)
+        series.cost += cost
 
     def gauge(self, name: str, help_text: str, read: Callable[[], float]) -> None:
         """Export what `read` gives at each scrape, e.g. holds open."""
@@ -250,10 +242,9 @@ class Metrics(Collector):
     @override
     def collect(self) -> Iterator[Metric]:
         """Give every family; prometheus_client calls it."""
+        self._count_rest()
         yield from self._call_families()
-        yield self._attempts.family()
-        yield self._upstream_errors.family()
-        yield from self._channel_families()
+        yield from self._attempt_families()
         yield self._call_errors.family()
         yield self._error_replies.family()
         for name, (help_text, read) in self._counters.items():
@@ -266,8 +257,28 @@ class Metrics(Collector):
                 family.add_metric((value,), number)
             yield family
 
-    def _channel_families(self) -> Iterator[Metric]:
-        """Give what attempts took by channel: sums, for channels may be many."""
+    def _attempt_families(self) -> Iterator[Metric]:
+        """Sum what is counted of attempts, by the labels of each family."""
+        attempts = Counts(
+            "posthouse_attempts", "Tries of calls on channels.", ("channel", "outcome")
+        )
+        errors = Counts(
+            "posthouse_upstream_errors",
+            "Failed attempts by error code.",
+            ("channel", "code"),
+        )
+        channels: dict[str, AttemptSeries] = {}
+        for (channel, outcome, code), series in self._attempts.items():
+            attempts.add((channel, outcome), series.number)
+            if code:
+                errors.add((channel, code), series.number)
+            whole = channels.setdefault(channel, AttemptSeries())
+            whole.number += series.number
+            whole.duration_ms += series.duration_ms
+            whole.cost += series.cost
+        yield attempts.family()
+        yield errors.family()
+        # Of what they took there are only sums, for channels may be many.
         seconds = SummaryMetricFamily(
             "posthouse_attempt_seconds",
             "What tries on a channel took.",
@@ -278,10 +289,9 @@ class Metrics(Collector):
             "What a channel's provider charges us, where that is known.",
             labels=("channel",),
         )
-        for channel, series in self._channels.items():
-            total = series.duration_ms / 1000
-            seconds.add_metric((channel,), series.number, total)
-            cost.add_metric((channel,), series.cost / _NANO)
+        for channel, whole in channels.items():
+            seconds.add_metric((channel,), whole.number, whole.duration_ms / 1000)
+            cost.add_metric((channel,), whole.cost / _NANO)
         yield seconds
         yield cost
 
@@ -357,6 +367,10 @@ class Metrics(Collector):
         """Give content type and body of a scrape's answer."""
         encode, content_type = choose_encoder(accept)
         return content_type.encode("latin-1"), encode(self._exported)
+
+
+def _nothing_left() -> None:
+    """Everything is counted as it comes."""
 
 
 def _times(name: str, help_text: str, by_operation: dict[str, Histogram]) -> Metric:

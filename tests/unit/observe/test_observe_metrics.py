@@ -22,16 +22,17 @@ def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
 
 def test_calls_are_counted_by_operation_outcome_and_status_class() -> None:
     metrics = Metrics()
-    for status in (200, 200, 201, 503):
-        outcome = "served" if status < 400 else "failed"
-        metrics.call(
-            ("chat", outcome),
-            status,
-            usage={"input": 10, "output": 5, "reasoning": 0},
-            total_ms=700,
-            first_token_ms=120,
+    usage = {"input": 10, "output": 5, "reasoning": 0}
+    for status in (2, 2, 2, 5):
+        outcome = "served" if status == 2 else "failed"
+        metrics.calls(
+            ("chat", outcome, status),
+            [0.7],
+            [0.6],
+            first_tokens=[0.12],
+            usage=usage,
         )
-    metrics.call(("embedding", "served"), 200, usage={"input": 7}, total_ms=30)
+    metrics.calls(("embedding", "served", 2), [0.03], [0.03], usage={"input": 7})
     found = samples(metrics)
 
     def value(name: str, **labels: str) -> float:
@@ -55,9 +56,9 @@ def test_calls_are_counted_by_operation_outcome_and_status_class() -> None:
 
 def test_attempts_and_their_errors() -> None:
     metrics = Metrics()
-    metrics.attempt("main", "served")
-    metrics.attempt("main", "failed", "upstream_timeout")
-    metrics.attempt("main", "failed", "upstream_timeout")
+    metrics.attempts("main", "served")
+    metrics.attempts("main", "failed", "upstream_timeout")
+    metrics.attempts("main", "failed", "upstream_timeout")
     found = samples(metrics)
     labels = (("channel", "main"), ("outcome", "failed"))
     assert found["posthouse_attempts_total", labels] == 2
@@ -68,9 +69,7 @@ def test_attempts_and_their_errors() -> None:
 def test_our_own_time_is_told_from_the_providers() -> None:
     metrics = Metrics()
     for _ in range(2):
-        metrics.call(("chat", "served"), 200, usage={}, total_ms=2000).spent(
-            2.0005, 2.0, 3_000_000_001
-        )
+        metrics.calls(("chat", "served", 2), [2.0005], [2.0], charged=3_000_000_001)
     found = samples(metrics)
     chat = (("operation", "chat"),)
     assert found["posthouse_upstream_seconds_sum", chat] == 4.0
@@ -83,11 +82,11 @@ def test_our_own_time_is_told_from_the_providers() -> None:
 
 def test_what_attempts_on_a_channel_took_and_cost() -> None:
     metrics = Metrics()
-    metrics.attempt("main", "served", duration_ms=1500, cost=2_000_000_000)
-    metrics.attempt("main", "failed", "upstream_timeout", duration_ms=500, cost=None)
+    metrics.attempts("main", "served", durations_ms=[1000, 500], cost=2_000_000_000)
+    metrics.attempts("main", "failed", "upstream_timeout", durations_ms=[500])
     found = samples(metrics)
     main = (("channel", "main"),)
-    assert found["posthouse_attempt_seconds_count", main] == 2
+    assert found["posthouse_attempt_seconds_count", main] == 3
     assert found["posthouse_attempt_seconds_sum", main] == 2.0
     assert found["posthouse_supplier_cost_usd_total", main] == 2.0
 
@@ -126,8 +125,8 @@ def test_labels_that_outgrow_their_bound_are_summed(monkeypatch) -> None:
     monkeypatch.setattr(module, "_SERIES", 10)
     metrics = Metrics()
     for number in range(50):
-        metrics.attempt(f"channel-{number}", "served")
-    metrics.attempt("channel-3", "served")
+        metrics.attempts(f"channel-{number}", "served")
+    metrics.attempts("channel-3", "served")
     found = samples(metrics)
     rows = {key: n for key, n in found.items() if key[0] == "posthouse_attempts_total"}
     assert len(rows) == 11
@@ -138,7 +137,7 @@ def test_labels_that_outgrow_their_bound_are_summed(monkeypatch) -> None:
 
 def test_label_values_are_escaped() -> None:
     metrics = Metrics()
-    metrics.attempt('a"b\\c\nd', "served")
+    metrics.attempts('a"b\\c\nd', "served")
     labels = (("channel", 'a"b\\c\nd'), ("outcome", "served"))
     assert samples(metrics)["posthouse_attempts_total", labels] == 1
 
@@ -152,28 +151,19 @@ def test_openmetrics_on_request_and_the_process_s_own_figures() -> None:
 
 def test_a_histogram_s_bounds_are_inclusive() -> None:
     histogram = Histogram((1.0, 2.0))
-    for value in (0.5, 1.0, 1.5, 2.0, 9.0):
-        histogram.add(value)
+    histogram.add([9.0, 0.5, 2.0])
+    histogram.add([1.5, 1.0])
+    histogram.add([])
     assert histogram.cumulative() == [("1.0", 2.0), ("2.0", 4.0), ("+Inf", 5.0)]
+    assert histogram.total == 14.0
 
 
-def test_a_call_costs_microseconds_and_a_thousand_channels_scrape_fast() -> None:
-    """The budgets are 2 µs and well below a second; machines differ."""
+def test_a_thousand_channels_scrape_fast() -> None:
+    """The budget is well below a second; machines differ."""
     metrics = Metrics()
-    usage = {"input": 10, "output": 5}
-    best = float("inf")
-    for _ in range(20):
-        began = time.process_time()
-        for _ in range(500):
-            metrics.call(
-                ("chat", "served"), 200, usage=usage, total_ms=700, first_token_ms=9
-            )
-            metrics.attempt("main", "served")
-        best = min(best, (time.process_time() - began) / 500)
-    assert best < 20e-6
     for number in range(1000):
         for outcome in ("served", "failed", "rejected"):
-            metrics.attempt(f"channel-{number}", outcome)
+            metrics.attempts(f"channel-{number}", outcome)
     began = time.process_time()
     metrics.exposition()
     assert time.process_time() - began < 1
