@@ -56,10 +56,11 @@ class Board:
         try:
             while True:
                 began = time.thread_time()
-                with suppress(OSError):
-                    # A full disk is no reason to serve nobody.
-                    file.write(json.encode(self._describe()))
+                content = json.encode(self._describe())
                 pause = (time.thread_time() - began) / SHARE
+                with suppress(OSError):
+                    # A full disk is no reason to serve nobody, nor is a slow one.
+                    await asyncio.to_thread(file.write, content)
                 await asyncio.sleep(min(max(pause, LEAST_SECONDS), MOST_SECONDS))
         finally:
             with suppress(OSError):
@@ -70,10 +71,10 @@ async def publish(siblings: Siblings) -> None:
     """Leave the figures of this worker for the others, until cancelled."""
     try:
         while True:
-            siblings.publish()
+            await asyncio.to_thread(siblings.write, siblings.figures())
             await asyncio.sleep(PUBLISH_SECONDS)
     finally:
-        siblings.publish()
+        siblings.write(siblings.figures(), last=True)
 
 
 def begin_anew() -> None:

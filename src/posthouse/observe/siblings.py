@@ -10,6 +10,7 @@ Counters and histograms are added. So are gauges, but for those that tell of one
 thing that all see: of these the greatest or least counts.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -110,6 +111,8 @@ class Siblings(Collector):
         """
         self._folder = folder
         self._path = folder / f"{_PREFIX}{slot}"
+        self._writing = threading.Lock()
+        self._closed = False
         self._own = own
         self._before = {
             name: family
@@ -117,8 +120,8 @@ class Siblings(Collector):
             if family.kind in _GROWING
         }
 
-    def publish(self) -> None:
-        """Leave this worker's figures for the others."""
+    def figures(self) -> bytes:
+        """This worker's figures, for `write`."""
         content = [
             (
                 f.name,
@@ -128,9 +131,21 @@ class Siblings(Collector):
             )
             for f in self._figures().values()
         ]
-        whole = self._path.with_suffix(".new")
-        whole.write_bytes(_encode(content))
-        whole.replace(self._path)
+        return _encode(content)
+
+    def write(self, figures: bytes, *, last: bool = False) -> None:
+        """Leave this worker's figures for the others.
+
+        In a thread: a disk may take its time. Behind the `last` ones no others
+        are written, whatever threads still wait.
+        """
+        with self._writing:
+            if self._closed:
+                return
+            self._closed = last
+            whole = self._path.with_suffix(".new")
+            whole.write_bytes(figures)
+            whole.replace(self._path)
 
     @override
     def collect(self) -> Iterator[Metric]:

@@ -8,6 +8,7 @@ dead one has left from what is alive.
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -37,9 +38,16 @@ class RunFile:
             folder / f"{name}{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE
         )
         self._held = False
+        self._closed = False
+        self._writing = threading.Lock()
 
     def write(self, content: bytes) -> None:
-        """Say this from now on."""
+        """Say this from now on; any thread may, until it is closed."""
+        with self._writing:
+            if not self._closed:
+                self._write(content)
+
+    def _write(self, content: bytes) -> None:
         if not self._held:
             # Whoever else holds it is about to end.
             with suppress(BlockingIOError):
@@ -62,8 +70,10 @@ class RunFile:
 
     def close(self) -> None:
         """Say nothing any more."""
-        self._path.unlink(missing_ok=True)
-        os.close(self._lock)
+        with self._writing:
+            self._closed = True
+            self._path.unlink(missing_ok=True)
+            os.close(self._lock)
 
 
 def read_all(folder: Path, kind: str) -> Iterator[tuple[str, bytes]]:

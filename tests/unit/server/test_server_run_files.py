@@ -74,3 +74,12 @@ def test_a_successor_is_heard_once_its_predecessor_has_ended(tmp_path: Path) -> 
     new.write(b"new")
     assert dict(read_all(tmp_path, "channels")) == {"0": b"new"}
     new.close()
+
+
+def test_a_thread_that_comes_late_writes_nothing(tmp_path: Path) -> None:
+    """What was closed stays closed."""
+    file = RunFile(tmp_path, "channels-0")
+    file.write(b"one")
+    file.close()
+    file.write(b"two")
+    assert not (tmp_path / "channels-0.json").exists()
