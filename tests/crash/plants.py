@@ -50,11 +50,11 @@ _STREAM_LATE = """        if failure is not None:
 """
 _UNARY = """        record = await self._settle(call, hold, served, None)
         if not client.gone:
-            await self._respond(call, served, client)
+            await self._respond(call, served, client, record.translation)
         return record
 """
 _UNARY_LATE = """        if not client.gone:
-            await self._respond(call, served, client)
+            await self._respond(call, served, client, "")
         await asyncio.sleep(0)
         return await self._settle(call, hold, served, None)
 """

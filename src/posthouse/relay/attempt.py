@@ -121,15 +121,22 @@ class AttemptLog(Struct):
     def add(
         self,
         target: Target,
-        began: float,
+        span: tuple[float, float],
         outcome: Outcome,
         ended: AttemptFailed | ClientGone | None = None,
     ) -> None:
-        """Record an attempt that is over, with what ended it before its end."""
+        """Record an attempt that is over.
+
+        Args:
+            target: where it went.
+            span: when it began and ended, by the clock.
+            outcome: what came of it.
+            ended: what ended it before its end.
+        """
         self.target = target
         self.tries += 1
-        now = self.clock()
-        self.spans.append((began, now))
+        self.spans.append(span)
+        began, now = span
         member = target.member
         if self._resent_at:
             self._add_lost(member, began)
@@ -142,9 +149,9 @@ class AttemptLog(Struct):
                 int((began - self.started) * 1000),
                 int((now - began) * 1000),
                 outcome,
-                ended.error.code if isinstance(ended, AttemptFailed) else "",
-                ended.status if ended is not None else 200,
-                0 if ended is not None and ended.free else None,
+                "" if ended is None else ended.code,
+                200 if ended is None else ended.status,
+                None if ended is None or not ended.free else 0,
             )
         )
 
@@ -221,11 +228,13 @@ class AttemptLoop:
             perform: makes one attempt.
             first: what `choose` has given for the first one, if it was asked.
         """
-        target, release = first or self._next(plan, None)
+        now = self._clock()
+        target, release = first or self._next(plan, None, now)
         if self._admit_shared is not None and first is None:
             target, release = await self._claim(plan, (target, release), None)
+            now = self._clock()
         log.stream = plan.stream
-        deadline = self._clock() + plan.seconds(target)
+        deadline = now + plan.seconds(target)
         retries = 0
         try:
             while True:
@@ -261,7 +270,8 @@ class AttemptLoop:
 
         `failed` is what made it necessary, if it is not the first.
         """
-        return await self._claim(plan, self._next(plan, failed), failed)
+        chosen = self._next(plan, failed, self._clock())
+        return await self._claim(plan, chosen, failed)
 
     def take_retry(self, plan: Plan) -> bool:
         """Take one retry from the budget, if there is one."""
@@ -276,7 +286,12 @@ class AttemptLoop:
         return tries < self._most_attempts
 
     def _next(
-        self, plan: Plan, failed: AttemptFailed | None, *, full: bool = False
+        self,
+        plan: Plan,
+        failed: AttemptFailed | None,
+        now: float,
+        *,
+        full: bool = False,
     ) -> Chosen:
         """Choose a target and take a place on it; raises PosthouseError.
 
@@ -284,7 +299,7 @@ class AttemptLoop:
         and where they are shared: `_claim` follows then.
         """
         while True:
-            target = plan.next(self._clock())
+            target = plan.next(now)
             if target is None:
                 if failed is not None:
                     raise failed.error
@@ -315,36 +330,41 @@ class AttemptLoop:
             if release is not None:
                 return target, release
             plan.exclude_channel(target.member.channel.name)
-            target, release = self._next(plan, failed, full=True)
+            target, release = self._next(plan, failed, self._clock(), full=True)
         return target, release
 
     async def attempt(
         self, target: Target, log: AttemptLog, perform: Perform[T], deadline: float
     ) -> T:
         """Make one attempt and tell health, load and log what came of it."""
-        channel = target.member.channel
+        member = target.member
+        channel = member.channel
         health = self._health
         began = self._clock()
-        trial = log.trial = health.begin(channel.name, target.member.credential, began)
+        trial = log.trial = health.begin(channel.name, member.credential, began)
         target.begin()
         verdict = _NEUTRAL
         rest = None
         try:
             result = await perform(target, deadline - began)
         except AttemptFailed as failed:
-            conceal(failed.error, target.member.channel)
+            now = self._clock()
+            conceal(failed.error, channel)
             verdict, rest = verdict_of(failed), failed.rest
-            log.add(target, began, _outcome(failed), failed)
+            log.add(target, (began, now), _outcome(failed), failed)
             if verdict is not _NEUTRAL:
-                error = LastError(failed.error.code, failed.status, self._clock())
+                error = LastError(failed.code, failed.status, now)
                 health.note(channel.name, error)
             raise
-        except ClientGone as gone:
-            log.add(target, began, Outcome.ABANDONED, gone)
+        except BaseException as error:
+            now = self._clock()
+            if isinstance(error, ClientGone):
+                log.add(target, (began, now), Outcome.ABANDONED, error)
             raise
         else:
+            now = self._clock()
+            log.add(target, (began, now), _SERVED)
             verdict = _SUCCESS
-            log.add(target, began, _SERVED)
             return result
         finally:
             target.end()
@@ -352,12 +372,12 @@ class AttemptLoop:
                 _observe(target, log, verdict)
             if channel.sandbox:
                 # Its faults are asked for; they say nothing to other callers.
-                verdict = Verdict.NEUTRAL
+                verdict = _NEUTRAL
             health.end(
                 channel.name,
-                target.member.credential,
+                member.credential,
                 verdict,
-                self._clock(),
+                now,
                 trial=trial,
                 rest=rest,
             )

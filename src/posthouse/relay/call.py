@@ -89,6 +89,7 @@ class Call:
         "attempts",
         "clock",
         "created_ms",
+        "found",
         "incoming",
         "menu",
         "other_prices",
@@ -111,18 +112,21 @@ class Call:
         self.incoming = incoming
         self.snapshot = snapshot
         self.clock = clock
-        self.started = clock()
+        self.started = started = clock()
         self.created_ms = int(wall_clock() * 1000)
         self.watch = ClientWatch(client)
+        self.attempts = AttemptLog(clock, started)
         request = incoming.request
-        once = bool(request.counted) and request.operation in PAID_BY_RESULT
-        self.attempts = AttemptLog(clock, self.started, once=once)
+        if request.counted and request.operation in PAID_BY_RESULT:
+            self.attempts.once = True
         self.menu: Menu
         """Who may serve it; set when it is admitted."""
         self.other_prices: list[Price] = []
         """Of the further models that the body names."""
         self.prompt_tokens = 0
         """The estimate made of byte lengths."""
+        self.found: tuple[Target, Prepared] | None = None
+        """What `prepared` has given last, and for which target."""
 
     def fork(self) -> "Call":
         """The same call, for one of several attempts that overlap.
@@ -145,6 +149,7 @@ class Call:
         fork.menu = self.menu
         fork.other_prices = self.other_prices
         fork.prompt_tokens = self.prompt_tokens
+        fork.found = None
         return fork
 
     def part(self, request: ParsedRequest) -> "Call":
@@ -176,21 +181,15 @@ class Call:
         """Milliseconds since the call began."""
         return int((self.clock() - self.started) * 1000)
 
-    def drains(self, target: Target) -> bool:
-        """Whether the answer is awaited for a client that has left.
-
-        What is paid by its result is made whether or not somebody looks on.
-        """
-        if self.incoming.request.operation in PAID_BY_RESULT:
-            return True
-        return target.member.channel.spec.on_disconnect == "drain"
-
     def offer(self, target: Target) -> Offer:
         """What the model that a target serves costs."""
         return self.menu.offers[target.routes.model]
 
     def prepared(self, target: Target) -> Prepared:
         """What every request of the call's operation to a target has in common."""
+        found = self.found
+        if found is not None and found[0] is target:
+            return found[1]
         incoming = self.incoming
         request = incoming.request
         operation = request.operation
@@ -200,7 +199,8 @@ class Call:
             target.member, operation, incoming.dialect.name
         )
         if request.choices > 1 and prepared.for_several is not None:
-            return prepared.for_several
+            prepared = prepared.for_several
+        self.found = target, prepared
         return prepared
 
     async def bring_media(self, prepared: Prepared) -> None:
@@ -253,11 +253,7 @@ class Call:
 
     def headers(self, target: Target) -> Headers:
         """What a reply tells beside itself."""
-        headers: Headers = (SANDBOX_HEADER,) if target.member.channel.sandbox else ()
-        told = self.translation(target)
-        if told:
-            headers += ((TRANSLATION, told.encode("ascii", "replace")),)
-        return headers
+        return headers_of(target, self.translation(target))
 
     def translation(self, target: Target) -> str:
         """Say into what the request was translated, and what that has cost it.
@@ -299,3 +295,11 @@ class Call:
         """The name that a reply must carry; None leaves it as it comes."""
         public = target.routes.model
         return None if target.member.upstream_model == public else public
+
+
+def headers_of(target: Target, translation: str) -> Headers:
+    """What a reply tells beside itself; see `Call.translation`."""
+    headers: Headers = (SANDBOX_HEADER,) if target.member.channel.sandbox else ()
+    if translation:
+        headers += ((TRANSLATION, translation.encode("ascii", "replace")),)
+    return headers

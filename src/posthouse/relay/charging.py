@@ -83,6 +83,15 @@ class Charged(Struct, frozen=True, gc=False):
     suspicious: tuple[str, ...] = ()
 
 
+WITH_THE_REPLY = {
+    completion: Ending(
+        CLIENT_CLOSED if completion is Completion.ABANDONED else 200,
+        outcome,
+        first_token_ms=None,
+    )
+    for completion, outcome in OUTCOMES.items()
+}
+"""How a call ended whose reply came in one piece."""
 NOTHING_CHARGED = Charged(NO_USAGE, 0, 0, 0, "")
 
 
@@ -263,12 +272,7 @@ async def _count(call: Call, served: Served) -> TokenEstimate:
 
 def tokens_of(usage: Mapping[str, int]) -> int:
     """Add up a usage's tokens, for limits that are by them."""
-    # Every call's, and it has two or three of them: no generator.
-    tokens = 0
-    for unit, count in usage.items():
-        if unit in TOKEN_UNITS:
-            tokens += count
-    return tokens
+    return sum(map(usage.__getitem__, TOKEN_UNITS.intersection(usage)))
 
 
 def _with_searches(usage: Usage, searches: int) -> Usage:

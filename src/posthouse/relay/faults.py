@@ -73,6 +73,11 @@ class AttemptFailed(Exception):
         super().__init__(error.code)
 
     @property
+    def code(self) -> str:
+        """What is recorded of the attempt."""
+        return self.error.code
+
+    @property
     def free(self) -> bool:
         """The provider asks nothing: it never got the request, or refused it."""
         return (not self.sent or self.status >= 300) and not self.beside

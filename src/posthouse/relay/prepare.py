@@ -39,6 +39,7 @@ from posthouse.dialects.openai.corrected import CorrectedDialect
 from posthouse.dialects.openai.reshaped import ReshapedCodec, Shape
 from posthouse.dialects.openai_embeddings.limited import LimitedEmbeddings
 from posthouse.errors import UnsupportedOperation
+from posthouse.model.call import PAID_BY_RESULT
 from posthouse.model.catalog import AuthScheme, OperationRow, Price, ProviderRow
 from posthouse.model.exchange import Timeouts, UpstreamRequest
 from posthouse.model.rerank import KIND as RERANK
@@ -131,6 +132,9 @@ class Prepared(Struct, frozen=True):
     """Tokens to embed must be turned into text before."""
     several: SeveralTranslation | SeveralImages | None = None
     """The same as `translation`, where every answer takes a request of its own."""
+    drains: bool = False
+    """The answer is awaited for a client that has left: what is paid by its result
+    is made whether or not somebody looks on; else it is the channel's policy."""
 
     @override
     def __repr__(self) -> str:
@@ -193,6 +197,7 @@ def prepare(
         media=_media(translation or dialect),
         base_path=channel.base_path,
         reads_text=not _traits(member, row).token_input,
+        drains=operation in PAID_BY_RESULT or channel.spec.on_disconnect == "drain",
     )
     several = _several(member, row, caller, dialect, clock=clock)
     return prepared if several is None else _for_several(prepared, several)

@@ -22,11 +22,11 @@ from posthouse.errors import InternalFault, PosthouseError, UpstreamRejected
 from posthouse.model.call import CallRecord, Outcome
 from posthouse.relay.admission import Admission, Admitted
 from posthouse.relay.attempt import AttemptLoop, Chosen
-from posthouse.relay.call import Call, Incoming
+from posthouse.relay.call import Call, Headers, Incoming, headers_of
 from posthouse.relay.charging import (
     CLIENT_CLOSED,
     NOTHING_CHARGED,
-    OUTCOMES,
+    WITH_THE_REPLY,
     Ending,
     charge_usage,
     counted_usage,
@@ -52,8 +52,6 @@ from posthouse.routing.table import ModelRoutes
 from posthouse.upstream.ports import Sender
 from posthouse.wire.multipart import JSON
 
-_ABANDONED = Completion.ABANDONED
-"""Members of an enumeration are slow to look up for each call."""
 JSON_HEADERS = ((b"content-type", JSON),)
 BYTES_PER_TOKEN = 3
 """Delivered text is taken for at most one token in so many bytes, for holds."""
@@ -187,10 +185,12 @@ class Relay:
             served = structs.replace(served, completion=Completion.ABANDONED)
         record = await self._settle(call, hold, served, None)
         if not client.gone:
-            await self._respond(call, served, client)
+            await self._respond(call, served, client, record.translation)
         return record
 
-    async def _respond(self, call: Call, served: Served, client: Client) -> None:
+    async def _respond(
+        self, call: Call, served: Served, client: Client, translation: str
+    ) -> None:
         """Give the client its reply, which is paid for."""
         if ARMED:
             reach("before_terminal")
@@ -198,9 +198,11 @@ class Relay:
             await call.keep(served.target, served.body)
         if call.incoming.deliver is not None:
             served = await call.incoming.deliver(served.target, served)
-        headers = JSON_HEADERS + call.headers(served.target)
+        headers: Headers = JSON_HEADERS
         if served.content_type is not JSON:
-            headers = ((b"content-type", served.content_type), *headers[1:])
+            headers = ((b"content-type", served.content_type),)
+        if translation or served.target.member.channel.sandbox:
+            headers += headers_of(served.target, translation)
         if served.headers:
             headers += served.headers
         await client.respond(200, headers, served.body)
@@ -338,13 +340,10 @@ class Relay:
         if found is None:
             found = await counted_usage(call, served)
         charged = charge_usage(call, served, found)
-        status = CLIENT_CLOSED if served.completion is _ABANDONED else 200
-        ending = Ending(
-            status,
-            OUTCOMES[served.completion],
-            failure.code if failure is not None else "",
-            first_token_ms,
-        )
+        ending = WITH_THE_REPLY[served.completion]
+        if failure is not None or first_token_ms is not None:
+            code = "" if failure is None else failure.code
+            ending = Ending(ending.status, ending.outcome, code, first_token_ms)
         record = record_call(call, served.target, charged, ending)
         await hold.settle(record)
         self.ports.call_ended(call, record, charged.suspicious)

@@ -134,8 +134,8 @@ class StreamExchange:
     async def attempt(self, target: Target, seconds: float) -> Served:
         """Make one attempt; raises AttemptFailed or ClientGone."""
         call = self._call
-        call.watch.drain = call.drains(target)
         prepared = call.prepared(target)
+        call.watch.drain = prepared.drains
         response: UpstreamResponse
         in_one_piece = False
         if isinstance(prepared.several, SeveralImages):
@@ -205,9 +205,7 @@ class StreamExchange:
         call = self._call
         with call.watch:
             body = await response.read_all(REPLY_LIMIT)
-        served = whole_reply(
-            call, target, prepared, headers=lambda: response.headers, body=body
-        )
+        served = whole_reply(call, target, prepared, response=response, body=body)
         return await self._given(target, served)
 
     async def _given(self, target: Target, served: Served) -> Served:

@@ -1,7 +1,6 @@
 """Calls answered in one piece: read the whole reply, settle, then hand it over."""
 
 import asyncio
-from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -22,7 +21,7 @@ from posthouse.relay.served import Completion, Served
 from posthouse.relay.several import whole_replies
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
-from posthouse.upstream.ports import Sender
+from posthouse.upstream.ports import Sender, UpstreamResponse
 
 Headers = list[tuple[bytes, bytes]]
 _WHOLE = Completion.WHOLE
@@ -38,8 +37,9 @@ class UnaryExchange(Struct):
     async def attempt(self, target: Target, seconds: float) -> Served:
         """Make one attempt; raises AttemptFailed or ClientGone."""
         call = self.call
-        call.watch.drain = call.drains(target)
         prepared = call.prepared(target)
+        watch = call.watch
+        watch.drain = prepared.drains
         if prepared.several is not None:
             return await whole_replies(
                 call, self.sender, target, prepared, seconds=seconds
@@ -49,7 +49,7 @@ class UnaryExchange(Struct):
         response = None
         body = None
         try:
-            with call.watch:
+            with watch:
                 response = await dispatch(call, self.sender, prepared, request)
                 if response.status == 200:
                     body = await response.read_all(REPLY_LIMIT)
@@ -69,9 +69,7 @@ class UnaryExchange(Struct):
             raise
         if body is None:
             raise await refusal(call, target, prepared, response)
-        return whole_reply(
-            call, target, prepared, headers=lambda: response.headers, body=body
-        )
+        return whole_reply(call, target, prepared, response=response, body=body)
 
 
 def whole_reply(
@@ -79,12 +77,12 @@ def whole_reply(
     target: Target,
     prepared: Prepared,
     *,
-    headers: Callable[[], Headers],
+    response: UpstreamResponse | None,
     body: bytes,
 ) -> Served:
     """Read a whole reply of status 200; raises AttemptFailed.
 
-    `headers` gives the provider's, which are split only where somebody reads them.
+    The headers of `response` are split only where somebody reads them; None has none.
     """
     request, public_model = call.incoming.request, call.public_model(target)
     media = prepared.media
@@ -92,10 +90,11 @@ def whole_reply(
         if media is None:
             reply = prepared.dialect.parse_reply(request, body, public_model)
         else:
-            reply = media.parse_answer(request, Answer(headers(), body), public_model)
+            answer = Answer(_headers_of(response), body)
+            reply = media.parse_answer(request, answer, public_model)
     except UpstreamFault as error:
         forget_refused(prepared, error)
-        raise told_failed(error, headers()) from None
+        raise told_failed(error, _headers_of(response)) from None
     return Served(
         target,
         _WHOLE,
@@ -106,3 +105,7 @@ def whole_reply(
         content_type=reply.content_type,
         headers=reply.headers,
     )
+
+
+def _headers_of(response: UpstreamResponse | None) -> Headers:
+    return [] if response is None else response.headers

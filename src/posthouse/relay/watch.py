@@ -22,6 +22,9 @@ class ClientGone(Exception):
         """The provider's HTTP status, 0 when none had arrived."""
         super().__init__()
 
+    code = ""
+    """Nobody's error."""
+
     @property
     def free(self) -> bool:
         """The provider asks nothing: it never got the request."""

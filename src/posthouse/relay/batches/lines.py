@@ -173,8 +173,8 @@ class LineRelay(Relay):
         except BaseException as error:
             await self._void(call, hold, error)
             raise
-        await self._settle(call, hold, served, None)
-        await self._respond(call, served, client)
+        record = await self._settle(call, hold, served, None)
+        await self._respond(call, served, client, record.translation)
 
     def _served(self, call: Call, bought: Bought) -> Served:
         """Read an answer; raises PosthouseError."""
@@ -184,9 +184,10 @@ class LineRelay(Relay):
             served = _read(call, target, bought)
         except AttemptFailed as failed:
             conceal(failed.error, target.member.channel)
-            call.attempts.add(target, began, Outcome.FAILED, failed)
+            span = began, call.clock()
+            call.attempts.add(target, span, Outcome.FAILED, failed)
             raise failed.error from None
-        call.attempts.add(target, began, Outcome.SERVED)
+        call.attempts.add(target, (began, call.clock()), Outcome.SERVED)
         return served
 
 
@@ -204,7 +205,7 @@ def _read(call: Call, target: Target, bought: Bought) -> Served:
     """Read an answer like a provider's reply; raises AttemptFailed."""
     prepared = call.prepared(target)
     if bought.status == 200:
-        return whole_reply(call, target, prepared, headers=list, body=bought.body)
+        return whole_reply(call, target, prepared, response=None, body=bought.body)
     body = body_without_secrets(bought.body, target.member.channel)
     error: UpstreamFault = prepared.dialect.parse_error(bought.status, body)
     raise status_failed(error, bought.status, [])
