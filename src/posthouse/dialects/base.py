@@ -11,7 +11,7 @@ every other one.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from msgspec import Raw, Struct, structs
+from msgspec import Struct, structs
 from typing_extensions import override
 
 from posthouse.errors import PosthouseError, UnsupportedMediaType, UpstreamFault
@@ -63,14 +63,10 @@ class Reading(Struct):
 
 
 class Judged(Struct, frozen=True, gc=False):
-    """A member of an envelope, and the entries that it holds."""
+    """An envelope, and all that stands in it, decoded."""
 
-    value: Raw
-    entries: Sequence[Any]
-
-    def of(self, value: Raw | None) -> Sequence[Any] | None:
-        """The entries if it is this member still, and no other has its place."""
-        return self.entries if value is self.value else None
+    envelope: Envelope
+    asked: Any
 
 
 class ParsedRequest(Struct, frozen=True):
@@ -109,8 +105,11 @@ class ParsedRequest(Struct, frozen=True):
     counts_roughly: bool = False
     """`counted` is estimated: a reply that tells another number is believed."""
     judged: Judged | None = None
-    """What was said as it was decoded to be judged, where that is all of it and
-    little: who reads the request for a translation need not decode it again."""
+    """All of it as it was decoded to be judged, where it is little and usual: who
+    reads the request for a translation need not decode it again."""
+    plain: bool = False
+    """It is words and how to answer them: no media, no tools, nothing that names
+    other things than the model or that is priced apart."""
     form: Form | None = None
     """The body, where it came as a form; the envelope then has its texts."""
     target: str = ""
@@ -119,6 +118,12 @@ class ParsedRequest(Struct, frozen=True):
     """Embeddings: what is to be embedded are tokens, not texts."""
     worded_limit: int = 0
     """Tokens of the answer, if a model that chats has to give it in words."""
+
+    @property
+    def asked(self) -> Any:
+        """What was `judged`, if it is this envelope still; None where there is none."""
+        judged = self.judged
+        return judged.asked if judged and judged.envelope is self.envelope else None
 
     @property
     def reading(self) -> Reading:

@@ -9,6 +9,7 @@ client's own parser may well take.
 
 import json as lenient  # noqa: TID251 - this module is the door
 from codecs import utf_8_decode
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -82,11 +83,13 @@ def decode_envelope(data: bytes) -> Envelope:
     """
     try:
         check_shape(data)
+        if not data.isascii():
+            check_utf8(data)
+        return _envelope_decoder.decode(data)
     except BadShape as error:
         raise MalformedJSON(str(error)) from None
-    if not data.isascii():
-        check_utf8(data)
-    return decode_with(_envelope_decoder, data)
+    except DECODE_ERRORS as error:
+        raise MalformedJSON(reason_of(error)) from None
 
 
 def check_utf8(data: bytes) -> None:
@@ -114,9 +117,8 @@ def opens_with(value: Raw, token: bytes) -> bool:
     return memoryview(value)[0] == token[0]
 
 
-def encode(value: Any) -> bytes:
-    """Encode a value; `Raw` members are copied as they stand."""
-    return _encoder.encode(value)
+encode: Callable[[Any], bytes] = _encoder.encode
+"""Encode a value; `Raw` members are copied as they stand."""
 
 
 def raw(value: Any) -> Raw:

@@ -5,11 +5,17 @@ Requests of equal dialects are spliced: only what must change does. What other
 providers have signed is left out on the way, for Anthropic would refuse it.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from msgspec import Raw, Struct, structs
 
+from posthouse.dialects.anthropic_messages.asked import (
+    MESSAGES_LIMIT,
+    Words,
+    read_asked,
+)
 from posthouse.dialects.base import Edits, Judged, ParsedRequest, PromptSize
 from posthouse.dialects.neutral.edits import apply_edits
 from posthouse.dialects.neutral.seal import PREFIX
@@ -36,10 +42,8 @@ from posthouse.wire.json import Envelope
 
 MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
-MESSAGES_LIMIT = 100_000
-"""As the API has it."""
-PLAIN_LIMIT = 16 * 1024
-"""Bytes of messages that are kept as they were judged; a call may be long."""
+KEPT_LIMIT = 16 * 1024
+"""Bytes of a body that is kept as it was decoded to be judged; a call may be long."""
 SEARCHES_LIMIT = 10
 """Web searches that are reckoned with where a tool does not limit them."""
 
@@ -75,19 +79,14 @@ class _Block(Struct, gc=False):
     content: Raw = _ABSENT
 
 
-class _Message(Struct, gc=False, forbid_unknown_fields=True):
+class _Message(Struct, gc=False):
     role: str
     content: str | list[_Block]
-
-
-class _OddMessage(_Message, gc=False, forbid_unknown_fields=False):
-    """It has further members."""
 
 
 # Members of an enumeration are slow to look up for each call.
 _CHAT = Operation.CHAT
 _messages = json.decoder(list[_Message])
-_odd_messages = json.decoder(list[_OddMessage])
 _blocks = json.decoder(list[_Block])
 _system = json.decoder(str | list[_Block] | None)
 _text = json.decoder(str)
@@ -109,41 +108,34 @@ _OFFERED = tuple(
 )
 """As callers are told; most go on with the date of a version."""
 _TEXT_MEMBERS = ("system", "messages", "tools", "output_config")
-_FURTHER_MEMBERS = frozenset(
-    {
-        "fallbacks",
-        "inference_geo",
-        "metadata",
-        "models",
-        "moderation",
-        "output_config",
-        "service_tier",
-        "speed",
-        "tools",
-    }
-)
-"""What is acted on beside the model, the words, `max_tokens` and `stream`."""
 
 
 def parse_request(body: bytes) -> ParsedRequest:
     """Read a request; raises InvalidRequest."""
     envelope = parse_envelope(body)
+    asked = read_asked(body, envelope)
+    if asked is None:
+        return _judge_members(envelope)
+    text_bytes = len(envelope["messages"]) + len(envelope.get("system", b""))
+    return ParsedRequest(
+        operation=_CHAT,
+        envelope=envelope,
+        model=asked.model,
+        stream=asked.stream is True,
+        prompt=PromptSize(text_bytes, len(asked.messages)),
+        affinity=_opening(asked.messages, asked.system),
+        output_limit=asked.max_tokens,
+        include_usage=True,
+        judged=Judged(envelope, asked) if len(body) <= KEPT_LIMIT else None,
+        plain=True,
+    )
+
+
+def _judge_members(envelope: Envelope) -> ParsedRequest:
+    """Judge a request member by member; raises InvalidRequest."""
     model = model_name(envelope)
     messages = _read_messages(envelope)
     check_kinds(envelope, _KINDS)
-    if _FURTHER_MEMBERS.isdisjoint(envelope):
-        text_bytes = len(envelope["messages"]) + len(envelope.get("system", b""))
-        return ParsedRequest(
-            operation=_CHAT,
-            envelope=envelope,
-            model=model,
-            stream=flag(envelope, "stream"),
-            prompt=_size(messages, text_bytes),
-            affinity=_opening(messages, _joined(_read_system(envelope))),
-            output_limit=count(envelope, "max_tokens", lowest=0),
-            include_usage=True,
-            judged=_plain(messages, envelope["messages"]),
-        )
     searches, tool_models = _read_tools(envelope)
     beginning = (_end_user(envelope), _joined(_read_system(envelope)))
     text_bytes = sum(len(envelope[name]) for name in _TEXT_MEMBERS if name in envelope)
@@ -159,7 +151,6 @@ def parse_request(body: bytes) -> ParsedRequest:
         other_models=named_models(envelope) + tool_models,
         service_tier=_asked_tier(envelope),
         searches=searches,
-        judged=_plain(messages, envelope["messages"]),
     )
 
 
@@ -209,11 +200,7 @@ def _read_messages(envelope: Envelope) -> list[_Message]:
             param="messages",
             code="missing_required_parameter",
         )
-    messages: list[_Message]
-    try:
-        messages = _messages.decode(value)
-    except json.DECODE_ERRORS:
-        messages = judged(value, "messages", _odd_messages)
+    messages: list[_Message] = judged(value, "messages", _messages)
     if not messages:
         raise InvalidRequest(
             "messages: at least one message is required",
@@ -318,17 +305,9 @@ def _size(messages: list[_Message], text_bytes: int) -> PromptSize:
     )
 
 
-def _plain(messages: list[_Message], value: Raw) -> Judged | None:
-    """The messages, if each is a role and a text; of long ones none are kept."""
-    if len(value) > PLAIN_LIMIT:
-        return None
-    for message in messages:
-        if type(message) is not _Message or not isinstance(message.content, str):
-            return None
-    return Judged(value, messages)
-
-
-def _opening(messages: list[_Message], *beginning: str) -> tuple[str, ...]:
+def _opening(
+    messages: Sequence[Words | _Message], *beginning: str | None
+) -> tuple[str, ...]:
     """What a conversation starts with, up to its first user message.
 
     Agents have long system prompts in common: half of the room is for the rest.
@@ -336,7 +315,8 @@ def _opening(messages: list[_Message], *beginning: str) -> tuple[str, ...]:
     opening = [text[: AFFINITY_LIMIT // 4] for text in beginning if text]
     room = AFFINITY_LIMIT // 2
     for message in messages:
-        text = _joined(message.content)[:room]
+        text = message.content
+        text = text[:room] if isinstance(text, str) else _joined(text)[:room]
         opening.append(text)
         room -= len(text)
         if message.role == "user" or room <= 0:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
+from posthouse.dialects.anthropic_messages.asked import Asked, Options
 from posthouse.dialects.anthropic_messages.caching import NAME
 from posthouse.dialects.anthropic_messages.read_parts import EMPTY_OBJECT
 from posthouse.dialects.base import ParsedRequest
@@ -97,18 +98,12 @@ class _Turn(Struct, gc=False, forbid_unknown_fields=True):
     content: str | list[_Block]
 
 
-class _Request(Struct, gc=False):
+class _Request(Options, gc=False, kw_only=True):
     messages: list[_Turn]
     system: str | list[_Text] | None = None
-    temperature: int | float | None = None
-    top_p: int | float | None = None
-    top_k: int | None = None
-    stop_sequences: tuple[str, ...] | None = None
-    service_tier: str | None = None
 
 
 _request = json.decoder(_Request)
-_NO_MESSAGES = {"messages": Raw(b"[]")}
 READ = frozenset({"model", "max_tokens", "stream", *_Request.__struct_fields__})
 """The members that are read here, or were when the request was judged."""
 
@@ -142,36 +137,49 @@ def _parts(content: str | Sequence[_Block] | None) -> tuple[Part, ...]:
 
 def read_usual(request: ParsedRequest) -> ChatRequest | None:
     """Read all that READ names; None if something unusual stands there."""
-    envelope, judged = request.envelope, request.judged
-    known = judged and judged.of(envelope.get("messages"))
-    if known is not None:
-        envelope = envelope | _NO_MESSAGES
+    words: Asked | None = request.asked
+    if words is not None:
+        return _chat(request, words, _read_words(words))
     try:
-        asked: _Request = json.decode_with(_request, json.encode(envelope))
-        system = _parts(asked.system)
-        messages = [Message(_SYSTEM, system)] if system else []
-        for turn in known or asked.messages:
-            role, content = ROLES.get(turn.role), turn.content
-            if role is None:
-                return None
-            if isinstance(content, str):
-                messages.append(Message(role, (Text(content),)))
-            else:
-                messages += as_turns(role, _parts(content), {})
+        asked: _Request = json.decode_with(_request, json.encode(request.envelope))
+        return _chat(request, asked, _read_turns(asked))
     except MalformedJSON:
         return None
+
+
+def _read_words(asked: Asked) -> list[Message]:
+    messages = [
+        Message(ROLES[one.role], (Text(one.content),)) for one in asked.messages
+    ]
+    if asked.system is not None:
+        messages.insert(0, Message(_SYSTEM, (Text(asked.system),)))
+    return messages
+
+
+def _read_turns(asked: _Request) -> list[Message]:
+    """Give what is said in turns of any kind; raises MalformedJSON."""
+    system = _parts(asked.system)
+    messages = [Message(_SYSTEM, system)] if system else []
+    for turn in asked.messages:
+        messages += as_turns(ROLES[turn.role], _parts(turn.content), {})
+    return messages
+
+
+def _chat(
+    request: ParsedRequest, options: Options, messages: list[Message]
+) -> ChatRequest:
     return ChatRequest(
         dialect=NAME,
         model=request.model,
         messages=tuple(messages),
         sampling=Sampling(
-            temperature=asked.temperature,
-            top_p=asked.top_p,
-            top_k=asked.top_k,
-            stop=asked.stop_sequences or (),
+            temperature=options.temperature,
+            top_p=options.top_p,
+            top_k=options.top_k,
+            stop=options.stop_sequences or (),
         ),
         output_limit=request.output_limit,
-        service_tier=asked.service_tier,
+        service_tier=options.service_tier,
         stream=request.stream,
         include_usage=True,
     )

@@ -76,18 +76,13 @@ def parse_envelope(body: bytes) -> Envelope:
     return envelope
 
 
-def refuse_lookalikes(members: Object) -> None:
-    """Refuse a second spelling of a name that decides anything."""
-    _refuse_lookalikes(members, _ACTED_ON)
-
-
 def is_acted_on(name: str) -> bool:
     """Whether a member of this name decides anything."""
     return name in _ACTED_ON
 
 
-def _refuse_lookalikes(members: Object, acted_on: AbstractSet[str]) -> None:
-    """Refuse a second spelling of a name that we act on.
+def refuse_lookalikes(members: Object, acted_on: AbstractSet[str] = _ACTED_ON) -> None:
+    """Refuse a second spelling of a name that we act on; raises InvalidRequest.
 
     Some servers match names whatever their case: to them `Model` after `model`
     would be the one that counts, and it was not the one that we judged.
@@ -154,7 +149,7 @@ def judged_once(
         return None
     for entry in found if isinstance(found, list) else (found,):
         if isinstance(entry, dict):
-            _refuse_lookalikes(entry, acted_on)
+            refuse_lookalikes(entry, acted_on)
     again = json.encode(found)
     # Never longer: it has neither white space nor escapes without need.
     if len(again) < len(value) and not _is_the_same(bytes(value), again):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Raw, Struct
 
-from posthouse.dialects.base import ParsedRequest, PromptSize
+from posthouse.dialects.base import Judged, ParsedRequest, PromptSize
 from posthouse.dialects.openai.envelope import (
     AFFINITY_LIMIT,
     COUNT_LIMIT,
@@ -24,6 +24,7 @@ from posthouse.dialects.openai.envelope import (
 )
 from posthouse.dialects.openai.kinds import CHAT, check_kinds
 from posthouse.dialects.openai.texts import prompt_of
+from posthouse.dialects.openai_chat.asked import MESSAGES_LIMIT, Words, read_asked
 from posthouse.errors import InvalidRequest
 from posthouse.model.call import Operation
 from posthouse.wire import json
@@ -33,11 +34,10 @@ MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
 
 
+KEPT_LIMIT = 16 * 1024
+"""Bytes of a body that is kept as it was decoded to be judged; a call may be long."""
+
 _ABSENT = Raw()
-
-
-MESSAGES_LIMIT = 16_384
-"""More have never been seen in one conversation."""
 
 
 class _Part(Struct, gc=False):
@@ -66,22 +66,6 @@ _NULL = Raw(b"null")
 _FUNCTION = Raw(b'"function"')
 _IN_TOOLS = frozenset({"type", "model"})
 _TEXT_MEMBERS = ("messages", "tools", "functions", "response_format", "prediction")
-_FURTHER_MEMBERS = frozenset(
-    {
-        *_TEXT_MEMBERS[1:],
-        "enable_search",
-        "fallbacks",
-        "max_completion_tokens",
-        "models",
-        "moderation",
-        "n",
-        "prompt_cache_key",
-        "service_tier",
-        "stream_options",
-        "web_search_options",
-    }
-)
-"""What is acted on beside the model, messages, `max_tokens` and `stream`."""
 _CLIENT_TOOLS = frozenset({"function", "custom"})
 _SEARCH_TOOLS = ("web_search", "builtin_function")
 """Zhipu's and OpenAI's names, and Moonshot's (`$web_search`)."""
@@ -91,19 +75,28 @@ _OFFERED = (*sorted(_CLIENT_TOOLS), *_SEARCH_TOOLS)
 def parse_request(body: bytes) -> ParsedRequest:
     """Read a chat request; raises InvalidRequest."""
     envelope = parse_envelope(body)
+    asked = read_asked(body, envelope)
+    if asked is None:
+        return _judge_members(envelope)
+    messages = asked.messages
+    return ParsedRequest(
+        operation=_CHAT,
+        envelope=envelope,
+        model=asked.model,
+        stream=asked.stream is True,
+        prompt=PromptSize(len(envelope["messages"]), len(messages)),
+        affinity=_opening(messages),
+        output_limit=asked.max_tokens,
+        judged=Judged(envelope, asked) if len(body) <= KEPT_LIMIT else None,
+        plain=True,
+    )
+
+
+def _judge_members(envelope: Envelope) -> ParsedRequest:
+    """Judge a request member by member; raises InvalidRequest."""
     model = model_name(envelope)
     messages = _read_messages(envelope)
     check_kinds(envelope, CHAT)
-    if _FURTHER_MEMBERS.isdisjoint(envelope):
-        return ParsedRequest(
-            operation=_CHAT,
-            envelope=envelope,
-            model=model,
-            stream=flag(envelope, "stream"),
-            prompt=_size(messages, len(envelope["messages"])),
-            affinity=_opening(messages),
-            output_limit=count(envelope, "max_tokens"),
-        )
     searches, tool_models = _read_tools(envelope)
     return ParsedRequest(
         operation=_CHAT,
@@ -218,16 +211,17 @@ def _payload(value: Raw) -> int:
     return max(0, len(value) - MEDIA_ALLOWANCE)
 
 
-def _opening(messages: list[_Message]) -> tuple[str, ...]:
+def _opening(messages: Sequence[Words | _Message]) -> tuple[str, ...]:
     """What a conversation starts with, up to its first user message."""
     opening: list[str] = []
-    length = 0
+    room = AFFINITY_LIMIT
     for message in messages:
-        content = message.content
-        text = content if isinstance(content, str) else _joined(content or ())
-        opening.append(text[: AFFINITY_LIMIT - length])
-        length += len(text)
-        if message.role == "user" or length >= AFFINITY_LIMIT:
+        text = message.content
+        if not isinstance(text, str):
+            text = _joined(text or ())
+        opening.append(text[:room])
+        room -= len(text)
+        if message.role == "user" or room <= 0:
             break
     return tuple(opening)
 

@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from posthouse.dialects.base import ParsedRequest
+from posthouse.dialects.openai_chat.asked import Asked, Options
 from posthouse.dialects.openai_chat.read_messages import add_result, result_id
 from posthouse.dialects.openai_chat.thoughts import NAME
 from posthouse.model.chat import (
@@ -53,15 +54,8 @@ class _Turn(Struct, gc=False, forbid_unknown_fields=True):
     function_call: None = None
 
 
-class _Request(Struct, gc=False):
+class _Request(Options, gc=False, kw_only=True):
     messages: list[_Turn]
-    temperature: int | float | None = None
-    top_p: int | float | None = None
-    top_k: int | None = None
-    frequency_penalty: int | float | None = None
-    presence_penalty: int | float | None = None
-    seed: int | None = None
-    stop: str | tuple[str, ...] | None = None
 
 
 _request = json.decoder(_Request)
@@ -82,6 +76,9 @@ class _Unusual(Exception):
 
 def read_usual(request: ParsedRequest) -> ChatRequest | None:
     """Read all that READ names; None if something unusual stands there."""
+    words: Asked | None = request.asked
+    if words is not None:
+        return _chat(request, words, _read_words(words))
     envelope = request.envelope
     if not _FURTHER_SAMPLING.isdisjoint(envelope):
         return None
@@ -92,26 +89,42 @@ def read_usual(request: ParsedRequest) -> ChatRequest | None:
             _read(turn, messages)
     except (MalformedJSON, _Unusual):
         return None
-    stop = asked.stop
+    return _chat(request, asked, messages)
+
+
+def _chat(
+    request: ParsedRequest, options: Options, messages: list[Message]
+) -> ChatRequest:
+    stop = options.stop
     return ChatRequest(
         dialect=NAME,
         model=request.model,
         messages=tuple(messages),
         sampling=Sampling(
-            temperature=asked.temperature,
-            top_p=asked.top_p,
-            top_k=asked.top_k,
-            frequency_penalty=asked.frequency_penalty,
-            presence_penalty=asked.presence_penalty,
-            seed=asked.seed,
+            temperature=options.temperature,
+            top_p=options.top_p,
+            top_k=options.top_k,
+            frequency_penalty=options.frequency_penalty,
+            presence_penalty=options.presence_penalty,
+            seed=options.seed,
             stop=(stop,) if isinstance(stop, str) else stop or (),
         ),
         output_limit=request.output_limit,
-        choices=request.choices if "n" in envelope else None,
+        choices=request.choices if "n" in request.envelope else None,
         service_tier=request.service_tier,
         stream=request.stream,
         include_usage=request.include_usage,
     )
+
+
+def _read_words(asked: Asked) -> list[Message]:
+    messages = []
+    for one in asked.messages:
+        role, text = _ROLES[one.role], one.content
+        # An empty text is no words of the model's.
+        parts = (Text(text),) if text or role is not _ASSISTANT else ()
+        messages.append(Message(role, parts, one.name))
+    return messages
 
 
 def _read(turn: _Turn, messages: list[Message]) -> None:
