@@ -43,6 +43,10 @@ class Verdict(Enum):
     """Says nothing: the request was at fault, or the client went away."""
 
 
+_SUCCESS = Verdict.SUCCESS
+"""Members of an enumeration are slow to look up for each call."""
+
+
 class BreakerState(Enum):
     """A channel's breaker."""
 
@@ -131,11 +135,14 @@ class HealthTable:
         self._failures = failures
         self._seconds = seconds
         self._channels: dict[str, ChannelHealth] = {}
+        self.ailing: set[str] = set()
+        """The channels of which something may be unusable: mostly there are none."""
 
     def keep_only(self, names: set[str]) -> None:
         """Forget channels that no longer exist."""
         for name in self._channels.keys() - names:
             del self._channels[name]
+        self.ailing &= names
 
     def find(self, channel: str) -> ChannelHealth | None:
         """What is known of a channel; for looking only."""
@@ -164,15 +171,15 @@ class HealthTable:
 
     def blocked(self, channel: str, credential: int, now: float) -> Blocked | None:
         """Why this target cannot be used now; None if it can."""
-        entry = self._channels.get(channel)
-        if entry is None:
+        if channel not in self.ailing:
             return None
+        entry = self._channels[channel]
         if entry.ejections:
             if entry.state(now) is BreakerState.OPEN:
                 return Blocked(Verdict.FAILURE, entry.open_until - now)
             if entry.trial:
                 return Blocked(Verdict.FAILURE, OVERLOAD_RETRY_AFTER)
-        rest = entry.resting.get(credential) if entry.resting else None
+        rest = entry.resting.get(credential)
         if rest is not None and now < rest.until:
             return Blocked(rest.reason, rest.until - now)
         return None
@@ -209,21 +216,21 @@ class HealthTable:
             present = entry.resting.get(index)
             if present is None or present.reason is not Verdict.REFUSED:
                 entry.resting[index] = Rest(now + REFUSED_REST, Verdict.REFUSED)
+        self._judge(channel, entry)
 
     def begin(self, channel: str, credential: int = -1, now: float = 0.0) -> int:
         """An attempt starts; give its number if it is a trial, else 0.
 
         One that starts with a refused credential is its only one for a while.
         """
-        entry = self._channels.get(channel)
-        if entry is None:
+        if channel not in self.ailing:
             return 0
-        if entry.resting:
-            rest = entry.resting.get(credential)
-            if rest is not None and rest.reason is Verdict.REFUSED:
-                entry.resting[credential] = Rest(
-                    now + REFUSED_REST, Verdict.REFUSED, trying=True
-                )
+        entry = self._channels[channel]
+        rest = entry.resting.get(credential)
+        if rest is not None and rest.reason is Verdict.REFUSED:
+            entry.resting[credential] = Rest(
+                now + REFUSED_REST, Verdict.REFUSED, trying=True
+            )
         if not entry.ejections:
             return 0
         entry.trials += 1
@@ -239,6 +246,7 @@ class HealthTable:
         entry = self._channels.get(channel)
         if entry is not None and trial and trial == entry.trial:
             entry.consecutive = entry.ejections = entry.trial = 0
+            self._judge(channel, entry)
 
     def end(
         self,
@@ -263,6 +271,10 @@ class HealthTable:
         entry = self._channels.get(channel)
         if entry is None:
             entry = self._channels[channel] = ChannelHealth()
+        if verdict is _SUCCESS and channel not in self.ailing:
+            entry.consecutive = 0
+            _count(entry, now)
+            return
         # Attempts that began before the breaker opened say nothing new of it.
         telling = not entry.ejections
         if trial and trial == entry.trial:
@@ -281,13 +293,19 @@ class HealthTable:
         elif verdict is Verdict.REFUSED:
             pause = max(REFUSED_REST, rest or 0.0)
             _lay_to_rest(entry, credential, Rest(now + pause, verdict))
+        self._judge(channel, entry)
+
+    def _judge(self, channel: str, entry: ChannelHealth) -> None:
+        """Remember whether a channel has to be looked at before it is used."""
+        if entry.ejections or entry.resting:
+            self.ailing.add(channel)
+        else:
+            self.ailing.discard(channel)
 
     def _fail(self, entry: ChannelHealth, now: float) -> None:
         """Count a failure, and open the breaker if it is one too many."""
         entry.consecutive += 1
-        if now - entry.window_started > RATE_WINDOW:
-            _begin_window(entry, now)
-        entry.window_calls += 1
+        _count(entry, now)
         entry.window_failures += 1
         failing_often = (
             entry.window_calls >= RATE_SAMPLE
@@ -309,11 +327,9 @@ def _succeed(
     """Close the breaker if the success tells of it; forget a rest that is over."""
     if telling:
         entry.consecutive = entry.ejections = entry.trial = 0
-        if now - entry.window_started > RATE_WINDOW:
-            _begin_window(entry, now)
-        entry.window_calls += 1
+        _count(entry, now)
     # A success before a rest's end is of an older call, unless it was to find out.
-    rest = entry.resting.get(credential) if entry.resting else None
+    rest = entry.resting.get(credential)
     if rest is not None and (now >= rest.until or rest.trying):
         del entry.resting[credential]
 
@@ -330,7 +346,9 @@ def _lay_to_rest(entry: ChannelHealth, credential: int, rest: Rest) -> None:
         entry.resting[credential] = rest
 
 
-def _begin_window(entry: ChannelHealth, now: float) -> None:
-    """Count calls for the error rate from now on."""
-    entry.window_started = now
-    entry.window_calls = entry.window_failures = 0
+def _count(entry: ChannelHealth, now: float) -> None:
+    """Count a call for the error rate."""
+    if now - entry.window_started > RATE_WINDOW:
+        entry.window_started = now
+        entry.window_calls = entry.window_failures = 0
+    entry.window_calls += 1

@@ -8,9 +8,9 @@ of their own leave less to the ring: what a policy holds for equally good.
 """
 
 from math import ceil
-from typing import Any
 
 from msgspec import Struct
+from typing_extensions import override
 
 from posthouse.routing.health import Blocked, HealthTable
 from posthouse.routing.ring import hash_point
@@ -18,8 +18,6 @@ from posthouse.routing.table import Asked, Choice, Member, ModelRoutes, Tier
 
 LOAD_FACTOR = 1.25
 """A target takes at most this multiple of its share of a tier's load."""
-
-_NONE: frozenset[Any] = frozenset()
 
 
 class Target(Struct, frozen=True, gc=False):
@@ -32,67 +30,52 @@ class Target(Struct, frozen=True, gc=False):
 
     def begin(self) -> None:
         """Count the attempt in its tier's load."""
-        self.tier.in_flight[self.index] += 1
-        self.tier.total += 1
+        tier = self.tier
+        tier.total += 1
+        if tier.sole is None:
+            tier.in_flight[self.index] += 1
         self.member.channel.load.in_flight += 1
 
     def end(self) -> None:
         """The attempt is over."""
-        self.tier.in_flight[self.index] -= 1
-        self.tier.total -= 1
+        tier = self.tier
+        tier.total -= 1
+        if tier.sole is None:
+            tier.in_flight[self.index] -= 1
         self.member.channel.load.in_flight -= 1
 
 
-class Plan:
+class Plan(Struct, eq=False):
     """Hands out the targets of one call, best first."""
 
-    __slots__ = (
-        "_affinity",
-        "_channels",
-        "_excluding",
-        "_health",
-        "_members",
-        "_point",
-        "_routes",
-        "_tokens",
-        "blocked",
-        "group",
-        "stream",
-    )
+    routes: tuple[ModelRoutes, ...]
+    """Of the model asked for, then of those that stand in for it."""
+    affinity: tuple[bytes | tuple[str, ...], bytes]
+    """What the call has in common with others of its conversation, and a salt that
+    keeps tenants apart."""
+    health: HealthTable
+    """What can be used now."""
+    stream: bool = False
+    """Whether the answer is to be streamed, which may take longer."""
+    tokens: tuple[int, int] = (0, 0)
+    """How many the prompt and the answer are likely to have, for routes with a
+    choice."""
+    blocked: list[Blocked] = []
+    """Why targets were passed over at the last call of next()."""
+    _point: int | None = None
+    """Where on the rings the call is; found out when there is a choice."""
+    _excluded: frozenset[str | tuple[str, int]] = frozenset()
+    """Channels, and credentials of channels, that are not tried any more."""
 
-    def __init__(
-        self,
-        routes: tuple[ModelRoutes, ...],
-        affinity: tuple[bytes | tuple[str, ...], bytes],
-        health: HealthTable,
-        *,
-        stream: bool = False,
-        tokens: tuple[int, int] = (0, 0),
-    ) -> None:
-        """Plan a call.
+    @override
+    def __repr__(self) -> str:
+        """Name the model; what the call is about stays out of logs."""
+        return f"Plan({self.routes[0].model!r})"
 
-        Args:
-            routes: of the model asked for, then of those that stand in for it.
-            affinity: what the call has in common with others of its
-                conversation, and a salt that keeps tenants apart.
-            health: what can be used now.
-            stream: whether the answer is to be streamed, which may take longer.
-            tokens: how many the prompt and the answer are likely to have, for
-                routes with a choice.
-        """
-        self.stream = stream
-        self._tokens = tokens
-        self._routes = routes
-        self.group = routes[0].pattern
+    @property
+    def group(self) -> str:
         """Calls that share routes, for the budget of retries."""
-        self._affinity = affinity
-        self._point: int | None = None
-        self._health = health
-        self._excluding = False
-        self._channels: frozenset[str] = _NONE
-        self._members: frozenset[tuple[str, int]] = _NONE
-        self.blocked: list[Blocked] = []
-        """Why targets were passed over at the last call of next()."""
+        return self.routes[0].pattern
 
     def seconds(self, target: Target) -> float:
         """How long all attempts may take together that begin with `target`."""
@@ -101,41 +84,38 @@ class Plan:
 
     def in_flight(self) -> int:
         """How many attempts, of any call, are on the tiers of this plan."""
-        return sum(tier.total for routes in self._routes for tier in routes.tiers)
+        return sum(tier.total for routes in self.routes for tier in routes.tiers)
 
     def exclude_channel(self, name: str) -> None:
         """Try a channel no more in this call."""
-        self._channels |= {name}
-        self._excluding = True
+        self._excluded |= {name}
 
     def exclude_credential(self, channel: str, credential: int) -> None:
         """Try one credential of a channel no more in this call."""
-        self._members |= {(channel, credential)}
-        self._excluding = True
+        self._excluded |= {(channel, credential)}
 
     def next(self, now: float) -> Target | None:
         """The best target that is left at `now`; None if there is none."""
         if self.blocked:
             self.blocked = []
-        for routes in self._routes:
+        for routes in self.routes:
             for tier in routes.tiers:
-                if routes.choice is None:
-                    target = self._choose(routes, tier, now)
-                else:
+                sole = tier.sole
+                if routes.choice is not None:
                     target = self._choose_by(routes.choice, routes, tier, now)
+                elif sole is None:
+                    target = self._choose(routes, tier, now)
+                elif self._is_usable(sole, now):
+                    # There was nothing to choose, and no share to exceed.
+                    member = sole if sole.upstream_model else routes.member(tier, 0)
+                    return Target(routes, tier, 0, member)
+                else:
+                    continue
                 if target is not None:
                     return target
         return None
 
     def _choose(self, routes: ModelRoutes, tier: Tier, now: float) -> Target | None:
-        if len(tier.members) == 1:
-            # There is nothing to choose, and no share to exceed.
-            member = tier.members[0]
-            if not self._is_usable(member, now):
-                return None
-            if not member.upstream_model:
-                member = routes.member(tier, 0)
-            return Target(routes, tier, 0, member)
         if self._point is None:
             self._point = self._find_point()
         overloaded: int | None = None
@@ -166,26 +146,26 @@ class Plan:
         if not usable:
             return None
         if choice.policy is not None and len(usable) > 1:
-            asked = Asked(routes.model, self.stream, *self._tokens, now)
+            asked = Asked(routes.model, self.stream, *self.tokens, now)
             usable = choice.policy.best(tier, usable, asked)
         index = _within_share(tier, usable)
         return Target(routes, tier, index, routes.member(tier, index))
 
     def _find_point(self) -> int:
         """Hash what the call has in common; only where there is a choice."""
-        common, salt = self._affinity
+        common, salt = self.affinity
         if isinstance(common, tuple):
             common = "\n".join(common).encode(errors="replace")
         return hash_point(common, salt)
 
     def _is_usable(self, member: Member, now: float) -> bool:
         """Whether a member can be tried; notes why where its health forbids it."""
+        if not self._excluded and not self.health.ailing:
+            return True
         name = member.channel.name
-        if self._excluding and (
-            name in self._channels or (name, member.credential) in self._members
-        ):
+        if name in self._excluded or (name, member.credential) in self._excluded:
             return False
-        blocked = self._health.blocked(name, member.credential, now)
+        blocked = self.health.blocked(name, member.credential, now)
         if blocked is None:
             return True
         self.blocked.append(blocked)

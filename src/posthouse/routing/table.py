@@ -84,15 +84,19 @@ class Member(Struct, frozen=True):
 class Tier:
     """Members of equal priority, and the load that is on them."""
 
-    __slots__ = ("in_flight", "members", "ring", "shares", "total")
+    __slots__ = ("in_flight", "members", "ring", "shares", "sole", "total")
 
     def __init__(self, members: tuple[Member, ...], ring: Ring) -> None:
         """Take the members in the order in which the ring has them."""
         self.members = members
+        self.sole = members[0] if len(members) == 1 else None
+        """The only one, if there is no other to choose."""
         self.ring = ring
         self.shares = ring.shares
         self.in_flight = [0] * len(members)
+        """Attempts under way by member, where there are several."""
         self.total = 0
+        """Attempts under way on all of them."""
 
 
 class Asked(Struct, frozen=True, gc=False):
