@@ -167,6 +167,7 @@ class Calls:
         request, name = incoming.request, incoming.dialect.name
         return request.model in self.relay.snapshot.table.linked or (
             self.guard is not None
+            and not request.plain
             and (may_name_things(request, name) or may_leave_things(request, name))
         )
 
@@ -234,7 +235,8 @@ class Calls:
             session=fields.get(b"x-session-id"),
             trace=self._begin and self._begin(request.request_id, fields),
         )
-        if incoming.request.prompt.has_media:
+        parsed = incoming.request
+        if not parsed.plain and parsed.prompt.has_media:
             incoming = await self._with_media(request, incoming, body, parse)
         return _complete(incoming, fields)
 

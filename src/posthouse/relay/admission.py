@@ -149,11 +149,14 @@ class Admission:
         """What the hold is taken for: the dearest of the models that may serve."""
         incoming = call.incoming
         request = incoming.request
-        if menu.plain is not None and not (
-            call.other_prices
-            or request.searches
-            or request.counted
-            or request.prompt.has_media
+        if menu.plain is not None and (
+            request.plain
+            or not (
+                call.other_prices
+                or request.searches
+                or request.counted
+                or request.prompt.has_media
+            )
         ):
             amount, prompt_charge = plain_hold(
                 menu.plain,

@@ -13,6 +13,7 @@ from tests.support.cases import each
 
 from posthouse.dialects.base import ParsedRequest
 from posthouse.dialects.openai.envelope import parse_envelope
+from posthouse.dialects.resources.treated import may_leave_things, may_name_things
 from posthouse.errors import InvalidRequest
 from posthouse.wire import json
 
@@ -49,11 +50,36 @@ def is_plain(dialect: str, **members: Any) -> bool:
     return judged.plain
 
 
+OPTIONS = {
+    "anthropic_messages": {"system": "Be brief.", "stop_sequences": ["a"]},
+    "openai_chat": {
+        "stop": ["a"],
+        "seed": 1,
+        "presence_penalty": 1,
+        "frequency_penalty": 0.5,
+    },
+}
+
+
 @each("dialect", DIALECTS)
 def test_words_alone_are_plain(dialect: str) -> None:
     assert is_plain(dialect)
-    assert is_plain(dialect, stream=True, temperature=0.2, top_p=None, top_k=3)
     assert is_plain(dialect, messages=[HI, HI | {"role": "assistant"}, HI])
+    shared = {"stream": True, "temperature": 0.2, "top_p": None, "top_k": 3}
+    assert is_plain(dialect, **shared, **OPTIONS[dialect])
+
+
+@each("dialect", DIALECTS)
+def test_what_is_plain_names_and_leaves_nothing(dialect: str) -> None:
+    shared = {"stream": True, "temperature": 0.2, "top_p": None, "top_k": 3}
+    whole = json.encode(USUAL | shared | OPTIONS[dialect])
+    request = module(dialect).parse_request(whole)
+    assert request.plain
+    assert not may_name_things(request, dialect)
+    assert not may_leave_things(request, dialect)
+    assert not request.prompt.has_media
+    priced_apart = (request.searches, request.counted, request.other_models)
+    assert not any(priced_apart)
 
 
 @each("dialect", DIALECTS)
