@@ -215,8 +215,8 @@ def _key(cell: Cell) -> str:
     return f"sk-poor-{cell.id}-0123456789" if cell.variation.balance else KEY
 
 
-async def _run_cell(station: Station, site: Site, leaks: Leaks) -> None:
-    """Make a cell's call and judge everything that came of it."""
+async def _run_cell(station: Station, site: Site, leaks: Leaks) -> judge.Judge:
+    """Make a cell's call and judge everything that came of it but the books."""
     cell = site.cell
     body = _request_body(cell)
     if cell.variation.primer is not None:
@@ -240,23 +240,40 @@ async def _run_cell(station: Station, site: Site, leaks: Leaks) -> None:
             player.abort()
     if cell.variation.expected.discarded:
         await eventually(lambda: not site.faulty.open, "the connection is kept")
-    record, line = await station.books(seen.call_id)
     verdict = judge.Judge(cell, site.faulty, site.backup, seen)
     verdict.reply(site.hosts)
     verdict.time(probe.served)
     verdict.cost(probe)
     verdict.served()
-    verdict.record(record)
-    verdict.ledger(record, line)
     verdict.health(station.health(f"{cell.id}-first"), time.monotonic())
     verdict.alert(station.logs[logged:])
     station.hang_up()
     await leaks.assert_none()
+    return verdict
+
+
+async def _judge_books(
+    station: Station, verdicts: Sequence[tuple[Result, judge.Judge]]
+) -> None:
+    """Judge the records and the money of cells that were well until then."""
+    books = await station.all_books()
+    for result, verdict in verdicts:
+        try:
+            record, lines = books[verdict.seen.call_id]
+            (line,) = lines
+            verdict.record(record)
+            verdict.ledger(record, line)
+        except Exception:  # noqa: BLE001 - whatever it is, the next cell is judged
+            result.failure = traceback.format_exc()
 
 
 async def run_cells(cells: Sequence[Cell], directory: Path) -> list[Result]:
-    """Run some cells, one after the other, in one Posthouse."""
+    """Run some cells, one after the other, in one Posthouse.
+
+    The books are looked at when all have run: each look takes as long as a call.
+    """
     results = []
+    verdicts = []
     with coarse_timers_made_fine():
         async with AsyncExitStack() as stack:
             sites = [await stack.enter_async_context(_site(cell)) for cell in cells]
@@ -268,10 +285,11 @@ async def run_cells(cells: Sequence[Cell], directory: Path) -> list[Result]:
             for site in sites:
                 result = Result(site.cell)
                 try:
-                    await _run_cell(station, site, leaks)
+                    verdicts.append((result, await _run_cell(station, site, leaks)))
                 except Exception:  # noqa: BLE001 - whatever it is, the next cell runs
                     result.failure = traceback.format_exc()
                 results.append(result)
+            await _judge_books(station, verdicts)
     return results
 
 
