@@ -12,7 +12,8 @@ from typing import NoReturn, Protocol
 
 from posthouse.errors import Overloaded, PosthouseError
 from posthouse.server.gate import Gate
-from posthouse.server.heads import Headers, status_prefix
+from posthouse.server.heads import Headers, render_fields, status_prefix
+from posthouse.server.known_heads import KnownHeads
 from posthouse.server.limits import ServerLimits
 
 Reply = tuple[int, Headers, bytes]
@@ -70,6 +71,7 @@ class ServerContext:
         self.gate = gate or Gate()
         self.budget = BodyBudget(limits.buffered_bodies)
         self.connections: set[Swept] = set()
+        self.known_heads = KnownHeads()
         self.tasks: set[asyncio.Task[None]] = set()
         """The handlers that run."""
         self.draining = False
@@ -89,6 +91,16 @@ class ServerContext:
             prefix = status_prefix(status, self._unix_clock())
             self.prefixes[status] = prefix
         return prefix
+
+    def refusal(self, error: PosthouseError) -> bytes:
+        """Render the whole reply to what was no request; it ends the connection."""
+        status, headers, body = self.render_refusal(error)
+        return b"%b%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
+            self.prefix(status),
+            render_fields(headers),
+            len(body),
+            body,
+        )
 
     def start(self) -> None:
         """Begin to sweep, in the running loop."""

@@ -18,7 +18,8 @@ from urllib.parse import unquote
 from msgspec import Struct
 from typing_extensions import override
 
-from posthouse.errors import InvalidRequest
+from posthouse.errors import HeadersTooLarge, InvalidRequest
+from posthouse.server.limits import ServerLimits
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case, in the order of the wire."""
@@ -35,6 +36,7 @@ _OWNED = frozenset(
         b"x-request-id",
     }
 )
+_LINE_OVERHEAD = 4
 _HOST_BYTES = 300
 _HOST = re.compile(
     rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+(?::[0-9]{0,5})?"
@@ -65,11 +67,41 @@ class RequestHead(Struct, frozen=True, gc=False):
         return f"RequestHead({self.method} {self.path} HTTP/{self.version})"
 
 
+class Nowhere(dict[bytes, bytes]):
+    """Takes the trailers of chunked bodies, which nothing here wants."""
+
+    @override
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        """Forget it."""
+
+
+NOWHERE = Nowhere()
+
+
 def add_repeated(fields: dict[bytes, bytes], name: bytes, value: bytes) -> None:
     """Join a repeated field to what stands there; raises InvalidRequest."""
     if name in _SINGLE:
         raise InvalidRequest(f"The {name.decode('ascii')} header is repeated.")
     fields[name] += b", " + value
+
+
+def check_size(
+    fields: dict[bytes, bytes], repeated: list[bytes], limits: ServerLimits
+) -> None:
+    """Hold a head to its limits; raises HeadersTooLarge.
+
+    Args:
+        fields: by name; repeated ones as `add_repeated` joins them.
+        repeated: the names of those, once for each that was added.
+        limits: of every connection.
+    """
+    size = sum(len(name) + len(value) for name, value in fields.items())
+    # The value of a repeated field has been counted, with its ", ".
+    size += sum(len(name) - len(b", ") for name in repeated)
+    count = len(fields) + len(repeated)
+    size += _LINE_OVERHEAD * count
+    if count > limits.head_fields or size > limits.head_bytes:
+        raise HeadersTooLarge
 
 
 def read_head(

@@ -36,7 +36,13 @@ from posthouse.errors import (
 )
 from posthouse.server.context import ServerContext
 from posthouse.server.exchange import Exchange
-from posthouse.server.heads import add_repeated, read_head, render_fields
+from posthouse.server.heads import (
+    NOWHERE,
+    add_repeated,
+    check_size,
+    read_head,
+)
+from posthouse.server.known_heads import KnownHead
 from posthouse.server.marks import Refused, mark_of
 from posthouse.server.sockets import unacknowledged
 from posthouse.server.websocket import Upgrade, without_upgrade
@@ -46,19 +52,8 @@ Application = Callable[[Exchange], Coroutine[Any, Any, None]]
 
 FAREWELL_SECONDS = 0.5
 """For which a connection that we end waits for a request that is on its way."""
-_LINE_OVERHEAD = 4
+_LESSONS = 4
 _TASK = "exchange"
-
-
-class _Nowhere(dict[bytes, bytes]):
-    """Takes the trailers of chunked bodies, which nothing here wants."""
-
-    @override
-    def __setitem__(self, name: bytes, value: bytes) -> None:
-        """Forget it."""
-
-
-_NOWHERE = _Nowhere()
 
 
 class Connection(HttpToolsProtocol):
@@ -97,6 +92,10 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._data_bytes = 0
         self.socket: Upgrade | None = None
+        self._known: KnownHead | None = None
+        """The head that is likely to come again."""
+        self._lessons = _LESSONS
+        """How many more heads are learnt: some clients send ever others."""
         self._served = False
         self._leaving = False
         self._eof = False
@@ -155,6 +154,16 @@ class Connection(HttpToolsProtocol):
             if self.socket is not None:
                 self.socket.feed(data)
             return
+        # A further request begins with these bytes, when nothing else is under way.
+        due = self._served and self.active is None and not self._in_head
+        known = self._known
+        request = known.read(data) if due and known is not None else None
+        if request is not None:
+            self._since = self.context.now
+            exchange = Exchange(self, request[0], keep_alive=True)
+            exchange.take_in(request[1])
+            self._begin(exchange)
+            return
         self._data_bytes = len(data)
         try:
             self.parser.feed_data(data)
@@ -162,14 +171,21 @@ class Connection(HttpToolsProtocol):
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(
-                cause
-                if isinstance(cause, PosthouseError)
-                else InvalidRequest("The request is not valid HTTP/1.1.")
-            )
+            if not isinstance(cause, PosthouseError):
+                cause = InvalidRequest("The request is not valid HTTP/1.1.")
+            self._refuse(cause)
         else:
             if self._in_head or self.incoming is not None:
                 self._count(len(data))
+            elif due and self._lessons:
+                self._learn(data)
+
+    def _learn(self, data: bytes) -> None:
+        """Know the head of what has just been parsed, if that was all there was."""
+        self._lessons -= 1
+        if self.active is not None and not self.queue:
+            known = self.context.known_heads.learn(data, self.active)
+            self._known = known or self._known
 
     def _is_turned_away(self, data: bytes) -> bool:
         """Refuse, unread, a request like one that was refused for overload."""
@@ -236,7 +252,7 @@ class Connection(HttpToolsProtocol):
         parser = self.parser
         if parser.should_upgrade():
             return
-        fields, self.fields = self.fields, _NOWHERE
+        fields, self.fields = self.fields, NOWHERE
         self._in_head = False
         context = self.context
         if (
@@ -245,7 +261,8 @@ class Connection(HttpToolsProtocol):
             # Only a head that came with much else needs to be counted.
             or self._head_bytes + self._data_bytes > context.limits.head_bytes
         ):
-            self._check_size(fields)
+            repeated, self._repeated = self._repeated, []
+            check_size(fields, repeated, context.limits)
         version = parser.get_http_version()
         head = read_head(parser.get_method(), self.url, version, fields)
         keep_alive = version == "1.1" and parser.should_keep_alive()
@@ -280,17 +297,6 @@ class Connection(HttpToolsProtocol):
         if incoming is not None:
             self.incoming = None
             incoming.end_body()
-
-    def _check_size(self, fields: dict[bytes, bytes]) -> None:
-        repeated, self._repeated = self._repeated, []
-        size = sum(len(name) + len(value) for name, value in fields.items())
-        # The value of a repeated field has been counted, with its ", ".
-        size += sum(len(name) - len(b", ") for name in repeated)
-        count = len(fields) + len(repeated)
-        size += _LINE_OVERHEAD * count
-        limits = self.context.limits
-        if count > limits.head_fields or size > limits.head_bytes:
-            raise HeadersTooLarge
 
     def _count(self, size: int) -> None:
         """Bound what the parser keeps to itself before it tells of anything.
@@ -390,13 +396,7 @@ class Connection(HttpToolsProtocol):
             self._send_refusal(error)
 
     def _send_refusal(self, error: PosthouseError) -> None:
-        status, headers, body = self.context.render_refusal(error)
-        data = b"%b%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
-            self.context.prefix(status),
-            render_fields(headers),
-            len(body),
-            body,
-        )
+        data = self.context.refusal(error)
         self.written += len(data)
         self.transport.write(data)
         self._close(unread=True)

@@ -1,0 +1,157 @@
+"""Heads that are known by their bytes, and need not be parsed again.
+
+Clients send the same head with every call, but for the length of the body and,
+behind a proxy, for whose key it is. What has the bytes of a head that httptools and
+`read_head` have passed, other digits and another key aside, means the same.
+
+Rules: a head is learnt only from a connection that sent it whole with its body, and
+serves that connection alone; nothing of a key is kept. What is not one whole request,
+differs in any other byte, or might be read in two ways goes to the parser.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
+from typing_extensions import override
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+
+from posthouse.server.heads import RequestHead
+
+if TYPE_CHECKING:
+    from posthouse.server.exchange import Exchange
+
+_END = b"\r\n\r\n"
+_LENGTH = b"content-length"
+_KEYS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
+_NOT_LEARNT = frozenset({b"cookie", b"expect", b"proxy-authorization", b"upgrade"})
+"""Fields of heads that hold other secrets, or ask for more than an answer."""
+_is_key = re.compile(rb"[!-~](?:[ -~]{0,1022}[!-~])?").fullmatch
+"""Whether every parser takes it for a value, as it stands."""
+_MOST_CHANGED = 1024 + 5
+"""Bytes by which a head may be longer than the one that was learnt."""
+_MOST_BYTES = 4096
+"""Of a head that is learnt."""
+_MOST_HEADS = 512
+
+
+class KnownHead(Struct, frozen=True):
+    """A head with two gaps: one for a key, one for the length of the body."""
+
+    begin: bytes
+    """Up to the first gap."""
+    first: int
+    """Where that begins."""
+    middle: bytes
+    rest: bytes
+    """Behind the second gap, with the empty line."""
+    key: bytes
+    """The name of the field with the key, in lower case."""
+    key_first: bool
+    """Whether the key's gap stands before the length's."""
+    head: RequestHead
+    """With nothing in the gaps."""
+
+    @override
+    def __repr__(self) -> str:
+        """Tell what is asked with it, and nothing else of what it says."""
+        return f"KnownHead({self.head!r})"
+
+    def read(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """Give head and body of one whole request that has this head.
+
+        None decides nothing: the parser does.
+        """
+        if not data.startswith(self.begin) or len(data) > HIGH_WATER_LIMIT:
+            return None
+        # What is not found ends at -1, where nothing fits that is longer than a byte.
+        middle, rest, first = self.middle, self.rest, self.first
+        first_end = data.find(b"\r", first)
+        if not data.startswith(middle, first_end):
+            return None
+        second = first_end + len(middle)
+        second_end = data.find(b"\r", second)
+        if not data.startswith(rest, second_end):
+            return None
+        body = data[second_end + len(rest) :]
+        key = data[first:first_end]
+        length = data[second:second_end]
+        if not self.key_first:
+            key, length = length, key
+        if length != b"%d" % len(body) or not _is_key(key):
+            return None
+        head = self.head
+        fields = head.fields.copy()
+        fields[self.key] = key
+        fields[_LENGTH] = length
+        return structs.replace(head, fields=fields, content_length=len(body)), body
+
+
+class KnownHeads:
+    """What the connections of a process have learnt; each head is kept once."""
+
+    def __init__(self) -> None:
+        """Begin knowing none."""
+        self._heads: dict[tuple[bytes, bytes, bytes], KnownHead] = {}
+
+    def __len__(self) -> int:
+        """Give the number of heads known."""
+        return len(self._heads)
+
+    def learn(self, data: bytes, exchange: "Exchange") -> KnownHead | None:
+        """Know a head from now on, if it is one of those that come again.
+
+        Args:
+            data: what the parser was given when a request was due.
+            exchange: what it made of it.
+        """
+        head = exchange.head
+        end = data.find(_END) + len(_END)
+        limit = min(exchange.context.limits.head_bytes, _MOST_BYTES)
+        if (
+            not exchange.keep_alive
+            or head.content_length != exchange.received
+            or len(data) != end + exchange.received
+            or end > limit - _MOST_CHANGED
+            or not _NOT_LEARNT.isdisjoint(head.fields)
+            or head.query
+        ):
+            return None
+        known = _with_gaps(data[:end], head)
+        if known is None:
+            return None
+        if len(self._heads) >= _MOST_HEADS:
+            self._heads.clear()
+        return self._heads.setdefault((known.begin, known.middle, known.rest), known)
+
+
+def _with_gaps(text: bytes, head: RequestHead) -> KnownHead | None:
+    """Leave the key and the length out of a head; None for one without either."""
+    names = _KEYS.intersection(head.fields)
+    if len(names) != 1:
+        return None
+    (key,) = names
+    gaps = [_gap(text, name, head.fields[name]) for name in (key, _LENGTH)]
+    (one, one_end), (two, two_end) = sorted(gaps)
+    if one < 0:
+        return None
+    fields = {**head.fields, key: b"", _LENGTH: b""}
+    return KnownHead(
+        text[:one],
+        one,
+        text[one_end:two],
+        text[two_end:],
+        key,
+        gaps[0] < gaps[1],
+        structs.replace(head, fields=fields, content_length=None),
+    )
+
+
+def _gap(text: bytes, name: bytes, value: bytes) -> tuple[int, int]:
+    """Give where a field's value begins and ends; -1 if it is written otherwise."""
+    line = b"\r\n%b: " % name
+    begin = text.lower().find(line) + len(line)
+    end = begin + len(value)
+    if begin < len(line) or not value or text[begin : end + 2] != value + b"\r\n":
+        return -1, -1
+    return begin, end
