@@ -9,7 +9,7 @@ other processes share.
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from posthouse.access.models import allows
 from posthouse.access.ports import Limiter, Permit
@@ -28,18 +28,10 @@ from posthouse.relay.snapshot import Menu
 from posthouse.relay.stand_ins import told_what_to_do
 from posthouse.relay.waiting import FairQueue
 from posthouse.routing.rules import RuleBook
-from posthouse.routing.table import Choice, ModelRoutes
+from posthouse.routing.table import Choice
 
 _ALWAYS = (Unit.INPUT.value, Unit.OUTPUT.value, Unit.REQUEST.value, Unit.TASK.value)
 """What whatever is billed apiece may be billed in as well."""
-
-
-class Admitted(Struct):
-    """What a call has been given."""
-
-    routes: tuple[ModelRoutes, ...]
-    permit: Permit
-    hold: Hold
 
 
 class Admission:
@@ -63,8 +55,11 @@ class Admission:
         self.hold_max = hold_max
         """Nano-dollars that one call may hold."""
 
-    async def admit(self, call: Call) -> Admitted:
-        """Admit a call; raises PosthouseError, and then nothing is held."""
+    async def admit(self, call: Call) -> tuple[Permit, Hold]:
+        """Admit a call; raises PosthouseError, and then nothing is held.
+
+        Who may serve it is its menu from then on.
+        """
         menu = call.menu = self._menu(call)
         if menu.instead and Operation.CHAT in menu.instead.values():
             call.incoming = structs.replace(
@@ -73,13 +68,20 @@ class Admission:
         incoming = call.incoming
         request = incoming.request
         call.prompt_tokens = estimate_prompt(request, menu.first.model)
-        permit = await (self._permit(call) if not incoming.wait else self._wait(call))
+        if incoming.wait:
+            permit = await self._wait(call)
+        else:
+            permit = await self._limits.admit(
+                incoming.principal,
+                call.prompt_tokens,
+                output_tokens=request.output_limit or 0,
+            )
         try:
             hold = await self._holds.open(self._opening(call, menu))
         except BaseException:
             permit.release(0)
             raise
-        return Admitted(menu.routes, permit, hold)
+        return permit, hold
 
     async def admit_bought(self, call: Call) -> Hold:
         """Admit a call whose answer is there, which nobody can refuse to pay.
@@ -136,13 +138,8 @@ class Admission:
             raise _not_found(request.model)
         if call.incoming.channel is not None:
             menu = _at_channel(menu, call.incoming)
-        if request.counted:
-            for offer in menu.offers.values():
-                _check_payable(offer.price, request.counted)
-        if request.searches and _is_unpriced(menu.first.price, request.searches):
-            call.incoming = _without_searches(call.incoming)
-        for name in request.other_models:
-            call.other_prices.append(_other_price(call, name))
+        if not request.plain:
+            _judge_further(call, menu)
         return menu
 
     def _opening(self, call: Call, menu: Menu) -> Opening:
@@ -220,6 +217,18 @@ def _ruled_menu(call: Call, rules: RuleBook) -> Menu | None:
         return None
     request = incoming.request
     return call.snapshot.ruled_menu(rule, request.model, request.operation)
+
+
+def _judge_further(call: Call, menu: Menu) -> None:
+    """Judge what a body names beside its model; raises PosthouseError."""
+    request = call.incoming.request
+    if request.counted:
+        for offer in menu.offers.values():
+            _check_payable(offer.price, request.counted)
+    if request.searches and _is_unpriced(menu.first.price, request.searches):
+        call.incoming = _without_searches(call.incoming)
+    for name in request.other_models:
+        call.other_prices.append(_other_price(call, name))
 
 
 def _at_channel(menu: Menu, incoming: Incoming) -> Menu:

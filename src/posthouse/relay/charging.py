@@ -101,7 +101,9 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
         return told_by_each(call, served)
     usage = served.usage
     request = call.incoming.request
-    if (request.counted and _asked_apiece(call, served)) or (usage and usage.counted):
+    if (usage and usage.counted) or (
+        not request.plain and request.counted and _asked_apiece(call, served)
+    ):
         if _is_billed_by_unread_tokens(call, served):
             return None
         return _counted_apiece(call, served)
@@ -206,28 +208,23 @@ def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
         served: what it brought.
         found: its usage.
     """
-    usage, each = found.usage, found.each
-    told = served.usage
-    if call.incoming.request.searches and (told is None or told.searches is None):
-        searches = call.incoming.request.searches
-        each = tuple(_with_searches(one, searches) for one in each)
-        usage = summed(each) if each else _with_searches(usage, searches)
-    price_of = partial(charge_each, each) if each else charge
-    tier = served.service_tier
-    offer = call.offer(served.target)
-    price = offer.price
-    listed = offer.listed
-    supplier = call.prepared(served.target).cost
-    pay = price_of
-    if call.incoming.off_peak:
+    usage, tier = found.usage, served.service_tier
+    incoming, target = call.incoming, served.target
+    if not incoming.request.plain:
+        found = _with_searches_allowed(incoming.request.searches, served, found)
+        usage = found.usage
+    price_of = pay = partial(charge_each, found.each) if found.each else charge
+    if incoming.off_peak:
         price_of = partial(_off_peak, price_of)
+        # Suppliers know that a call could wait only where they had it in a batch.
+        pay = pay if incoming.bought is None else price_of
+    offer = call.offer(target)
+    price, listed, supplier = offer.price, offer.listed, call.prepared(target).cost
     amount = list_price = price_of(price, usage, tier)
     cost: int | None = amount
     if listed is not price:
         list_price = 0 if listed is None else price_of(listed, usage, tier)
-    if supplier is not price or call.incoming.off_peak:
-        # Suppliers know that a call could wait only where they had it in a batch.
-        pay = pay if call.incoming.bought is None else price_of
+    if supplier is not price or pay is not price_of:
         cost = None if supplier is None else pay(supplier, usage, tier)
     version = price.version
     for other in call.other_prices:
@@ -273,6 +270,18 @@ async def _count(call: Call, served: Served) -> TokenEstimate:
 def tokens_of(usage: Mapping[str, int]) -> int:
     """Add up a usage's tokens, for limits that are by them."""
     return sum(map(usage.__getitem__, TOKEN_UNITS.intersection(usage)))
+
+
+def _with_searches_allowed(
+    searches: int, served: Served, found: NormalisedUsage
+) -> NormalisedUsage:
+    """Count the searches that a call might make where nobody tells how many it did."""
+    told = served.usage
+    if not searches or (told is not None and told.searches is not None):
+        return found
+    each = tuple(_with_searches(one, searches) for one in found.each)
+    usage = summed(each) if each else _with_searches(found.usage, searches)
+    return NormalisedUsage(usage, found.suspicious, each)
 
 
 def _with_searches(usage: Usage, searches: int) -> Usage:

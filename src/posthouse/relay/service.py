@@ -20,7 +20,7 @@ from posthouse.billing.holds import Hold
 from posthouse.billing.killpoints import ARMED, reach
 from posthouse.errors import InternalFault, PosthouseError, UpstreamRejected
 from posthouse.model.call import CallRecord, Outcome
-from posthouse.relay.admission import Admission, Admitted
+from posthouse.relay.admission import Admission
 from posthouse.relay.attempt import AttemptLoop, Chosen
 from posthouse.relay.call import Call, Headers, Incoming, headers_of
 from posthouse.relay.charging import (
@@ -48,7 +48,6 @@ from posthouse.relay.waiting import FairQueue
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.health import HealthTable
 from posthouse.routing.plan import Plan, Target
-from posthouse.routing.table import ModelRoutes
 from posthouse.upstream.ports import Sender
 from posthouse.wire.multipart import JSON
 
@@ -85,20 +84,20 @@ class Relay:
         """Serve one call; raises PosthouseError while no reply has begun."""
         call = Call(incoming, client, self.snapshot)
         try:
-            admitted = await self.ports.admission.admit(call)
+            permit, hold = await self.ports.admission.admit(call)
         except ClientGone:
             # It waited for room and has left: there is nothing to tell anybody.
             return
         tokens = 0
         try:
-            client.extra += admitted.permit.header_lines()
+            client.extra += permit.header_lines()
             if incoming.request.stream:
-                record = await self._stream(call, admitted, client)
+                record = await self._stream(call, hold, client)
             else:
-                record = await self._unary(call, admitted, client)
+                record = await self._unary(call, hold, client)
             tokens = tokens_of(record.usage)
         finally:
-            admitted.permit.release(tokens)
+            permit.release(tokens)
             if self.ports.queue.waiting:
                 self.ports.queue.room()
 
@@ -117,7 +116,7 @@ class Relay:
         permit = await self.ports.admission.admit_free(call)
         try:
             client.extra += permit.header_lines()
-            plan = self._plan(call, call.menu.routes)
+            plan = self._plan(call)
             answer = await ask_to_count(call, plan, self.ports.sender, words)
             return answer or await own(call.menu)
         finally:
@@ -129,52 +128,53 @@ class Relay:
         """Refuse a call for what it names; raises PosthouseError, and holds nothing."""
         self.ports.admission.judge(Call(incoming, client, self.snapshot))
 
-    def _plan(self, call: Call, routes: tuple[ModelRoutes, ...]) -> Plan:
-        incoming = call.incoming
-        affinity = incoming.session or incoming.request.affinity
+    def _plan(self, call: Call) -> Plan:
+        incoming, menu = call.incoming, call.menu
+        request = incoming.request
         return Plan(
-            routes,
-            (affinity, incoming.principal.account_id.encode()),
+            menu.routes,
+            (
+                incoming.session or request.affinity,
+                incoming.principal.account_id.encode(),
+            ),
             self.ports.health,
-            stream=incoming.request.stream,
-            tokens=_tokens(call) if call.menu.weighed else _NOT_WEIGHED,
+            stream=request.stream,
+            tokens=_tokens(call) if menu.weighed else _NOT_WEIGHED,
         )
 
-    async def _wait(self, call: Call, admitted: Admitted) -> tuple[Plan, Chosen]:
+    async def _wait(self, call: Call) -> tuple[Plan, Chosen]:
         """Choose the first target as soon as a channel has room for it.
 
         Raises what choosing raises, and ClientGone.
         """
 
         async def choose() -> tuple[Plan, Chosen]:
-            plan = self._plan(call, admitted.routes)
+            plan = self._plan(call)
             return plan, await self.ports.attempts.choose(plan, None)
 
         queue = self.ports.queue
-        resource = ("channels", admitted.routes[0].pattern)
+        resource = ("channels", call.menu.routes[0].pattern)
         return await queue.take(call.waiter(resource, queue.longest), choose)
 
     # --- whole replies ------------------------------------------------------------
 
-    async def _unary(
-        self, call: Call, admitted: Admitted, client: Client
-    ) -> CallRecord:
-        exchange = UnaryExchange(call, self.ports.sender)
-        hold = admitted.hold
+    async def _unary(self, call: Call, hold: Hold, client: Client) -> CallRecord:
+        incoming = call.incoming
         try:
             if ARMED:
                 reach("before_dispatch")
-            plan, first = self._plan(call, admitted.routes), None
-            if call.incoming.wait:
-                plan, first = await self._wait(call, admitted)
+            plan, first = self._plan(call), None
+            if incoming.wait:
+                plan, first = await self._wait(call)
             if call.menu.hedge is None or call.attempts.once:
+                exchange = UnaryExchange(call, self.ports.sender)
                 served = await self.ports.attempts.run(
                     plan, call.attempts, exchange.attempt, first
                 )
             else:
                 served = await self._race_whole(call, plan, first)
-            if call.incoming.keep_first is not None:
-                await call.incoming.keep_first(served)
+            if incoming.keep_first is not None:
+                await incoming.keep_first(served)
         except ClientGone as gone:
             return await self._abandoned(call, hold, gone, None)
         except BaseException as error:
@@ -194,10 +194,11 @@ class Relay:
         """Give the client its reply, which is paid for."""
         if ARMED:
             reach("before_terminal")
-        if call.incoming.keeper is not None:
+        incoming = call.incoming
+        if incoming.keeper is not None:
             await call.keep(served.target, served.body)
-        if call.incoming.deliver is not None:
-            served = await call.incoming.deliver(served.target, served)
+        if incoming.deliver is not None:
+            served = await incoming.deliver(served.target, served)
         headers: Headers = JSON_HEADERS
         if served.content_type is not JSON:
             headers = ((b"content-type", served.content_type),)
@@ -222,11 +223,7 @@ class Relay:
 
     # --- streams --------------------------------------------------------------------
 
-    async def _stream(
-        self, call: Call, admitted: Admitted, client: Client
-    ) -> CallRecord:
-        hold = admitted.hold
-
+    async def _stream(self, call: Call, hold: Hold, client: Client) -> CallRecord:
         def answering(part: Call, target: Target) -> None:
             reach("before_first_content")
             channel = target.member.channel.name
@@ -254,20 +251,19 @@ class Relay:
         )
         self.ports.keep_alive.add(writer)
         try:
-            return await self._run_stream(call, admitted, exchange)
+            return await self._run_stream(call, hold, exchange)
         finally:
             self.ports.keep_alive.remove(writer)
 
     async def _run_stream(
-        self, call: Call, admitted: Admitted, exchange: StreamExchange
+        self, call: Call, hold: Hold, exchange: StreamExchange
     ) -> CallRecord:
-        hold = admitted.hold
         failure: PosthouseError | None = None
         try:
             reach("before_dispatch")
-            plan, first = self._plan(call, admitted.routes), None
+            plan, first = self._plan(call), None
             if call.incoming.wait:
-                plan, first = await self._wait(call, admitted)
+                plan, first = await self._wait(call)
             if call.menu.hedge is None or call.attempts.once:
                 served = await self.ports.attempts.run(
                     plan, call.attempts, exchange.attempt, first

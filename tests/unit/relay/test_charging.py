@@ -19,7 +19,9 @@ def charged(told: ReportedUsage | None, quantities: dict[str, int]) -> int:
     target: Any = object()
     offer = SimpleNamespace(price=PRICE, listed=PRICE)
     call: Any = SimpleNamespace(
-        incoming=SimpleNamespace(request=SimpleNamespace(searches=3), off_peak=False),
+        incoming=SimpleNamespace(
+            request=SimpleNamespace(searches=3, plain=False), off_peak=False
+        ),
         offer=lambda _: offer,
         prepared=lambda _: SimpleNamespace(cost=PRICE),
         other_prices=(),

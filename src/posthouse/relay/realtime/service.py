@@ -21,7 +21,7 @@ from posthouse.errors import PosthouseError, UpstreamInterrupted, UpstreamUnavai
 from posthouse.model.call import Outcome
 from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
 from posthouse.model.sockets import HandshakeRefused
-from posthouse.relay.admission import Admission, Admitted
+from posthouse.relay.admission import Admission
 from posthouse.relay.attempt import AttemptLoop
 from posthouse.relay.call import Call, Incoming
 from posthouse.relay.charging import CLIENT_CLOSED, Ending
@@ -91,27 +91,25 @@ class Realtime:
         """Serve a session to its end; raises PosthouseError before it is open."""
         call = Call(incoming, client, self._snapshot())
         try:
-            admitted = await self._ports.admission.admit(call)
+            permit, hold = await self._ports.admission.admit(call)
         except ClientGone:
             return
         books = Books(
             call,
-            admitted.hold,
+            hold,
             self._ports.holds,
             limits=self._ports.limits,
             hold_max=self._ports.hold_max,
             ended=self._ports.call_ended,
         )
         try:
-            client.extra += admitted.permit.header_lines()
-            await self._run(call, admitted, books, door)
+            client.extra += permit.header_lines()
+            await self._run(call, books, door)
         finally:
             # Its answers' tokens were counted as they came.
-            admitted.permit.release(0)
+            permit.release(0)
 
-    async def _run(
-        self, call: Call, admitted: Admitted, books: Books, door: Door
-    ) -> None:
+    async def _run(self, call: Call, books: Books, door: Door) -> None:
         """Find a provider and serve; then the session's own call is over."""
         opened = False
 
@@ -139,7 +137,7 @@ class Realtime:
 
         incoming = call.incoming
         plan = Plan(
-            admitted.routes,
+            call.menu.routes,
             (incoming.session or b"", incoming.principal.account_id.encode()),
             self._ports.health,
             stream=True,
