@@ -42,10 +42,15 @@ SENT_TOGETHER = 64 * 1024
 """Bytes of a request up to which it may wait for the end of the loop's turn."""
 HEAD_BYTES = 64 * 1024
 HEAD_FIELDS = 128
+_SHORT_HEAD = 4 * HEAD_FIELDS
+"""Bytes in which there cannot be more fields, for each takes four at least."""
 INTERIM_REPLIES = 8
 """How many 1xx replies may come before the real one."""
 BARREN_BYTES = 64 * 1024
 """How much framing, such as chunk extensions and trailers, may bring no body."""
+
+_REPLY = (None, None)
+"""What the parser tells of a reply without a call of ours: its begin and its end."""
 
 RELEASE_SECONDS = 1.0
 """How long the rest of a reply that nobody wants may take."""
@@ -72,20 +77,17 @@ class Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._response: Response | None = None
+        # Bound by the parser's constructor: what it tells most needs no Python call.
+        # Body bytes are added to a list. Begins and ends of replies are counted down
+        # from what a request was promised: one that nobody waits for stops the parser.
         self._arrived: list[bytes] = []
-        # Read by the parser's constructor: body bytes need no Python call.
         self.on_body = self._arrived.append
+        self._expected: list[None] = []
+        self.on_message_begin = self.on_message_complete = self._expected.pop
         self._parser: Any = httptools.HttpResponseParser(self)
         self._received: list[bytes] = []
-        """What arrived up to the head's end, as it came."""
-        self._head_bytes = 0
-        self._barren_bytes = 0
-        self._interims = 0
-        self._status = 0
-        self._end = -1
+        """What arrived of a head that is not whole yet, as it came."""
         self._keep_alive = False
-        self._surplus = False
-        self._until_eof = False
         self._broken = ""
         self._writing = False
         self._in_pieces = False
@@ -97,10 +99,28 @@ class Connection(asyncio.Protocol):
 
     # What the owner calls.
 
-    @property
-    def usable(self) -> bool:
-        """Whether a request can be sent now."""
-        return self._transport is not None and not self._transport.is_closing()
+    def begin(
+        self, payload: tuple[bytes, ...], timeouts: Timeouts, started: float
+    ) -> Response | None:
+        """Send a request; None: the connection is closed, nothing was sent.
+
+        Whoever waits for its head is woken when that is there or cannot come any more.
+
+        Args:
+            payload: the request's bytes, written one after the other.
+            timeouts: the limits of the exchange.
+            started: when the exchange began, by the connection's clock.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return None
+        self._response = response = Response(self, timeouts, started)
+        self._expected += _REPLY
+        self.due = 0.0
+        for piece in payload:
+            transport.write(piece)
+        response.since = started
+        return response
 
     async def exchange(
         self,
@@ -110,30 +130,19 @@ class Connection(asyncio.Protocol):
         *,
         body_less: bool,
     ) -> Response:
-        """Send a request and wait for its reply's head.
+        """Send a request and wait for its reply's head; raises ExchangeFailure.
 
-        Args:
-            payload: the request's bytes, written one after the other.
-            timeouts: the limits of the exchange.
-            started: when the exchange began, by the connection's clock.
-            body_less: the method is HEAD, whose reply has no body.
+        As `begin`; `body_less`: the method is HEAD, whose reply has no body.
         """
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            raise ExchangeFailure(
-                FailureKind.CONNECT, Certainty.NOT_SENT, "closed before the request"
-            )
-        response = Response(self, timeouts, started)
-        if body_less:
-            response.body_less = True
-        self._begin(response)
-        for piece in payload:
-            transport.write(piece)
+        response = self.begin(payload, timeouts, started)
+        if response is None:
+            raise closed_before()
+        # It may have taken long to connect.
         response.since = self.clock()
-        response.waiter = self.loop.create_future()
+        response.body_less = body_less
+        waiter = response.waiter = self.loop.create_future()
         try:
-            # Woken when the head is there or cannot come any more.
-            await response.waiter
+            await waiter
         except BaseException:
             response.abort()
             raise
@@ -141,16 +150,6 @@ class Connection(asyncio.Protocol):
         if not response.status and response.failure is not None:
             raise response.failure
         return response
-
-    def _begin(self, response: Response) -> None:
-        """Forget the last exchange and point at the next."""
-        self._response = response
-        self._received.clear()
-        self._head_bytes = self._barren_bytes = self._interims = self._status = 0
-        self._end = -1
-        self._keep_alive = self._until_eof = self._surplus = False
-        self.due = 0.0
-        self._broken = ""
 
     def check(self, now: float, keep_alive: float, pace: Pace) -> None:
         """Close what has passed a limit; set when to look again.
@@ -270,55 +269,77 @@ class Connection(asyncio.Protocol):
             self.drop()
             return
         headless = not response.status
-        if headless:
-            self._received.append(data)
-            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self._broken:
-                self._broken = str(error)
-        if headless and self._status:
-            self._publish_head(response)
+            self._broken = self._broken or str(error)
+        if headless and not self._take_head(response, data):
+            self._judge(response)
+            return
         arrived = self._arrived
-        if arrived:
-            self._take_body(response, len(data))
-        elif not headless:
-            self._barren_bytes += len(data)
-        if self._end >= 0 and response.status:
+        if not self._expected:
+            response.chunks += arrived
+            arrived.clear()
             self._finish(response)
-        elif self._broken or self._barren_bytes > BARREN_BYTES or not response.status:
-            self._judge()
-        else:
-            response.wake()
+            return
+        if arrived:
+            response.chunks += arrived
+            arrived.clear()
+            response.received += len(data)
+            response.since = 0.0
+            response.barren = 0
+        elif not headless:
+            response.barren += len(data)
+        if self._broken or response.barren > BARREN_BYTES:
+            self._judge(response)
+            return
+        if response.received - response.taken > HIGH_WATER:
+            self._hold_back(response)
+        response.wake()
 
-    def _publish_head(self, response: Response) -> None:
-        """Give the reader the head that has just become whole."""
-        received = self._received
-        data = received[0] if len(received) == 1 else b"".join(received)
-        received.clear()
-        head = cut_head(data, self._interims)
+    def _take_head(self, response: Response, data: bytes) -> bool:
+        """Give the reader the head if it is whole now; false if there is none."""
+        if self._received or not response.status:
+            data = self._collect(response, data)
+            if not data:
+                return False
+        head = cut_head(data, response.interims)
         size = len(head)
-        # Each field takes four bytes at least.
-        if size > 4 * HEAD_FIELDS and (
+        if size > _SHORT_HEAD and (
             size > HEAD_BYTES or head.count(b"\r") > HEAD_FIELDS
         ):
-            self._broken = "the head is too large"
-            return
+            return self._refuse_head(response, "the head is too large")
         fields = head.lower()
         # The usual reply names no coding, and tells its length.
         if fields.find(b"encoding:") >= 0:
             if not self._note_codings(response, head):
-                self._broken = "unknown Transfer-Encoding"
-                return
-        elif self._end < 0 and fields.find(b"\ncontent-length:") < 0:
-            self._until_eof = True
+                return self._refuse_head(response, "unknown Transfer-Encoding")
+        elif self._expected and fields.find(b"\ncontent-length:") < 0:
+            response.until_eof = True
         response.head = head
-        response.status = self._status
         response.since = self.due = 0.0
         if response.body_less:
-            self._end = 0
+            self._arrived.clear()
+            self._expected.clear()
             self._keep_alive = False
+        return True
+
+    def _refuse_head(self, response: Response, reason: str) -> bool:
+        """Let nobody have the reply whose head has just come."""
+        response.status = 0
+        response.head_bytes += 1
+        self._broken = reason
+        return False
+
+    def _collect(self, response: Response, data: bytes) -> bytes:
+        """Keep what has come of a head; give all of it."""
+        self._received.append(data)
+        response.head_bytes += len(data)
+        if not response.status:
+            return b""
+        data = b"".join(self._received)
+        self._received.clear()
+        return data
 
     def _note_codings(self, response: Response, head: bytes) -> bool:
         """Note how the body is framed and coded; false where that is not known."""
@@ -328,33 +349,20 @@ class Connection(asyncio.Protocol):
             # Every coding but one plain `chunked` is refused.
             if framing != [b"chunked"]:
                 return False
-        elif b"content-length" not in dict(fields):
-            self._until_eof = True
+        elif self._expected and b"content-length" not in dict(fields):
+            response.until_eof = True
         response.encoding = b", ".join(
             value for name, value in fields if name == b"content-encoding"
         )
         return True
 
-    def _take_body(self, response: Response, size: int) -> None:
-        """Hand over the body's pieces that came in a read of `size` bytes."""
-        arrived = self._arrived
-        if self._end >= 0:
-            del arrived[self._end :]
-        response.chunks += arrived
-        arrived.clear()
-        response.since = 0.0
-        response.received = received = response.received + size
-        self._barren_bytes = 0
-        if received - response.taken > HIGH_WATER and response.status and self._end < 0:
-            self._hold_back(response)
-
-    def _judge(self) -> None:
+    def _judge(self, response: Response) -> None:
         """Decide what bytes mean that brought no usual piece of a reply."""
         if self._broken:
             self._fail(FailureKind.PROTOCOL, self._broken)
-        elif self._barren_bytes > BARREN_BYTES:
+        elif response.barren > BARREN_BYTES:
             self._fail(FailureKind.PROTOCOL, "framing without a body")
-        elif self._head_bytes > HEAD_BYTES:
+        elif response.head_bytes > HEAD_BYTES:
             self._fail(FailureKind.PROTOCOL, "the head is too large")
 
     def _hold_back(self, response: Response) -> None:
@@ -385,11 +393,11 @@ class Connection(asyncio.Protocol):
         response = self._response
         if response is None:
             self.drop()
-        elif self._until_eof and response.status and exc is None:
+        elif response.until_eof and exc is None:
             self._keep_alive = False
             self._finish(response)
         else:
-            where = "inside the reply" if self._head_bytes else "before any reply"
+            where = "inside the reply" if response.begun else "before any reply"
             self._fail(FailureKind.RESET, f"closed {where}: {exc or 'EOF'}")
 
     def _finish(self, response: Response) -> None:
@@ -398,14 +406,14 @@ class Connection(asyncio.Protocol):
         response.source = None
         response.complete = True
         transport = self._transport
-        clean = self._keep_alive and not (
-            self._surplus
-            or self._broken
-            or response.paused
-            or transport is None
-            or transport.get_write_buffer_size()
-        )
-        if clean:
+        if (
+            self._keep_alive
+            and not self._broken
+            and not response.paused
+            and transport is not None
+            # Nothing of our own request waits any more.
+            and not transport.get_write_buffer_size()
+        ):
             self.idle_since = self.clock()
             self.due = 0.0
             self._owner.released(self)
@@ -419,7 +427,7 @@ class Connection(asyncio.Protocol):
         if response is not None:
             certainty = (
                 Certainty.RESPONSE_STARTED
-                if self._head_bytes
+                if response.begun
                 else Certainty.POSSIBLY_ACCEPTED
             )
             response.failure = ExchangeFailure(kind, certainty, detail)
@@ -429,41 +437,39 @@ class Connection(asyncio.Protocol):
 
     # What the parser calls; exceptions here stop it.
 
-    def on_message_begin(self) -> None:
-        """Notice bytes behind a complete reply."""
-        if self._end >= 0:
-            self._surplus = True
-
     def on_headers_complete(self) -> None:
         """Judge the framing of the reply."""
-        if self._end >= 0:
+        response, parser = self._response, self._parser
+        if response is None:
             return
-        parser = self._parser
-        status = parser.get_status_code()
+        response.status = status = parser.get_status_code()
         if status < 200:
-            self._interim(status)
+            self._interim(response, status)
             return
-        self._status = status
         self._keep_alive = keep_alive = parser.should_keep_alive()
         if not keep_alive and parser.get_http_version() not in {"1.0", "1.1"}:
-            self._refuse("the version is not HTTP/1.1")
+            self._refuse(response, "the version is not HTTP/1.1")
 
-    def _interim(self, status: int) -> None:
+    def _interim(self, response: Response, status: int) -> None:
         """Skip a 1xx reply, a bounded number of times."""
-        self._interims += 1
+        response.status = 0
+        self._expected += _REPLY
+        response.interims += 1
         if status < 100 or status == 101:
             # 101 answers an upgrade that we never ask for.
-            self._refuse(f"status {status}")
-        if self._interims > INTERIM_REPLIES:
-            self._refuse("too many interim replies")
+            self._refuse(response, f"status {status}")
+        if response.interims > INTERIM_REPLIES:
+            self._refuse(response, "too many interim replies")
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, response: Response, reason: str) -> None:
         """Stop the parser with a reason of ours."""
         self._broken = reason
-        self._status = 0
+        response.status = 0
         raise ValueError(reason)
 
-    def on_message_complete(self) -> None:
-        """Mark where the body ends."""
-        if self._status and self._end < 0:
-            self._end = len(self._arrived)
+
+def closed_before() -> ExchangeFailure:
+    """Build the failure of a request for which there is no connection any more."""
+    return ExchangeFailure(
+        FailureKind.CONNECT, Certainty.NOT_SENT, "closed before the request"
+    )

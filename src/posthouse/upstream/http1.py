@@ -104,6 +104,7 @@ class Site:
         self._sweep = sweep
         self._heads: dict[object, bytes] = {}
         self.idle: dict[Connection, None] = {}
+        """The connections that wait for a request; the one used last is the last."""
 
     def payload(self, request: UpstreamRequest) -> tuple[bytes, ...]:
         """Write a request's bytes."""
@@ -115,24 +116,16 @@ class Site:
                 self._heads.clear()
             self._heads[key] = head
         body = request.body
-        if not body and request.method in _BODILESS_METHODS:
+        size = len(body)
+        if size > SMALL_BODY:
+            return (b"%bContent-Length: %d\r\n\r\n" % (head, size), body)
+        if not size and request.method in _BODILESS_METHODS:
             return (head + b"\r\n",)
-        if len(body) <= SMALL_BODY:
-            return (b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body),)
-        return (b"%bContent-Length: %d\r\n\r\n" % (head, len(body)), body)
+        return (b"%bContent-Length: %d\r\n\r\n%b" % (head, size, body),)
 
     def head(self, request: UpstreamRequest) -> bytes:
         """Write a request's head, but for what says how long its body is."""
         return render_head(request, self._origin.authority)
-
-    def take(self) -> Connection | None:
-        """Give the idle connection that was used last, if there is one."""
-        idle = self.idle
-        while idle:
-            connection, _ = idle.popitem()
-            if connection.usable:
-                return connection
-        return None
 
     async def open(self, limit: float, clock: Callable[[], float]) -> Connection:
         """Open a fresh connection."""
@@ -199,25 +192,46 @@ class HTTP1Sender:
         if site is None:
             site = self._site(request)
         payload = site.payload(request)
-        body_less = request.method == "HEAD"
         limits = request.timeouts
+        idle = site.idle
         response = None
-        connection = site.take()
-        if connection is not None:
-            try:
-                response = await connection.exchange(
-                    payload, limits, started, body_less=body_less
-                )
-            except ExchangeFailure as failure:
-                if not _closed_under_us(failure):
-                    raise
-                if resending is not None:
-                    resending()
+        while response is None and idle:
+            connection, _ = idle.popitem()
+            response = connection.begin(payload, limits, started)
         if response is None:
-            connection = await self._open(site, min(limits.connect, limits.total))
-            response = await connection.exchange(
-                payload, limits, started, body_less=body_less
-            )
+            return await self._send_fresh(site, request, payload, started)
+        if request.method == "HEAD":
+            response.body_less = True
+        # As Connection.exchange, without a coroutine more.
+        waiter = response.waiter = connection.loop.create_future()
+        try:
+            await waiter
+        except BaseException:
+            response.abort()
+            raise
+        response.waiter = None
+        failure = response.failure
+        if response.status or failure is None:
+            return decoded(response) if response.encoding else response
+        if not _closed_under_us(failure):
+            raise failure
+        if resending is not None:
+            resending()
+        return await self._send_fresh(site, request, payload, started)
+
+    async def _send_fresh(
+        self,
+        site: Site,
+        request: UpstreamRequest,
+        payload: tuple[bytes, ...],
+        started: float,
+    ) -> UpstreamResponse:
+        """Send over a connection of its own."""
+        limits = request.timeouts
+        connection = await self._open(site, min(limits.connect, limits.total))
+        response = await connection.exchange(
+            payload, limits, started, body_less=request.method == "HEAD"
+        )
         return decoded(response) if response.encoding else response
 
     async def upload(

@@ -14,7 +14,7 @@ from posthouse.model.exchange import (
     FailureKind,
     Timeouts,
 )
-from posthouse.upstream.connection import Connection
+from posthouse.upstream.connection import Connection, closed_before
 from posthouse.upstream.ports import Content
 from posthouse.upstream.response import Response
 from posthouse.upstream.sweep import Sweep
@@ -38,14 +38,12 @@ class PouringConnection(Connection):
             timeouts: the limits of the exchange.
             started: when the exchange began, by the connection's clock.
         """
+        response = self.begin((head,), timeouts, started)
         transport = self._transport
-        if transport is None or transport.is_closing():
-            raise ExchangeFailure(
-                FailureKind.CONNECT, Certainty.NOT_SENT, "closed before the request"
-            )
-        response = Response(self, timeouts, started)
-        self._begin(response)
-        transport.write(head)
+        if response is None or transport is None:
+            raise closed_before()
+        # It is not waited for yet.
+        response.since = 0.0
         try:
             await self._pour(transport, content, response)
             while _is_waited_for(response):

@@ -67,6 +67,14 @@ class Response:
     """When the reader let go of the rest; 0 while it has not."""
     encoding = b""
     body_less = False
+    head_bytes = 0
+    """Bytes that have come of a head that came in pieces, or that was refused."""
+    interims = 0
+    """1xx replies that came before the real one."""
+    until_eof = False
+    """The body ends with the connection."""
+    barren = 0
+    """Bytes of framing, since the last that brought some of the body."""
     received = 0
     """Bytes of the body that have come, its framing included."""
     taken = 0
@@ -78,6 +86,7 @@ class Response:
     """When the present window of the least rate began, and after how many bytes."""
     paused = False
     complete = False
+    """It has come as a whole, and nothing has failed."""
     failure: ExchangeFailure | None = None
     waiter: asyncio.Future[None] | None = None
 
@@ -93,6 +102,11 @@ class Response:
         self.timeouts = timeouts
         self.started = started
         self.chunks: list[bytes] = []
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of it has come."""
+        return self.status > 0 or self.head_bytes > 0
 
     @property
     def unread(self) -> int:
@@ -138,11 +152,14 @@ class Response:
 
     async def read_all(self, limit: int) -> bytes:
         """Give the rest of the body; more than `limit` bytes is TOO_LARGE."""
-        if self.complete and self.failure is None:
+        if self.complete:
             # The usual case: a small reply came as a whole.
             chunks = self.chunks
-            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            chunks.clear()
+            if len(chunks) == 1:
+                data = chunks.pop()
+            else:
+                data = b"".join(chunks)
+                chunks.clear()
             if len(data) > limit:
                 check_size(len(data), limit)
             return data
@@ -171,6 +188,7 @@ class Response:
     def abort(self) -> None:
         """Close at once; a waiting read ends with ABORTED."""
         self.chunks.clear()
+        self.complete = False
         if self.failure is None:
             certainty = (
                 Certainty.RESPONSE_STARTED

@@ -84,10 +84,14 @@ class Upstream:
 
         Not itself a coroutine function: it hands out the right client's.
         """
-        if request.origin.startswith(_IN_PROCESS):
+        origin = request.origin
+        if origin.startswith("http"):
+            return self._http1.send(request, resending)
+        if origin.startswith(_IN_PROCESS):
             return self._send_in_process(request)
-        if request.origin.startswith("ws"):
+        if origin.startswith("ws"):
             return self._sockets.send(request, resending)
+        # It says what is wrong with the origin.
         return self._http1.send(request, resending)
 
     async def upload(
