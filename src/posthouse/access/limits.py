@@ -6,25 +6,24 @@ caller releases each permit when its call or attempt ends.
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
 
 from typing_extensions import override
 
 from posthouse.access.ports import Limiter
 from posthouse.access.principal import Principal
 from posthouse.access.windows import (
+    UNLIMITED_RATES,
     Limit,
     Permit,
     Rates,
     Refusal,
     WindowTable,
+    rates_of,
 )
 from posthouse.errors import RateLimited
 from posthouse.settings.file import ChannelLimits
 
-REMEMBERED_RATES = 1024
-
-UNLIMITED = Permit(None, Rates(), None, 0, time.monotonic)
+UNLIMITED = Permit(None, UNLIMITED_RATES, None, 0, time.monotonic)
 """The permit of everyone who has no limits."""
 
 
@@ -52,13 +51,9 @@ class Limits(Limiter):
         Raises:
             RateLimited: with `retry_after` from 1 to 60 seconds.
         """
-        if (
-            principal.rpm is None
-            and principal.tpm is None
-            and principal.concurrency is None
-        ):
+        rates = principal.rates
+        if rates is None:
             return UNLIMITED
-        rates = rates_of(principal.rpm, principal.tpm, principal.concurrency)
         result = self._keys.admit(principal.key_id, rates, tokens, output_tokens)
         if isinstance(result, Refusal):
             raise rate_limited(result, rates, tokens)
@@ -67,7 +62,7 @@ class Limits(Limiter):
     @override
     def header_lines(self, principal: Principal) -> bytes:
         """Write the `x-ratelimit-*` headers of a key, for a reply that refuses."""
-        rates = rates_of(principal.rpm, principal.tpm, principal.concurrency)
+        rates = principal.rates or UNLIMITED_RATES
         return self._keys.header_lines(principal.key_id, rates)
 
     def admit_channel(self, name: str, limits: ChannelLimits) -> Permit | Refusal:
@@ -76,12 +71,6 @@ class Limits(Limiter):
             return UNLIMITED
         rates = rates_of(limits.rpm, None, limits.concurrency)
         return self._channels.admit(name, rates)
-
-
-@lru_cache(maxsize=REMEMBERED_RATES)
-def rates_of(rpm: int | None, tpm: int | None, concurrency: int | None) -> Rates:
-    """Share one value among all that have the same limits."""
-    return Rates(rpm, tpm, concurrency)
 
 
 def rate_limited(refusal: Refusal, rates: Rates, tokens: int) -> RateLimited:

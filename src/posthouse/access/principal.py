@@ -1,6 +1,9 @@
 """The principal: whom a call is made for, and what it may do."""
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from posthouse.access.windows import Rates, rates_of
 
 
 class Principal(Struct, frozen=True):
@@ -22,3 +25,11 @@ class Principal(Struct, frozen=True):
     sandbox: bool = False
     group: str | None = None
     """What rules of routing may ask for."""
+    rates: Rates | None = None
+    """Its limits; None has none. Made of `rpm`, `tpm` and `concurrency`."""
+
+    def __post_init__(self) -> None:
+        """Find the limits once, not for every call."""
+        limits = self.rpm, self.tpm, self.concurrency
+        rates = None if limits == (None, None, None) else rates_of(*limits)
+        force_setattr(self, "rates", rates)

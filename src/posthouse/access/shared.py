@@ -14,12 +14,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from posthouse.access.limits import (
-    REMEMBERED_RATES,
-    UNLIMITED,
-    rate_limited,
-    rates_of,
-)
+from posthouse.access.limits import UNLIMITED, rate_limited
 from posthouse.access.ports import (
     CounterStore,
     CountersUnavailable,
@@ -28,7 +23,14 @@ from posthouse.access.ports import (
 )
 from posthouse.access.principal import Principal
 from posthouse.access.shares import Outcome, SharedPermit, Shares, Waiter
-from posthouse.access.windows import Rates, Refusal, WindowTable
+from posthouse.access.windows import (
+    REMEMBERED_RATES,
+    UNLIMITED_RATES,
+    Rates,
+    Refusal,
+    WindowTable,
+    rates_of,
+)
 from posthouse.observe.logs import logger
 from posthouse.settings.file import ChannelLimits
 
@@ -124,13 +126,9 @@ class SharedLimits(Limiter):
         Raises:
             RateLimited: with `retry_after` from 1 to 60 seconds.
         """
-        if (
-            principal.rpm is None
-            and principal.tpm is None
-            and principal.concurrency is None
-        ):
+        rates = principal.rates
+        if rates is None:
             return UNLIMITED
-        rates = rates_of(principal.rpm, principal.tpm, principal.concurrency)
         name = "key " + principal.key_id
         permit = self._shares.take(name, rates, tokens, output_tokens)
         if permit is not None:
@@ -145,7 +143,7 @@ class SharedLimits(Limiter):
     @override
     def header_lines(self, principal: Principal) -> bytes:
         """Write the `x-ratelimit-*` headers of a key, for a reply that refuses."""
-        rates = rates_of(principal.rpm, principal.tpm, principal.concurrency)
+        rates = principal.rates or UNLIMITED_RATES
         name = "key " + principal.key_id
         if self._is_alone:
             return self._alone.header_lines(name, _part(rates, self._processes))

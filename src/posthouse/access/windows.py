@@ -12,6 +12,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
+from typing import Final
 
 from msgspec import Struct
 
@@ -21,6 +23,7 @@ GRAIN = 1.0
 """Seconds of admissions that share a bucket."""
 SWEPT_PER_NEWCOMER = 2
 """Subjects looked at, and dropped when idle, for each one that is added."""
+REMEMBERED_RATES = 1024
 
 
 class Rates(Struct, frozen=True):
@@ -31,6 +34,15 @@ class Rates(Struct, frozen=True):
     tokens: int | None = None
     """Per minute."""
     concurrency: int | None = None
+
+
+UNLIMITED_RATES: Final = Rates()
+
+
+@lru_cache(maxsize=REMEMBERED_RATES)
+def rates_of(rpm: int | None, tpm: int | None, concurrency: int | None) -> Rates:
+    """Share one value among all that have the same limits."""
+    return Rates(rpm, tpm, concurrency)
 
 
 class Limit(Enum):
@@ -89,17 +101,17 @@ class Subject(Struct, gc=False):
     def add(self, now: float, tokens: int) -> Bucket:
         """Count a request and its tokens; give the bucket they stand in."""
         self.requests += 1
-        self.tokens += tokens
         buckets = self.buckets
-        if buckets:
-            bucket = buckets[-1]
-            if now - bucket.first < GRAIN:
-                bucket.last = now
-                bucket.requests += 1
-                bucket.tokens += tokens
-                return bucket
-        bucket = Bucket(now, now, 1, tokens)
-        buckets.append(bucket)
+        bucket = buckets[-1] if buckets else None
+        if bucket is None or now - bucket.first >= GRAIN:
+            bucket = Bucket(now, now, 1, 0)
+            buckets.append(bucket)
+        else:
+            bucket.last = now
+            bucket.requests += 1
+        if tokens:
+            self.tokens += tokens
+            bucket.tokens += tokens
         return bucket
 
     def correct(self, bucket: Bucket, change: int) -> None:

@@ -57,21 +57,26 @@ def estimate_prompt(request: ParsedRequest, model: ModelRow | None) -> int:
     window is that of each of its entries.
     """
     size = request.prompt
-    text = max(size.text_bytes, 0)
     tokens = (
         TOKENS_PER_CALL
-        + (text + BYTES_PER_TOKEN - 1) // BYTES_PER_TOKEN
+        + (max(size.text_bytes, 0) + BYTES_PER_TOKEN - 1) // BYTES_PER_TOKEN
         + TOKENS_PER_MESSAGE * size.messages
-        + TOKENS_PER_IMAGE * size.images
-        + (
-            TOKENS_PER_SECOND * size.audio_seconds
-            or TOKENS_PER_AUDIO * size.audio_parts
-        )
-        + TOKENS_PER_FILE * size.files
     )
+    if size.images or size.audio_parts or size.files or size.audio_seconds:
+        tokens += _media_tokens(size)
     if model is None or not model.context or request.operation not in _ANSWERING:
         return tokens
     return min(tokens, model.context)
+
+
+def _media_tokens(size: PromptSize) -> int:
+    """Estimate what is not text."""
+    sound = TOKENS_PER_SECOND * size.audio_seconds
+    return (
+        TOKENS_PER_IMAGE * size.images
+        + (sound or TOKENS_PER_AUDIO * size.audio_parts)
+        + TOKENS_PER_FILE * size.files
+    )
 
 
 def held_output(request: ParsedRequest, model: ModelRow | None) -> int:

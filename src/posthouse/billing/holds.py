@@ -25,7 +25,6 @@ from posthouse.billing.leases import MAX_AMOUNT, LeasePolicy, Wallet, Wallets
 from posthouse.billing.ports import ConnectLedger, LedgerUnavailable
 from posthouse.billing.records import (
     ANSWERING,
-    OPENED,
     PROGRESS,
     SETTLEMENT,
     VOID_REASONS,
@@ -54,35 +53,25 @@ class HoldEnded(Exception):
     """The hold was settled or voided before."""
 
 
-class Hold:
-    """Money set aside for one call."""
+class Hold(msgspec.Struct, eq=False):
+    """Money set aside for one call; made by HoldManager.open."""
 
-    __slots__ = (
-        "_check_at",
-        "_delivered",
-        "_manager",
-        "_opening",
-        "_step",
-        "_wallet",
-        "amount",
-        "bucket",
-        "channel",
-        "ended",
-    )
+    _manager: "HoldManager"
+    _wallet: Wallet
+    _opening: Opening
+    amount: int
+    """The hold with its extensions, nano-dollars."""
+    bucket: dict[str, Carried]
+    channel: str = ""
+    ended: bool = False
+    _delivered: int = 0
+    _check_at: int = 0
+    """What the content must cost for another look; 0 before the first."""
 
-    def __init__(self, manager: "HoldManager", wallet: Wallet, opening: Opening):
-        """Made by HoldManager.open, after the money was taken."""
-        self.amount = opening.amount
-        """The hold with its extensions, nano-dollars."""
-        self.channel = ""
-        self.ended = False
-        self.bucket: dict[str, Carried]
-        self._manager = manager
-        self._wallet = wallet
-        self._opening = opening
-        self._delivered = 0
-        self._step = max(1, opening.amount - opening.prompt_charge)
-        self._check_at = self._step // 2 or 1
+    @property
+    def _step(self) -> int:
+        """What the first hold sets aside for the answer."""
+        return max(1, self._opening.amount - self._opening.prompt_charge)
 
     def state(self) -> Opened:
         """The hold as it stands now, for the journal."""
@@ -114,7 +103,7 @@ class Hold:
         """
         if covered:
             charge_so_far = min(charge_so_far, self._step)
-        if charge_so_far < self._check_at:
+        if charge_so_far < (self._check_at or self._step // 2 or 1):
             return True
         return await self._extend(charge_so_far, covered=covered)
 
@@ -153,9 +142,10 @@ class Hold:
     def _end(self, record: CallRecord, void_reason: str) -> None:
         """Write the end, then give free what was not used."""
         opening = self._opening
+        call_id = opening.call_id
         if self.ended:
-            raise HoldEnded(opening.call_id)
-        if record.id != opening.call_id:
+            raise HoldEnded(call_id)
+        if record.id != call_id:
             raise ValueError(f"{record.id} is not the call of this hold")
         wallet = self._wallet
         amount = self.amount
@@ -163,7 +153,7 @@ class Hold:
         if paid > amount:
             paid = min(paid, amount + wallet.free)
         settlement = Settlement(
-            opening.call_id,
+            call_id,
             opening.account_id,
             wallet.lease_id,
             amount,
@@ -174,7 +164,7 @@ class Hold:
         manager = self._manager
         manager.journal.append(SETTLEMENT, settlement)
         self.ended = True
-        del self.bucket[opening.call_id]
+        del self.bucket[call_id]
         manager.open_holds -= 1
         wallet.open_holds -= 1
         wallet.free += amount - paid
@@ -330,42 +320,42 @@ class HoldManager:
         if amount < 0 or opening.prompt_charge < 0:
             raise ValueError("a hold is not negative")
         journal = self.journal
-        if (
-            self._closing
-            or self._thread.failing
-            or journal.failed
-            or not journal.has_room(self.open_holds + RESERVED_HOLDS)
-        ):
-            await self._make_room()
+        if self._closing or self._thread.failing or journal.failed:
+            raise StorageUnavailable
         if amount > MAX_AMOUNT:
             raise InsufficientQuota
         wallet = self._wallet(opening.account_id)
         wallet.open_holds += 1
         if amount > wallet.free or wallet.waiters:
-            try:
-                await self.wallets.wait(wallet, amount, amount)
-            except BaseException:
-                wallet.open_holds -= 1
-                raise
+            await self._draw(wallet, amount)
         else:
             wallet.free -= amount
-        hold = Hold(self, wallet, opening)
         try:
-            journal.append(OPENED, Opened(opening, amount))
+            opened = Opened(opening, amount)
+            while not journal.open(opened, self.open_holds + RESERVED_HOLDS):
+                await self._make_room()
         except BaseException:
             wallet.open_holds -= 1
             wallet.free += amount
             self.wallets.changed(wallet)
             raise
         bucket = journal.bucket
+        hold = Hold(self, wallet, opening, amount, bucket)
         bucket[opening.call_id] = hold
-        hold.bucket = bucket
         self.open_holds += 1
         if ARMED:
             reach("hold.after_open_record")
         if wallet.free < wallet.low_water:
             self.wallets.top_up(wallet, amount)
         return hold
+
+    async def _draw(self, wallet: Wallet, amount: int) -> None:
+        """Take an amount that the wallet does not have, or others wait for too."""
+        try:
+            await self.wallets.wait(wallet, amount, amount)
+        except BaseException:
+            wallet.open_holds -= 1
+            raise
 
     def note(self, kind: int, record: Answering | Progress) -> None:
         """Write a record that recovery is better with, if there is room."""

@@ -24,7 +24,6 @@ from posthouse.billing.killpoints import reach
 from posthouse.billing.records import OPENED, Opened, Record
 from posthouse.billing.segments import (
     HEADER_SIZE,
-    RECORD_OVERHEAD,
     SEAL_SIZE,
     SEGMENT_SIZE,
     Segment,
@@ -122,10 +121,20 @@ class Journal:
         ValueError when the record is larger than a segment may hold.
         """
         payload = self._encode(record)
-        segment = self._segment
-        if segment.offset + len(payload) + RECORD_OVERHEAD > segment.limit:
-            segment = self._rotate(len(payload))
-        segment.write(kind, payload)
+        if not self._segment.write(kind, payload):
+            self._rotate(len(payload)).write(kind, payload)
+
+    def open(self, hold: Opened, holds: int) -> bool:
+        """Write that a hold is open; False: there is no room for so many holds.
+
+        As `append` and `has_room`, at one moment.
+        """
+        if self._segment.write(OPENED, self._encode(hold), holds * RESERVE):
+            return True
+        if not self.has_room(holds):
+            return False
+        self.append(OPENED, hold)
+        return True
 
     def release(self) -> None:
         """Keep no more of what was written in memory than the last of it."""

@@ -131,12 +131,13 @@ class Wallets:
         return len(self._wallets)
 
     def wallet(self, account_id: str) -> Wallet:
-        """The account's wallet, as the one used last."""
+        """The account's wallet, among those used since the last sweep."""
         wallet = self._wallets.get(account_id)
         if wallet is None:
             wallet = self._wallets[account_id] = Wallet(account_id)
-        else:
-            self._wallets.move_to_end(account_id)
+        elif wallet.used_at == self._now:
+            return wallet
+        self._wallets.move_to_end(account_id)
         wallet.used_at = self._now
         return wallet
 

@@ -23,7 +23,7 @@ from posthouse.catalog.price import (
     price_content,
 )
 from posthouse.model.catalog import ModelRow, Price, ProviderRow
-from posthouse.model.money import MAX_AMOUNT, price_amount
+from posthouse.model.money import MAX_AMOUNT, whole_amount
 from posthouse.model.usage import Unit, Usage
 from posthouse.settings.file import PriceSpec
 
@@ -249,16 +249,18 @@ def charge(price: Price, usage: Usage, service_tier: str | None = None) -> int:
     rates = price.rates
     if price.long_context or price.service_tiers:
         rates = rates_for(price, input_tokens(counts), service_tier)
-    odd = _REQUEST in rates
+    total, odd = 0, True
     for unit, count in counts.items():
-        if count < 0 or unit not in rates:
-            odd = True
+        rate = rates.get(unit)
+        if rate is None or count < 0:
+            break
+        total += count * rate
+    else:
+        odd = _REQUEST in rates
     if odd:
         counts, rates = _reconciled(counts, rates)
-    amount = price_amount(counts, rates)
-    if amount < MAX_AMOUNT:
-        return amount
-    return MAX_AMOUNT
+        total = sum([count * rates[unit] for unit, count in counts.items()])
+    return min(whole_amount(total), MAX_AMOUNT)
 
 
 def _reconciled(

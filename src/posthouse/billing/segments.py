@@ -111,19 +111,22 @@ class Segment:
         self.offset = HEADER_SIZE
         self._released = 0
 
-    def write(self, kind: int, payload: bytes) -> None:
-        """Append a record; the caller has seen that it ends within `limit`."""
+    def write(self, kind: int, payload: bytes, reserve: int = 0) -> bool:
+        """Append a record; False: it would not end `reserve` bytes before `limit`."""
         length = len(payload)
+        start = self.offset
+        end = start + RECORD_OVERHEAD + length
+        if end + reserve > self.limit:
+            return False
         crc = crc32(payload, self._seed ^ length ^ kind << 24)
         record = _pack(crc, length, kind) + payload
-        start = self.offset
-        end = start + len(record)
         if ARMED and ARMED == _IN_RECORD:
             middle = (start + end) // 2
             self._map[start:middle] = record[: middle - start]
             reach("journal.mid_record")
         self._map[start:end] = record
         self.offset = end
+        return True
 
     def release(self) -> None:
         """Let go of the pages that are full: the kernel keeps what they say.
@@ -138,6 +141,7 @@ class Segment:
 
     def seal(self) -> None:
         """Say that the next segment continues."""
+        self.limit += SEAL_SIZE
         self.write(SEALED, b"")
 
     def close(self) -> None:

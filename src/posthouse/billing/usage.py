@@ -105,9 +105,8 @@ def normalise(
     window = (context if context > 0 else UNKNOWN_CONTEXT) * (choices or 1)
     # Most reports are two totals that may well be true, and nothing else.
     sent, made = report.input or 0, report.output or 0
-    if 0 < sent <= window and 0 < made <= window and not any(_beside_totals(report)):
-        totals = {_INPUT.total: sent, _OUTPUT.total: made}
-        return NormalisedUsage(Usage(totals, _PROVIDER))
+    if 0 < sent <= window >= made > 0 and not any(_beside_totals(report)):
+        return NormalisedUsage(Usage({"input": sent, "output": made}, _PROVIDER))
     quantities: dict[str, int] = {}
     suspicious = ["total_not_whole"] if report.odd else []
     estimated = report.estimated

@@ -37,14 +37,9 @@ def format_usd(nanodollars: int) -> str:
     return f"{sign}{whole}.{decimals}"
 
 
-def price_amount(quantities: dict[str, int], rates: dict[str, int]) -> int:
-    """Price quantities at rates of nano-dollars per million units.
+def whole_amount(millionths: int) -> int:
+    """Make quantities times rates, per million units, an amount: rounded upwards.
 
-    One rounding, upwards, for the whole call. A quantity whose unit has no
-    rate raises KeyError: nothing is free by omission.
+    There is one such rounding in a price, for the whole call.
     """
-    total = 0
-    for unit, count in quantities.items():
-        if count:
-            total += count * rates[unit]
-    return -(-total // PER_MILLION)
+    return -(-millionths // PER_MILLION)
