@@ -75,12 +75,7 @@ class Text(Struct, frozen=True, tag="text", omit_defaults=True):
 
     def is_plain(self) -> bool:
         """Whether words are all there is."""
-        return not (
-            self.extras
-            or self.citations
-            or self.cache is not None
-            or self.signature is not None
-        )
+        return self == Text(self.text)
 
 
 class Image(Struct, frozen=True, tag="image", omit_defaults=True):
@@ -217,6 +212,15 @@ class Message(Struct, frozen=True, omit_defaults=True):
     parts: tuple[Part, ...]
     name: str | None = None
     extras: Extras = {}
+
+    def words(self) -> str | None:
+        """What is said, if it is one plain text and there is nothing beside it."""
+        if len(self.parts) != 1:
+            return None
+        only = self.parts[0]
+        if type(only) is Text and self == Message(self.role, (Text(only.text),)):
+            return only.text
+        return None
 
 
 # --- a request ----------------------------------------------------------------------

@@ -58,9 +58,12 @@ def write_finish(
     word = _WRITTEN[finish.reason]
     if finish.reason is _STOP and (calls or refused):
         word = "tool_use" if calls else "refusal"
-    extras = finish.extras if own else {}
+    details = None
+    if own and finish.extras:
+        word = finish.extras.get("stop_reason", word)
+        details = finish.extras.get("stop_details")
     return {
-        "stop_reason": extras.get("stop_reason", word),
+        "stop_reason": word,
         "stop_sequence": finish.stop_sequence,
-        "stop_details": extras.get("stop_details"),
+        "stop_details": details,
     }

@@ -6,7 +6,6 @@ the message; `usage` there holds what is unknown in it. Signatures of other prov
 stand sealed in thinking blocks, those of calls in one before the call.
 """
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -173,23 +172,24 @@ def _inputs_of(body: bytes) -> list[Raw]:
 
 # --- out of it ------------------------------------------------------------------
 
+_NO_EXTRAS: Extras = {}
+
 
 def write_reply(reply: ChatReply, chat: ChatRequest, identity: Identity) -> bytes:
     """Write a whole reply; of several answers, the first."""
     own = reply.dialect == NAME
     choice = reply.choices[0] if reply.choices else Choice(0, (), None)
-    extras = dict(reply.extras) if own else {}
-    usage = write_usage(reply.usage, reply.service_tier, extras)
-    if extras:
-        extras.pop("usage", None)
     kinds = set(map(type, choice.parts))
     message = message_head(reply.id if own else None, reply.model, chat, identity)
-    message["content"] = [*written_blocks(choice.parts, own=own)]
+    message["content"] = written_blocks(choice.parts, own=own)
     message |= write_finish(
         choice.finish, own=own, calls=ToolCall in kinds, refused=Refusal in kinds
     )
-    message["usage"] = usage
-    return json.encode(message | extras if extras else message)
+    extras = reply.extras if own else _NO_EXTRAS
+    message["usage"] = write_usage(reply.usage, reply.service_tier, extras)
+    if extras:
+        message |= {name: extras[name] for name in extras if name != "usage"}
+    return json.encode(message)
 
 
 def message_head(
@@ -211,18 +211,20 @@ def message_head(
     }
 
 
-def written_blocks(parts: tuple[Part, ...], *, own: bool) -> Iterator[Extras]:
+def written_blocks(parts: tuple[Part, ...], *, own: bool) -> list[Extras]:
     """Write an answer's blocks; empty texts are none."""
+    blocks: list[Extras] = []
     for part in parts:
-        if isinstance(part, Text) and part.text and part.is_plain():
-            yield {"type": "text", "text": part.text}
+        if type(part) is Text and part.text and part.is_plain():
+            blocks.append({"type": "text", "text": part.text})
             continue
         signature = carried_signature(part)
         if signature is not None:
-            yield thinking_block("", signature)
+            blocks.append(thinking_block("", signature))
         block = _block(part, own=own)
         if block is not None:
-            yield block
+            blocks.append(block)
+    return blocks
 
 
 def carried_signature(part: Part) -> Signature | None:

@@ -42,6 +42,8 @@ from posthouse.wire.json import Envelope
 
 MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
+_SHARE = AFFINITY_LIMIT // 4
+"""Of what a conversation starts with, the room for each thing before its turns."""
 KEPT_LIMIT = 16 * 1024
 """Bytes of a body that is kept as it was decoded to be judged; a call may be long."""
 SEARCHES_LIMIT = 10
@@ -116,14 +118,17 @@ def parse_request(body: bytes) -> ParsedRequest:
     asked = read_asked(body, envelope)
     if asked is None:
         return _judge_members(envelope)
-    text_bytes = len(envelope["messages"]) + len(envelope.get("system", b""))
+    system = asked.system
+    text_bytes = len(envelope["messages"])
+    if "system" in envelope:
+        text_bytes += len(envelope["system"])
     return ParsedRequest(
         operation=_CHAT,
         envelope=envelope,
         model=asked.model,
         stream=asked.stream is True,
         prompt=PromptSize(text_bytes, len(asked.messages)),
-        affinity=_opening(asked.messages, asked.system),
+        affinity=_opening([system[:_SHARE]] if system else [], asked.messages),
         output_limit=asked.max_tokens,
         include_usage=True,
         judged=Judged(envelope, asked) if len(body) <= KEPT_LIMIT else None,
@@ -137,7 +142,8 @@ def _judge_members(envelope: Envelope) -> ParsedRequest:
     messages = _read_messages(envelope)
     check_kinds(envelope, _KINDS)
     searches, tool_models = _read_tools(envelope)
-    beginning = (_end_user(envelope), _joined(_read_system(envelope)))
+    about = (_end_user(envelope), _joined(_read_system(envelope)))
+    beginning = [text[:_SHARE] for text in about if text]
     text_bytes = sum(len(envelope[name]) for name in _TEXT_MEMBERS if name in envelope)
     return ParsedRequest(
         operation=_CHAT,
@@ -145,7 +151,7 @@ def _judge_members(envelope: Envelope) -> ParsedRequest:
         model=model,
         stream=flag(envelope, "stream"),
         prompt=_size(messages, text_bytes),
-        affinity=_opening(messages, *beginning),
+        affinity=_opening(beginning, messages),
         output_limit=count(envelope, "max_tokens", lowest=0),
         include_usage=True,
         other_models=named_models(envelope) + tool_models,
@@ -306,17 +312,17 @@ def _size(messages: list[_Message], text_bytes: int) -> PromptSize:
 
 
 def _opening(
-    messages: Sequence[Words | _Message], *beginning: str | None
+    beginning: list[str], messages: Sequence[Words | _Message]
 ) -> tuple[str, ...]:
     """What a conversation starts with, up to its first user message.
 
     Agents have long system prompts in common: half of the room is for the rest.
     """
-    opening = [text[: AFFINITY_LIMIT // 4] for text in beginning if text]
-    room = AFFINITY_LIMIT // 2
+    opening = [*beginning]
+    room = 2 * _SHARE
     for message in messages:
-        text = message.content
-        text = text[:room] if isinstance(text, str) else _joined(text)[:room]
+        content = message.content
+        text = (content if isinstance(content, str) else _joined(content))[:room]
         opening.append(text)
         room -= len(text)
         if message.role == "user" or room <= 0:

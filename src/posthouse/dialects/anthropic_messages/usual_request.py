@@ -148,11 +148,12 @@ def read_usual(request: ParsedRequest) -> ChatRequest | None:
 
 
 def _read_words(asked: Asked) -> list[Message]:
-    messages = [
-        Message(ROLES[one.role], (Text(one.content),)) for one in asked.messages
-    ]
+    messages = []
     if asked.system is not None:
-        messages.insert(0, Message(_SYSTEM, (Text(asked.system),)))
+        messages.append(Message(_SYSTEM, (Text(asked.system),)))
+    for said in asked.messages:
+        role, text = ROLES[said.role], said.content
+        messages.append(Message(role, (Text(text),)))
     return messages
 
 

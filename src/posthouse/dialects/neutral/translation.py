@@ -90,7 +90,7 @@ class Translation(Dialect):
     @override
     def render_request(self, request: ParsedRequest, edits: Edits) -> bytes:
         reading = request.reading
-        chat = self._chat(request) if reading.chat is None else reading.chat
+        chat = reading.chat or self._chat(request)
         if reading.media:
             chat = with_media(chat, reading.media)
         losses = Losses()
@@ -112,10 +112,10 @@ class Translation(Dialect):
         reply = self._read(chat, body)
         identity = self._naming.identity(public_model)
         return ParsedReply(
-            body=self._client.codec.write_reply(reply, chat, identity),
-            usage=reply.usage,
-            service_tier=reply.service_tier,
-            output_text=partial(output_text, reply),
+            self._client.codec.write_reply(reply, chat, identity),
+            reply.usage,
+            reply.service_tier,
+            partial(output_text, reply),
         )
 
     @override
@@ -146,6 +146,8 @@ class Translation(Dialect):
     def _read(self, chat: ChatRequest, body: bytes) -> ChatReply:
         """Read a whole reply; raises UpstreamFault."""
         reply = self._upstream.codec.read_reply(body)
+        if chat.output_format is None:
+            return reply
         schema = self._schema(chat)
         return reply if schema is None else held(reply, schema)
 
@@ -158,7 +160,7 @@ class Translation(Dialect):
 
     def _chat(self, request: ParsedRequest) -> ChatRequest:
         """Read the request, once for all attempts; raises InvalidRequest."""
-        reading = request.reading
+        reading = request.kept or request.reading
         if reading.chat is None:
             reading.chat = self._client.codec.read_request(request)
         return reading.chat

@@ -77,8 +77,8 @@ def parse_reply_head(body: bytes) -> ReplyHead:
     try:
         if not body.isascii():
             json.check_utf8(body)
-        reply: _UsualReply = json.decode_with(_usual_reply, body)
-    except MalformedJSON:
+        reply: _UsualReply = _usual_reply.decode(body)
+    except (MalformedJSON, *json.DECODE_ERRORS):
         return _odd_reply_head(body)
     usage = reply.usage
     return ReplyHead(

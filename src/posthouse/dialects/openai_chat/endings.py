@@ -24,6 +24,7 @@ _REASONS = {
     "content_filter": FinishReason.CONTENT_FILTER,
     "sensitive": FinishReason.CONTENT_FILTER,
 }
+_FINISHES = {word: Finish(reason) for word, reason in _REASONS.items()}
 _STOP = FinishReason.STOP
 _FAILURES = frozenset({"network_error", "insufficient_system_resource", "error"})
 """The provider has failed, whatever it has said before."""
@@ -54,23 +55,28 @@ def read_finish(reason: Any, met: Any, *, called: bool, refused: bool) -> Finish
     Raises:
         UpstreamFault: the provider says that it has failed.
     """
-    # DashScope's native way of saying nothing is the word itself.
-    if not reason or reason == "null" or not isinstance(reason, str):
-        return None
-    if reason in _FAILURES:
-        raise UpstreamOverloaded
-    found = _REASONS.get(reason)
+    found = _FINISHES.get(reason) if isinstance(reason, str) else None
     if found is None:
-        return Finish(FinishReason.OTHER, extras={"finish_reason": reason})
-    if found is _STOP:
+        return _read_other(reason)
+    if found.reason is _STOP:
         if called:
             # OpenAI says so of a call that was forced, others of every call.
             return Finish(FinishReason.TOOL_CALLS)
         if refused:
             return Finish(FinishReason.REFUSAL)
-        if isinstance(met, str) and met:
+        if met and isinstance(met, str):
             return Finish(FinishReason.STOP_SEQUENCE, met)
-    return Finish(found)
+    return found
+
+
+def _read_other(reason: Any) -> Finish | None:
+    """Read a word that is no reason which others know."""
+    # DashScope's native way of saying nothing is the word itself.
+    if not isinstance(reason, str) or reason in ("", "null"):
+        return None
+    if reason in _FAILURES:
+        raise UpstreamOverloaded
+    return Finish(FinishReason.OTHER, extras={"finish_reason": reason})
 
 
 def finish_name(finish: Finish, *, legacy: bool, refused: bool) -> str:

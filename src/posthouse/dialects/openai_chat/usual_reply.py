@@ -12,7 +12,6 @@ from posthouse.dialects.openai_chat.thoughts import NAME
 from posthouse.model.chat import ChatReply, Choice, Extras, Part, Text
 from posthouse.model.usage import ReportedUsage
 from posthouse.wire import json
-from posthouse.wire.json import MalformedJSON
 
 
 class _Message(Struct, gc=False, forbid_unknown_fields=True):
@@ -52,31 +51,26 @@ _SILENT = ReportedUsage()
 def read_usual(body: bytes) -> ChatReply | None:
     """Read a whole reply; None if it is not a usual one."""
     try:
-        reply: _Reply = json.decode_with(_reply, body)
-    except MalformedJSON:
+        reply: _Reply = _reply.decode(body)
+    except json.DECODE_ERRORS:
         return None
-    [choice] = reply.choices
+    choice = reply.choices[0]
     finish = read_finish(choice.finish_reason, None, called=False, refused=False)
     if finish is None:
         return None
     text = choice.message.content
     parts: tuple[Part, ...] = (Text(text),) if text else ()
-    extras: Extras = {}
-    if reply.system_fingerprint is not None:
-        extras["system_fingerprint"] = reply.system_fingerprint
+    print_of = reply.system_fingerprint
+    extras: Extras = {} if print_of is None else {"system_fingerprint": print_of}
+    usage = None if reply.usage is None else usual_usage(reply.usage)
     return ChatReply(
         dialect=NAME,
         id=reply.id or None,
         model=reply.model or None,
         created=reply.created,
         choices=(Choice(choice.index, parts, finish),),
-        usage=_told(reply.usage),
+        # A usage that says nothing is none.
+        usage=None if usage == _SILENT else usage,
         service_tier=reply.service_tier,
         extras=extras,
     )
-
-
-def _told(usage: UsualUsage | None) -> ReportedUsage | None:
-    """A usage that says something."""
-    found = None if usage is None else usual_usage(usage)
-    return None if found == _SILENT else found

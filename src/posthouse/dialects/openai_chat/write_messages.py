@@ -45,19 +45,39 @@ from posthouse.wire.json import MalformedJSON
 
 _SHOWN = (Image, Audio, Video, Document)
 _ROLES = {role: role.value for role in Role}
+_ASKING = {role: role.value for role in (Role.SYSTEM, Role.USER)}
+_SPEAKING = {**_ASKING, Role.ASSISTANT: Role.ASSISTANT.value}
+"""Whose words are written alike for all models."""
 # Members of an enumeration are slow to look up.
 _TOOL, _ASSISTANT, _USER = Role.TOOL, Role.ASSISTANT, Role.USER
 _DEVELOPER = Role.DEVELOPER
+_ALWAYS = Replay.ALWAYS
 _any_json = json.decoder(object)
 
 
 def write_messages(messages: tuple[Message, ...], writing: Writing) -> list[Extras]:
     """Write all messages; raises InvalidRequest."""
-    writer = _Writer(writing, _last_question(messages))
-    for index, message in enumerate(messages):
-        writer.write(message, index)
+    entries: list[Extras] = []
+    # Who always wants thoughts is told with every answer that there were none.
+    roles = _ASKING if writing.traits.replay is _ALWAYS else _SPEAKING
+    for message in messages:
+        role = roles.get(message.role)
+        words = None if role is None else message.words()
+        if words is None:
+            _write_rest(messages, entries, writing)
+            break
+        entries.append({"role": role, "content": words})
+    return entries
+
+
+def _write_rest(
+    messages: tuple[Message, ...], entries: list[Extras], writing: Writing
+) -> None:
+    """Write all messages behind those that are nothing but words."""
+    writer = _Writer(writing, _last_question(messages), entries)
+    for index in range(len(entries), len(messages)):
+        writer.write(messages[index], index)
     writer.show()
-    return writer.entries
 
 
 def _last_question(messages: tuple[Message, ...]) -> int:
@@ -71,10 +91,12 @@ def _last_question(messages: tuple[Message, ...]) -> int:
 class _Writer:
     """Writes message by message."""
 
-    __slots__ = ("_last_question", "_shown", "_writing", "entries")
+    __slots__ = ("_entries", "_last_question", "_shown", "_writing")
 
-    def __init__(self, writing: Writing, last_question: int) -> None:
-        self.entries: list[Extras] = []
+    def __init__(
+        self, writing: Writing, last_question: int, entries: list[Extras]
+    ) -> None:
+        self._entries = entries
         self._writing = writing
         self._last_question = last_question
         self._shown: list[Extras] = []
@@ -103,7 +125,7 @@ class _Writer:
     def show(self) -> None:
         """Let the user show what waits."""
         if self._shown:
-            self.entries.append({"role": "user", "content": self._shown})
+            self._entries.append({"role": "user", "content": self._shown})
             self._shown = []
 
     def _role(self, role: Role) -> str:
@@ -117,7 +139,7 @@ class _Writer:
             entry["name"] = message.name
         if message.extras:
             entry |= self._writing.extras(message.extras, "messages")
-        self.entries.append(entry)
+        self._entries.append(entry)
 
     # --- results --------------------------------------------------------------------
 
@@ -154,7 +176,7 @@ class _Writer:
         if result.name is not None and writing.own:
             entry["name"] = result.name
         entry |= writing.mark(result.cache)
-        self.entries.append(entry | writing.extras(result.extras, "tool_result"))
+        self._entries.append(entry | writing.extras(result.extras, "tool_result"))
 
     # --- answers --------------------------------------------------------------------
 

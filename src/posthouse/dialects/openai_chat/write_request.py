@@ -68,8 +68,14 @@ def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> dict[str
         body |= _output_format(chat.output_format, messages, where)
     if chat.reasoning is not None:
         body |= write_reasoning(chat.reasoning, traits, losses)
-    body |= _output_kinds(chat, where)
-    body |= _caller(chat, where)
+    if chat.modalities or chat.audio is not None:
+        body |= _output_kinds(chat, where)
+    if chat.user is not None:
+        body["user"] = chat.user
+    if chat.cache_key is not None:
+        body["prompt_cache_key"] = chat.cache_key
+    if chat.service_tier is not None:
+        body |= _tier(chat.service_tier, where)
     if chat.stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
@@ -78,8 +84,11 @@ def write_request(chat: ChatRequest, traits: Traits, losses: Losses) -> dict[str
 
 def _sampling(sampling: Sampling, where: Writing) -> Extras:
     body: Extras = to_builtins(sampling)
+    free = where.own or where.traits.sampling
+    if free and sampling.top_k is None and not sampling.stop:
+        return body
     top_k, stop = body.pop("top_k", None), body.pop("stop", None)
-    if not (where.own or where.traits.sampling):
+    if not free:
         for name in _CHOSEN:
             if body.pop(name, None) is not None:
                 where.losses.drop(name)
@@ -174,26 +183,18 @@ def _output_kinds(chat: ChatRequest, where: Writing) -> Extras:
     return body
 
 
-# --- who asks -------------------------------------------------------------------------
+# --- the rest -------------------------------------------------------------------------
 
 
-def _caller(chat: ChatRequest, where: Writing) -> Extras:
-    body: Extras = {}
-    if chat.user is not None:
-        body["user"] = chat.user
-    if chat.cache_key is not None:
-        body["prompt_cache_key"] = chat.cache_key
-    tier = chat.service_tier
-    if tier is not None:
-        lower = tier.lower()
-        if where.own or tier in _TIERS:
-            body["service_tier"] = tier
-        elif lower in _TIERS or lower in _OTHER_TIERS:
-            where.losses.change("service_tier")
-            body["service_tier"] = _OTHER_TIERS.get(lower, lower)
-        else:
-            where.losses.drop("service_tier")
-    return body
+def _tier(tier: str, where: Writing) -> Extras:
+    lower = tier.lower()
+    if where.own or tier in _TIERS:
+        return {"service_tier": tier}
+    if lower in _TIERS or lower in _OTHER_TIERS:
+        where.losses.change("service_tier")
+        return {"service_tier": _OTHER_TIERS.get(lower, lower)}
+    where.losses.drop("service_tier")
+    return {}
 
 
 def _extras(chat: ChatRequest, body: Extras, losses: Losses) -> Extras:
