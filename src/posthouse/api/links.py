@@ -69,6 +69,7 @@ class Links:
             prompt=_larger(request.prompt, added),
             dropped=dropped,
             kept=None,
+            plain=False,
         )
         return structs.replace(incoming, request=changed, bring=self._bring)
 
