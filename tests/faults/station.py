@@ -266,6 +266,8 @@ class Leaks:
 
     async def assert_none(self) -> None:
         """Wait until nothing is open or under way that was not before."""
+        # Whoever is at the other end of what was closed has to see it first.
+        await asyncio.sleep(0.002)
         await eventually(self._is_all_closed, "descriptors are left open")
         await eventually(
             lambda: not (asyncio.all_tasks() - self._tasks), "tasks are left behind"
