@@ -32,16 +32,18 @@ POINT_SECONDS = 60.0
 QUIET_SECONDS = 30.0
 CALLERS = 80
 SHORTEST_RUN = 0.05
-USUAL_RUN = 0.5
+USUAL_RUN = 0.3
 STARTING_SHARE = 0.1
 """How many of the random kills hit a gateway that is still starting."""
-AUDIT_PART = 10
-"""The ledger is audited again when it has grown by this part."""
+AUDIT_PART = 2
+"""The ledger is audited again when it has grown by a half."""
 
+RANDOM = "random"
+"""What kills at no named point are called in the report."""
 RICH = 2
 POOR = 6
 POOR_BALANCE = 6_000_000
-"""Nano-dollars: some forty calls."""
+"""Nano-dollars: some forty calls. As much again comes for each second of service."""
 
 CHANNELS = """
 [[channels]]
@@ -241,12 +243,12 @@ class Campaign:
         """Calls that were sent so far."""
         return self._transcript.calls
 
-    def restart(self) -> None:
-        """Have a gateway serve, and so everything of the last one judged."""
-        if not self._gateway.running:
-            self._start()
-
     # --- kills ------------------------------------------------------------------
+
+    @property
+    def random_kills(self) -> int:
+        """Kills at random instants so far, those before a named point among them."""
+        return sum(kill.point.startswith(RANDOM) for kill in self.report.kills)
 
     def aim(self, calls: int, kills: int) -> None:
         """Let gateways live so long that so many kills come to so many calls."""
@@ -291,7 +293,7 @@ class Campaign:
             usual = statistics.median(known or [READY_SECONDS / 2])
             time.sleep(self._chance.random() * usual)
             self._gateway.kill()
-            self._bury("random, while starting")
+            self._bury(f"{RANDOM}, while starting")
             return
         self._start()
         self._wait_for_calls()
@@ -301,7 +303,7 @@ class Campaign:
         if lost:
             self._fault(f"nobody was killed, and these were lost: {lost[:5]}")
         self._gateway.kill()
-        self._bury("random")
+        self._bury(RANDOM)
 
     def _stop_running(self) -> None:
         """Kill a gateway that serves unarmed, so that another may be started."""
@@ -346,9 +348,8 @@ class Campaign:
             if ready.own > READY_SECONDS:
                 self._fault(f"ready only {ready.own:.2f} s after the start")
             self._judge()
-            amounts = {
-                name: self._chance.randrange(POOR_BALANCE) + 1 for name in self._poor
-            }
+            most = int(POOR_BALANCE * self._longest_run)
+            amounts = {name: self._chance.randint(1, most) for name in self._poor}
             self._books.credit(amounts, f"start-{self._starts}")
             for name, amount in amounts.items():
                 self._credited[name] += amount
@@ -425,7 +426,8 @@ class Campaign:
                 self._fault(f"{name}: has {balance.left}")
 
     def _fault(self, text: str) -> None:
-        self.report.faults.append(text)
+        dead = self.report.kills[-1].point if self.report.kills else "nothing"
+        self.report.faults.append(f"{text} [the last kill: {dead}]")
 
     # --- the others -----------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from tests.support import nursery
 from tests.support.posthouse import COMMAND
 from tests.support.processes import ROOT, free_port
 
-SEGMENT_BYTES = 128 * 1024
-"""Small, so that the journal goes from one file to the next every second."""
+SEGMENT_BYTES = 64 * 1024
+"""Small, so that the journal goes from one file to the next twice a second."""
 DRAIN_SECONDS = 1
 START_SECONDS = 60.0
 LOOK_EVERY = 0.005

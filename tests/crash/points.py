@@ -48,6 +48,8 @@ ARRIVALS = {
     "journal.mid_segment": 6,
     "journal.mid_record": 320,
     "mid_stream": 9,
+    "return.after_commit": 1,
+    "return.before_commit": 1,
     "settle.after_record": 110,
     "settle.before_record": 120,
     "void.after_record": 12,
