@@ -108,11 +108,7 @@ class Calls:
     def operation(self, name: str) -> Handler:
         """The handler of the operation that a dialect carries."""
         dialect = find_dialect(name)
-
-        async def handle(request: Request) -> None:
-            await self.serve(request, dialect, dialect.parse_request)
-
-        return handle
+        return partial(self.serve, dialect=dialect, parse=dialect.parse_request)
 
     def media(self, name: str) -> Handler:
         """The handler of an operation whose bodies may be forms."""
@@ -164,12 +160,13 @@ class Calls:
 
     def _reaches_further(self, incoming: Incoming) -> bool:
         """Whether a call may concern more than its model: things kept, or links."""
-        request, name = incoming.request, incoming.dialect.name
-        return request.model in self.relay.snapshot.table.linked or (
-            self.guard is not None
-            and not request.plain
-            and (may_name_things(request, name) or may_leave_things(request, name))
-        )
+        request = incoming.request
+        if request.model in self.relay.snapshot.table.linked:
+            return True
+        if request.plain or self.guard is None:
+            return False
+        name = incoming.dialect.name
+        return may_name_things(request, name) or may_leave_things(request, name)
 
     async def _reaching(
         self, incoming: Incoming, client: Client
@@ -218,7 +215,9 @@ class Calls:
         self, request: Request, dialect: Dialect, parse: Parse
     ) -> Incoming:
         """Read and judge a request; raises PosthouseError."""
-        principal = self._recalled(request) or await self.principal(request)
+        principal = self._recalled(request)
+        if principal is None:
+            principal = await self.principal(request)
         body = request.arrived_body(self._max_body_bytes)
         if body is None:
             body = await request.body(self._max_body_bytes)
@@ -238,6 +237,8 @@ class Calls:
         parsed = incoming.request
         if not parsed.plain and parsed.prompt.has_media:
             incoming = await self._with_media(request, incoming, body, parse)
+        if _ACTED_ON.isdisjoint(fields):
+            return incoming
         return _complete(incoming, fields)
 
     async def _with_media(
@@ -270,9 +271,7 @@ class Calls:
 
 
 def _complete(incoming: Incoming, fields: dict[bytes, bytes]) -> Incoming:
-    """Add what the rarer of a caller's headers say; raises InvalidRequest."""
-    if _ACTED_ON.isdisjoint(fields):
-        return incoming
+    """Add what those of a caller's headers say that few send; raises InvalidRequest."""
     return structs.replace(
         incoming,
         forwarded=forwarded_headers(fields),

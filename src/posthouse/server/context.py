@@ -45,6 +45,18 @@ class BodyBudget:
         )
 
 
+class _Prefixes(dict[int, bytes]):
+    """Renders what is not there yet."""
+
+    def __init__(self, unix_clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._unix_clock = unix_clock
+
+    def __missing__(self, status: int) -> bytes:
+        prefix = self[status] = status_prefix(status, self._unix_clock())
+        return prefix
+
+
 class ServerContext:
     """The state of one server."""
 
@@ -80,23 +92,15 @@ class ServerContext:
         self._clock = clock
         self._unix_clock = unix_clock
         self._second = 0
-        self.prefixes: dict[int, bytes] = {}
-        """By status, of the present second."""
+        self.prefixes = _Prefixes(unix_clock)
+        """Status lines with their Date, by status, of the present second."""
         self._timer: asyncio.TimerHandle | None = None
-
-    def prefix(self, status: int) -> bytes:
-        """Give a reply's status line and Date."""
-        prefix = self.prefixes.get(status)
-        if prefix is None:
-            prefix = status_prefix(status, self._unix_clock())
-            self.prefixes[status] = prefix
-        return prefix
 
     def refusal(self, error: PosthouseError) -> bytes:
         """Render the whole reply to what was no request; it ends the connection."""
         status, headers, body = self.render_refusal(error)
         return b"%b%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
-            self.prefix(status),
+            self.prefixes[status],
             render_fields(headers),
             len(body),
             body,
@@ -118,7 +122,7 @@ class ServerContext:
         second = int(self._unix_clock())
         if second != self._second:
             self._second = second
-            self.prefixes = {}
+            self.prefixes.clear()
         self._check(list(self.connections), loop)
 
     def _check(self, connections: list[Swept], loop: asyncio.AbstractEventLoop) -> None:

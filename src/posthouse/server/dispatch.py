@@ -166,7 +166,7 @@ class Dispatcher:
         head = exchange.head
         if b"origin" in head.fields:
             exchange.extra += render_fields(self._cors.headers(head.fields[b"origin"]))
-        found = self._table.find(head.path)
+        found = self._table.exact.get(head.path) or self._table.find(head.path)
         if exchange.upgrade is not None:
             return _for_socket(found, request)
         if found is not None:

@@ -47,9 +47,6 @@ class Link(Protocol):
     def reply_done(self, exchange: "Exchange") -> None:
         """The reply is complete or was aborted; go on with what follows."""
 
-    def handler_done(self, exchange: "Exchange") -> None:
-        """The handler has ended."""
-
 
 class Exchange:
     """A request whose head has arrived, and the reply to it."""
@@ -262,9 +259,8 @@ class Exchange:
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole reply in one go."""
-        flow = self._link.flow
-        if flow.write_paused:
-            await flow.drain()
+        if self._link.flow.write_paused:
+            await self._link.flow.drain()
         self.respond_now(status, headers, body)
 
     def respond_now(self, status: int, headers: Headers, body: bytes) -> None:
@@ -301,10 +297,9 @@ class Exchange:
         if self.started:
             raise RuntimeError("the reply has been started before")
         context = self.context
-        prefix = context.prefixes.get(status) or context.prefix(status)
         constant = isinstance(headers, tuple)
         fields = render_constant(headers) if constant else render_fields(headers)
-        head = prefix + fields + self.extra
+        head = context.prefixes[status] + fields + self.extra
         self.started = True
         if status in _BODYLESS or self.head.method == "HEAD":
             self._bodyless = True
@@ -335,7 +330,8 @@ class Exchange:
 
     def close(self) -> None:
         """The handler has ended; a reply without an end is broken off."""
-        self._link.handler_done(self)
+        if self.task is not None:
+            self.context.tasks.discard(self.task)
         if not self.complete:
             self.abort()
 

@@ -25,7 +25,7 @@ _END = b"\r\n\r\n"
 _LENGTH = b"content-length"
 _KEYS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 _NOT_LEARNT = frozenset({b"cookie", b"expect", b"proxy-authorization", b"upgrade"})
-"""Fields of heads that hold other secrets, or ask for more than an answer."""
+"""Fields that hold other secrets, or ask for more than an answer."""
 _is_key = re.compile(rb"[!-~](?:[ -~]{0,1022}[!-~])?").fullmatch
 """Whether every parser takes it for a value, as it stands."""
 _MOST_CHANGED = 1024 + 5
@@ -113,6 +113,8 @@ class KnownHeads:
             or head.content_length != exchange.received
             or len(data) != end + exchange.received
             or end > limit - _MOST_CHANGED
+            # Each line tells a field of its own: none is repeated or left out.
+            or data.count(b"\r\n", 0, end) != len(head.fields) + 2
             or not _NOT_LEARNT.isdisjoint(head.fields)
             or head.query
         ):

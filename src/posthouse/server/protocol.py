@@ -94,8 +94,8 @@ class Connection(HttpToolsProtocol):
         self.socket: Upgrade | None = None
         self._known: KnownHead | None = None
         """The head that is likely to come again."""
-        self._lessons = _LESSONS
-        """How many more heads are learnt: some clients send ever others."""
+        self._lessons = _LESSONS + 1
+        """How many more heads are looked at: some clients send ever others."""
         self._served = False
         self._leaving = False
         self._eof = False
@@ -154,16 +154,21 @@ class Connection(HttpToolsProtocol):
             if self.socket is not None:
                 self.socket.feed(data)
             return
-        # A further request begins with these bytes, when nothing else is under way.
-        due = self._served and self.active is None and not self._in_head
-        known = self._known
-        request = known.read(data) if due and known is not None else None
-        if request is not None:
-            self._since = self.context.now
-            exchange = Exchange(self, request[0], keep_alive=True)
-            exchange.take_in(request[1])
-            self._begin(exchange)
-            return
+        # A request begins with these bytes, when nothing else is under way.
+        due = self.active is None and not self._in_head
+        if due and self._known is not None:
+            request = self._known.read(data)
+            if request is not None:
+                exchange = Exchange(self, request[0], keep_alive=True)
+                exchange.take_in(request[1])
+                self._begin(exchange)
+                return
+        self._parse(data)
+        if due and self._lessons:
+            self._learn(data)
+
+    def _parse(self, data: bytes) -> None:
+        """Let the parser tell what has arrived."""
         self._data_bytes = len(data)
         try:
             self.parser.feed_data(data)
@@ -177,13 +182,13 @@ class Connection(HttpToolsProtocol):
         else:
             if self._in_head or self.incoming is not None:
                 self._count(len(data))
-            elif due and self._lessons:
-                self._learn(data)
 
     def _learn(self, data: bytes) -> None:
         """Know the head of what has just been parsed, if that was all there was."""
         self._lessons -= 1
-        if self.active is not None and not self.queue:
+        # The first request of a connection is often its only one.
+        again = self._lessons < _LESSONS and not (self.deaf or self.queue)
+        if again and self.active is not None:
             known = self.context.known_heads.learn(data, self.active)
             self._known = known or self._known
 
@@ -202,7 +207,7 @@ class Connection(HttpToolsProtocol):
         ):
             self._known_by = mark
             return False
-        reply = self.context.prefix(503) + self.gate.door.refusal(refused.replies)
+        reply = self.context.prefixes[503] + self.gate.door.refusal(refused.replies)
         self._served = True
         self._since = self.context.now
         self.written += len(reply)
@@ -355,11 +360,6 @@ class Connection(HttpToolsProtocol):
         task = asyncio.Task(self.application(exchange), loop=self.loop, name=_TASK)
         exchange.task = task
         self.tasks.add(task)
-
-    def handler_done(self, exchange: Exchange) -> None:
-        """The handler has ended."""
-        if exchange.task is not None:
-            self.tasks.discard(exchange.task)
 
     def reply_done(self, exchange: Exchange) -> None:
         """The reply is complete or was aborted; go on with what follows."""

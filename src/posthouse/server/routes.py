@@ -64,7 +64,7 @@ class RouteTable:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         """Merge routes by path; raises ValueError if two claim the same."""
-        self._exact: dict[str, Entry] = {}
+        exact: dict[str, Entry] = {}
         self._prefixes: dict[str, Entry] = {}
         self._rest: Entry | None = None
         self._words = frozenset[str]()
@@ -76,7 +76,9 @@ class RouteTable:
                 continue
             if route.prefix != route.path.endswith("/") and route.path != "/":
                 raise ValueError(f"only prefix routes end with a slash: {route.path}")
-            self._add(self._prefixes if route.prefix else self._exact, route)
+            self._add(self._prefixes if route.prefix else exact, route)
+        self.exact = {path: (entry, "") for path, entry in exact.items()}
+        """What `find` gives for paths that are written as documented."""
 
     def _add(self, table: dict[str, Entry], route: Route) -> None:
         entry = table.get(route.path)
@@ -99,13 +101,13 @@ class RouteTable:
         Args:
             path: as it came, escapes decoded.
         """
-        entry = self._exact.get(path)
-        if entry is not None:
-            return entry, ""
+        found = self.exact.get(path)
+        if found is not None:
+            return found
         path = normalise(path)
-        entry = self._exact.get(path)
-        if entry is not None:
-            return entry, ""
+        found = self.exact.get(path)
+        if found is not None:
+            return found
         for prefix, entry in self._prefixes.items():
             if path.startswith(prefix):
                 return entry, path[len(prefix) :]

@@ -187,6 +187,7 @@ def test_only_whole_requests_are_read(data) -> None:
         request().replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nExpect: 100-continue\r\n"),
         request().replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nUpgrade: h2c\r\n"),
         request().replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nX-API-Key: k\r\n"),
+        request().replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nAccept: a\r\n"),
         request().replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nauthorization: k\r\n"),
         request().replace(b"/completions ", b"/completions?key=k "),
         request().replace(b"Authorization: Bearer k\r\n", b""),
