@@ -98,15 +98,8 @@ def _small_chat(snapshot: Snapshot, model: str | None) -> _Trial:
         {"model": asked, "messages": [{"role": "user", "content": "Say hello."}]}
     )
     parsed = find_dialect("openai_chat").parse_request(body)
-    request = UpstreamRequest(
-        method="POST",
-        origin=prepared.origin,
-        target=prepared.target,
-        headers=prepared.headers,
-        body=prepared.dialect.render_request(parsed, prepared.edits),
-        timeouts=prepared.timeouts,
-        proxy=prepared.proxy,
-    )
+    rendered = prepared.dialect.render_request(parsed, prepared.edits)
+    request = structs.replace(prepared.whole, body=rendered)
     return _Trial(target, prepared.dialect, parsed, request, prepared.authorizer)
 
 

@@ -228,7 +228,7 @@ def _judge_further(call: Call, menu: Menu) -> None:
     if request.searches and _is_unpriced(menu.first.price, request.searches):
         call.incoming = _without_searches(call.incoming)
     for name in request.other_models:
-        call.other_prices.append(_other_price(call, name))
+        call.other_prices += (_other_price(call, name),)
 
 
 def _at_channel(menu: Menu, incoming: Incoming) -> Menu:

@@ -96,10 +96,9 @@ class AttemptLog(Struct):
     """The last one tried."""
     trial: int = 0
     """The number of the present attempt among its channel's trials; 0: it is none."""
-    tries: int = 0
-    """Attempts of the loop's; a request that was sent twice is one."""
     spans: list[tuple[float, float]] = []
-    """When each of them began and ended, by the clock."""
+    """When each attempt of the loop's began and ended, by the clock; a request that
+    was sent twice is one."""
     stream: bool = False
     """Whether the answer is to be streamed."""
     later: bool = False
@@ -109,6 +108,11 @@ class AttemptLog(Struct):
     once: bool = False
     """What may have been done by one provider is not asked of another."""
     _resent_at: float = 0.0
+
+    @property
+    def tries(self) -> int:
+        """How often the loop has tried."""
+        return len(self.spans)
 
     def resending(self) -> None:
         """Note that the present attempt's request is sent once more.
@@ -134,7 +138,6 @@ class AttemptLog(Struct):
             ended: what ended it before its end.
         """
         self.target = target
-        self.tries += 1
         self.spans.append(span)
         began, now = span
         member = target.member
@@ -159,7 +162,6 @@ class AttemptLog(Struct):
         """Add the attempts of a log that is another's part."""
         self.records += other.records
         self.spans += other.spans
-        self.tries += other.tries
         self.target = other.target or self.target
 
     def upstream_seconds(self) -> float:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from msgspec import Struct, structs
+from typing_extensions import override
 
 from posthouse.access.principal import Principal
 from posthouse.dialects.base import Dialect, ParsedRequest
@@ -20,7 +21,7 @@ from posthouse.relay.media import BringMedia
 from posthouse.relay.ports import Client
 from posthouse.relay.prepare import Prepared
 from posthouse.relay.served import Served
-from posthouse.relay.snapshot import Menu, Offer, Snapshot
+from posthouse.relay.snapshot import NO_MENU, Menu, Offer, Snapshot, Way
 from posthouse.relay.sought import Sought
 from posthouse.relay.waiting import Resource, Waiter
 from posthouse.relay.watch import ClientWatch
@@ -82,89 +83,79 @@ class Incoming(Struct, frozen=True):
     """Puts a whole reply into the form that the client wants; None: it has it."""
 
 
-class Call:
+class Call(Struct, eq=False):
     """A call under way; belongs to one task."""
 
-    __slots__ = (
-        "attempts",
-        "clock",
-        "created_ms",
-        "found",
-        "incoming",
-        "menu",
-        "other_prices",
-        "prompt_tokens",
-        "snapshot",
-        "started",
-        "watch",
-    )
+    incoming: Incoming
+    snapshot: Snapshot
+    watch: ClientWatch
+    clock: Callable[[], float]
+    started: float
+    """When it began, by that clock."""
+    created_ms: int
+    """When it began, by the wall clock."""
+    attempts: AttemptLog
+    menu: Menu = NO_MENU
+    """Who may serve it; set when it is admitted."""
+    other_prices: tuple[Price, ...] = ()
+    """Of the further models that the body names."""
+    prompt_tokens: int = 0
+    """The estimate made of byte lengths."""
+    found: tuple[Target, Way] | None = None
+    """The way that was found last, and for which target."""
 
-    def __init__(
-        self,
+    @classmethod
+    def begin(
+        cls,
         incoming: Incoming,
         client: Client,
         snapshot: Snapshot,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Start the call's clock."""
-        self.incoming = incoming
-        self.snapshot = snapshot
-        self.clock = clock
-        self.started = started = clock()
-        self.created_ms = int(wall_clock() * 1000)
-        self.watch = ClientWatch(client)
-        self.attempts = AttemptLog(clock, started)
+    ) -> "Call":
+        """Begin a call that its client waits for."""
+        started = clock()
+        watch = ClientWatch(client)
+        client.on_gone(watch.left)
+        attempts = AttemptLog(clock, started)
         request = incoming.request
         if request.counted and request.operation in PAID_BY_RESULT:
-            self.attempts.once = True
-        self.menu: Menu
-        """Who may serve it; set when it is admitted."""
-        self.other_prices: list[Price] = []
-        """Of the further models that the body names."""
-        self.prompt_tokens = 0
-        """The estimate made of byte lengths."""
-        self.found: tuple[Target, Prepared] | None = None
-        """What `prepared` has given last, and for which target."""
+            attempts.once = True
+        created_ms = int(wall_clock() * 1000)
+        return cls(incoming, snapshot, watch, clock, started, created_ms, attempts)
+
+    @override
+    def __repr__(self) -> str:
+        """Say which it is; what is asked stays out of logs."""
+        return f"Call({self.incoming.id!r})"
 
     def fork(self) -> "Call":
         """The same call, for one of several attempts that overlap.
 
         Its attempts are its own. `enter` comes before anything is waited for.
         """
-        fork = Call.__new__(Call)
-        fork.incoming = self.incoming
-        fork.snapshot = self.snapshot
-        fork.clock = self.clock
-        fork.started = self.started
-        fork.created_ms = self.created_ms
-        fork.watch = self.watch
-        fork.attempts = AttemptLog(
+        attempts = AttemptLog(
             self.clock,
             self.started,
             later=bool(self.attempts.records),
             once=self.attempts.once,
         )
-        fork.menu = self.menu
-        fork.other_prices = self.other_prices
-        fork.prompt_tokens = self.prompt_tokens
-        fork.found = None
-        return fork
+        return structs.replace(self, attempts=attempts, found=None)
 
     def part(self, request: ParsedRequest) -> "Call":
         """The same call, for one of several requests that make up one attempt.
 
         `enter` comes before anything is waited for.
         """
-        part = self.fork()
-        part.attempts = self.attempts
-        part.incoming = structs.replace(self.incoming, request=request)
-        return part
+        incoming = structs.replace(self.incoming, request=request)
+        return structs.replace(self, incoming=incoming, found=None)
 
     def enter(self) -> None:
         """Let the client's leaving end the waits of the task that calls this."""
-        self.watch = ClientWatch(self.watch.client, asyncio.current_task())
+        client = self.watch.client
+        self.watch = ClientWatch(client, asyncio.current_task())
+        client.on_gone(self.watch.left)
 
     def waiter(self, resource: Resource, longest: float) -> Waiter:
         """Who waits, for as long as it asks, but at most so many seconds in all."""
@@ -187,21 +178,25 @@ class Call:
 
     def prepared(self, target: Target) -> Prepared:
         """What every request of the call's operation to a target has in common."""
+        return self.way(target).prepared
+
+    def way(self, target: Target) -> Way:
+        """How a target serves the call."""
         found = self.found
         if found is not None and found[0] is target:
             return found[1]
-        incoming = self.incoming
-        request = incoming.request
-        operation = request.operation
-        if self.menu.instead:
-            operation = self.menu.instead.get(target.routes.model, operation)
-        prepared = self.snapshot.prepared(
-            target.member, operation, incoming.dialect.name
-        )
-        if request.choices > 1 and prepared.for_several is not None:
-            prepared = prepared.for_several
-        self.found = target, prepared
-        return prepared
+        member, model = target.member, target.routes.model
+        name, dialect = member.channel.name, self.incoming.dialect.name
+        place = (model, name, member.credential, member.upstream_model, dialect)
+        way = self.menu.ways.get(place)
+        if way is None:
+            asked = self.incoming.request.operation
+            way = self.snapshot.way(self.menu, place, member, asked)
+        for_several = way.prepared.for_several
+        if for_several is not None and self.incoming.request.choices > 1:
+            way = structs.replace(way, prepared=for_several)
+        self.found = target, way
+        return way
 
     async def bring_media(self, prepared: Prepared) -> None:
         """Fetch what a target must have as bytes; turn masks that it has otherwise.
@@ -220,18 +215,18 @@ class Call:
 
     def render(self, prepared: Prepared, seconds: float) -> UpstreamRequest:
         """Write the request for a target, to be over within so many seconds."""
-        request = self.incoming.request
-        stream = request.stream
-        timeouts = prepared.stream_timeouts if stream else prepared.timeouts
+        incoming = self.incoming
+        request = incoming.request
+        blank = prepared.streamed if request.stream else prepared.whole
+        target, headers, timeouts = blank.target, blank.headers, blank.timeouts
         if self.attempts.records or self.attempts.later:
             timeouts = structs.replace(timeouts, total=min(timeouts.total, seconds))
-        forwarded = () if prepared.translation else self.incoming.forwarded
-        trace = self.incoming.trace
+        if incoming.forwarded and not prepared.translation:
+            headers += incoming.forwarded
+        trace = incoming.trace
         if trace is not None and trace.passed_on:
             member = prepared.member
-            forwarded += trace.headers(member.channel.name, member.credential)
-        headers = prepared.stream_headers if stream else prepared.headers
-        target = prepared.stream_target if stream else prepared.target
+            headers += trace.headers(member.channel.name, member.credential)
         if prepared.media is None:
             body = prepared.dialect.render_request(request, prepared.edits)
         else:
@@ -242,13 +237,7 @@ class Call:
             named = prepared.media.target_of(request)
             target = prepared.base_path + named if named else target
         return UpstreamRequest(
-            method="POST",
-            origin=prepared.origin,
-            target=target,
-            headers=headers + forwarded if forwarded else headers,
-            body=body,
-            timeouts=timeouts,
-            proxy=prepared.proxy,
+            "POST", blank.origin, target, headers, body, timeouts, blank.proxy
         )
 
     def headers(self, target: Target) -> Headers:
@@ -293,8 +282,7 @@ class Call:
 
     def public_model(self, target: Target) -> str | None:
         """The name that a reply must carry; None leaves it as it comes."""
-        public = target.routes.model
-        return None if target.member.upstream_model == public else public
+        return self.way(target).public_model
 
 
 def headers_of(target: Target, translation: str) -> Headers:

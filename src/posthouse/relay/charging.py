@@ -111,7 +111,7 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
         return None
     if usage.output is None and request.operation not in _WITHOUT_OUTPUT:
         return None
-    model = call.offer(served.target).model
+    model = call.way(served.target).offer.model
     found = normalise(
         usage,
         estimate=TokenEstimate(call.prompt_tokens, 0),
@@ -209,7 +209,7 @@ def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
         found: its usage.
     """
     usage, tier = found.usage, served.service_tier
-    incoming, target = call.incoming, served.target
+    incoming, way = call.incoming, call.way(served.target)
     if not incoming.request.plain:
         found = _with_searches_allowed(incoming.request.searches, served, found)
         usage = found.usage
@@ -218,8 +218,7 @@ def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
         price_of = partial(_off_peak, price_of)
         # Suppliers know that a call could wait only where they had it in a batch.
         pay = pay if incoming.bought is None else price_of
-    offer = call.offer(target)
-    price, listed, supplier = offer.price, offer.listed, call.prepared(target).cost
+    price, listed, supplier = way.offer.price, way.offer.listed, way.prepared.cost
     amount = list_price = price_of(price, usage, tier)
     cost: int | None = amount
     if listed is not price:

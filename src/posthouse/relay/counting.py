@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct, structs
 
 from posthouse.dialects.base import Edits, ParsedRequest
-from posthouse.model.exchange import ExchangeFailure, UpstreamRequest
+from posthouse.model.exchange import ExchangeFailure
 from posthouse.relay.call import Call
 from posthouse.relay.sending import dispatch
 from posthouse.relay.snapshot import Menu
@@ -47,15 +47,14 @@ async def ask_to_count(
     prepared = call.prepared(target)
     if not prepared.count_target:
         return None
-    seconds = min(prepared.timeouts.total, SECONDS)
-    request = UpstreamRequest(
-        method="POST",
-        origin=prepared.origin,
+    blank = prepared.whole
+    seconds = min(blank.timeouts.total, SECONDS)
+    request = structs.replace(
+        blank,
         target=prepared.count_target,
-        headers=prepared.headers + call.incoming.forwarded,
+        headers=blank.headers + call.incoming.forwarded,
         body=words.render(call.incoming.request, prepared.edits),
-        timeouts=structs.replace(prepared.timeouts, total=seconds),
-        proxy=prepared.proxy,
+        timeouts=structs.replace(blank.timeouts, total=seconds),
     )
     try:
         response = await dispatch(call, sender, prepared, request)

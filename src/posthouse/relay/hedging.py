@@ -224,7 +224,6 @@ class Race(Generic[T]):
             return
         member = one.target.member
         log.target = one.target
-        log.tries += 1
         log.spans.append((one.began, now))
         log.records.append(
             AttemptRecord(

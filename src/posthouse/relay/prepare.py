@@ -107,14 +107,10 @@ class Prepared(Struct, frozen=True):
     """The operation's, as this provider speaks it; possibly a translation."""
     translation: "Led | None"
     """The same, where the caller speaks another dialect than the provider."""
-    origin: str
-    target: str
-    stream_target: str
-    headers: Headers
-    stream_headers: Headers
-    timeouts: Timeouts
-    stream_timeouts: Timeouts
-    proxy: str | None
+    whole: UpstreamRequest
+    """As it goes out, but for its body, where a whole reply is asked for."""
+    streamed: UpstreamRequest
+    """Likewise, where a stream is."""
     edits: Edits
     cost: Price | None
     """The supplier's price; None is not known."""
@@ -173,18 +169,26 @@ def prepare(
         stream_target = channel.base_path + path
     json_body = (b"content-type", b"application/json")
     headers = (json_body, *channel_headers(channel, member.credential))
+    whole = UpstreamRequest(
+        "POST",
+        channel.origin,
+        target,
+        headers,
+        b"",
+        channel.timeouts,
+        channel.spec.proxy,
+    )
     prepared = Prepared(
         member=member,
         dialect=translation or dialect,
         translation=translation,
-        origin=channel.origin,
-        target=target,
-        stream_target=stream_target,
-        headers=headers,
-        stream_headers=headers + _encoded(row.stream_headers),
-        timeouts=channel.timeouts,
-        stream_timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
-        proxy=channel.spec.proxy,
+        whole=whole,
+        streamed=structs.replace(
+            whole,
+            target=stream_target,
+            headers=headers + _encoded(row.stream_headers),
+            timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
+        ),
         edits=make_edits(
             member.upstream_model,
             row.quirks,

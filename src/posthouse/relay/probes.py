@@ -219,14 +219,10 @@ class Prober:
             "max_tokens": 1,
         }
         parsed = find_dialect(PROBED_IN).parse_request(json.encode(body))
-        request = UpstreamRequest(
-            method="POST",
-            origin=prepared.origin,
-            target=prepared.target,
-            headers=prepared.headers,
+        request = structs.replace(
+            prepared.whole,
             body=prepared.dialect.render_request(parsed, prepared.edits),
             timeouts=_timeouts(channel),
-            proxy=prepared.proxy,
         )
         response = await self._send(channel, credential, request)
         if response.status != 200:

@@ -35,7 +35,9 @@ async def send(
 
     Raises AttemptFailed or ClientGone.
     """
-    request = await make_request(call, prepared, seconds)
+    if not call.incoming.request.plain:
+        await complete(call, prepared)
+    request = make_request(call, prepared, seconds)
     try:
         with call.watch:
             response = await dispatch(call, sender, prepared, request)
@@ -46,15 +48,20 @@ async def send(
     raise await refusal(call, target, prepared, response)
 
 
-async def make_request(
-    call: Call, prepared: Prepared, seconds: float
-) -> UpstreamRequest:
-    """Write the request, unless nobody would wait for the reply."""
-    watch = call.watch
+async def complete(call: Call, prepared: Prepared) -> None:
+    """Find what a target must have and plain requests do not lack.
+
+    Raises PosthouseError and ClientGone.
+    """
     if call.incoming.bring is not None:
         await bring(call, prepared)
     if prepared.reads_text and call.incoming.request.token_input:
         await _read_tokens(call.incoming.request)
+
+
+def make_request(call: Call, prepared: Prepared, seconds: float) -> UpstreamRequest:
+    """Write the request, unless nobody would wait for the reply."""
+    watch = call.watch
     if watch.client.gone and not watch.drain:
         raise ClientGone(sent=False)
     return call.render(prepared, seconds)

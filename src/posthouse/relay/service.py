@@ -82,7 +82,7 @@ class Relay:
 
     async def serve(self, incoming: Incoming, client: Client) -> None:
         """Serve one call; raises PosthouseError while no reply has begun."""
-        call = Call(incoming, client, self.snapshot)
+        call = Call.begin(incoming, client, self.snapshot)
         try:
             permit, hold = await self.ports.admission.admit(call)
         except ClientGone:
@@ -112,7 +112,7 @@ class Relay:
             words: how providers of the dialect are asked.
             own: counts where none of them can say.
         """
-        call = Call(incoming, client, self.snapshot)
+        call = Call.begin(incoming, client, self.snapshot)
         permit = await self.ports.admission.admit_free(call)
         try:
             client.extra += permit.header_lines()
@@ -126,7 +126,7 @@ class Relay:
 
     def judge(self, incoming: Incoming, client: Client) -> None:
         """Refuse a call for what it names; raises PosthouseError, and holds nothing."""
-        self.ports.admission.judge(Call(incoming, client, self.snapshot))
+        self.ports.admission.judge(Call.begin(incoming, client, self.snapshot))
 
     def _plan(self, call: Call) -> Plan:
         incoming, menu = call.incoming, call.menu

@@ -50,6 +50,19 @@ class Offer(Struct, frozen=True):
     """For holds of ordinary calls; None where the price has steps or tiers."""
 
 
+class Way(Struct, frozen=True):
+    """How a target serves one operation of a public model to callers of a dialect."""
+
+    prepared: Prepared
+    offer: Offer
+    public_model: str | None
+    """The name that a reply must carry; None leaves it as it comes."""
+
+
+Place = tuple[str, str, int, str, str]
+"""Public model, channel, credential, the model's name there; the caller's dialect."""
+
+
 class Menu(Struct, frozen=True):
     """Who may serve one operation of a public model, and at what prices."""
 
@@ -67,6 +80,12 @@ class Menu(Struct, frozen=True):
     """Seconds without content after which another channel is asked as well."""
     instead: dict[str, Operation] = {}
     """By public model, what those are asked that have no route for the operation."""
+    ways: dict[Place, Way] = {}
+    """How some of them do, as the snapshot remembers it."""
+
+
+NO_MENU = Menu((), Offer(FREE, FREE, None, None), {}, None)
+"""No model is chosen from."""
 
 
 class Snapshot:
@@ -91,6 +110,8 @@ class Snapshot:
         self._ruled: dict[tuple[str, str, Operation], Menu] = {}
         self._made_for: dict[tuple[Operation, bool], tuple[str, ...]] = {}
         self._prepared: dict[tuple[str, int, str, str, str], Prepared] = {}
+        self._ways = 0
+        """How many are remembered, on all menus together."""
 
     def menu(self, model: str, operation: Operation, *, sandbox: bool) -> Menu | None:
         """What may serve a model; None if nothing does.
@@ -218,6 +239,29 @@ class Snapshot:
             provider.models.get(first.upstream_model),
             plain_rates(price),
         )
+
+    def way(self, menu: Menu, place: Place, member: Member, asked: Operation) -> Way:
+        """Find how a member serves a model on a menu, and remember that there.
+
+        Args:
+            menu: has the model.
+            place: by what it is remembered.
+            member: the one of that place.
+            asked: the operation.
+        """
+        if self._ways >= REMEMBERED_NAMES:
+            for known in (*self._menus.values(), *self._ruled.values()):
+                known.ways.clear()
+            self._ways = 0
+        model, dialect = place[0], place[-1]
+        asked = menu.instead.get(model, asked)
+        way = menu.ways[place] = Way(
+            self.prepared(member, asked, dialect),
+            menu.offers[model],
+            None if member.upstream_model == model else model,
+        )
+        self._ways += 1
+        return way
 
     def operations(self, model: str) -> frozenset[str]:
         """What can be asked of a model that is named outright."""

@@ -158,7 +158,7 @@ class StreamExchange:
         self._held_back.clear()
         try:
             if in_one_piece:
-                return await self._whole(target, prepared, response)
+                return await self._whole(target, response)
             completion = await self._relay(target, response, tap)
         except ClientGone as gone:
             gone.status = 200
@@ -198,14 +198,13 @@ class StreamExchange:
         self._decoder = media.frames_of(request)
         return media.tap_answer(request, response.headers, public_model)
 
-    async def _whole(
-        self, target: Target, prepared: Prepared, response: UpstreamResponse
-    ) -> Served:
+    async def _whole(self, target: Target, response: UpstreamResponse) -> Served:
         """Take a whole reply for a client who has asked for a stream."""
         call = self._call
         with call.watch:
             body = await response.read_all(REPLY_LIMIT)
-        served = whole_reply(call, target, prepared, response=response, body=body)
+        way = call.way(target)
+        served = whole_reply(call, target, way, response=response, body=body)
         return await self._given(target, served)
 
     async def _given(self, target: Target, served: Served) -> Served:

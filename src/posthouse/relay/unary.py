@@ -9,9 +9,9 @@ from posthouse.errors import UpstreamFault
 from posthouse.model.exchange import ExchangeFailure
 from posthouse.relay.call import Call
 from posthouse.relay.faults import exchange_failed, told_failed
-from posthouse.relay.prepare import Prepared
 from posthouse.relay.sending import (
     REPLY_LIMIT,
+    complete,
     dispatch,
     forget_refused,
     make_request,
@@ -19,6 +19,7 @@ from posthouse.relay.sending import (
 )
 from posthouse.relay.served import Completion, Served
 from posthouse.relay.several import whole_replies
+from posthouse.relay.snapshot import Way
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
 from posthouse.upstream.ports import Sender, UpstreamResponse
@@ -36,46 +37,34 @@ class UnaryExchange(Struct):
 
     async def attempt(self, target: Target, seconds: float) -> Served:
         """Make one attempt; raises AttemptFailed or ClientGone."""
-        call = self.call
-        prepared = call.prepared(target)
-        watch = call.watch
+        call, watch = self.call, self.call.watch
+        way = call.way(target)
+        prepared = way.prepared
         watch.drain = prepared.drains
         if prepared.several is not None:
             return await whole_replies(
                 call, self.sender, target, prepared, seconds=seconds
             )
-        request = await make_request(call, prepared, seconds)
-        channel = target.member.channel.name
-        response = None
-        body = None
+        if not call.incoming.request.plain:
+            await complete(call, prepared)
+        request = make_request(call, prepared, seconds)
+        response = body = None
         try:
             with watch:
                 response = await dispatch(call, self.sender, prepared, request)
                 if response.status == 200:
                     body = await response.read_all(REPLY_LIMIT)
-        except ExchangeFailure as failure:
-            if response is None:
-                raise exchange_failed(failure, channel) from None
-            response.abort()
-            raise exchange_failed(failure, channel, status=200) from None
-        except ClientGone as gone:
-            if response is not None:
-                response.abort()
-                gone.status = 200
-            raise
-        except asyncio.CancelledError:
-            if response is not None:
-                response.abort()
-            raise
+        except (ExchangeFailure, ClientGone, asyncio.CancelledError) as error:
+            raise _broken_off(error, target, response) from None
         if body is None:
             raise await refusal(call, target, prepared, response)
-        return whole_reply(call, target, prepared, response=response, body=body)
+        return whole_reply(call, target, way, response=response, body=body)
 
 
 def whole_reply(
     call: Call,
     target: Target,
-    prepared: Prepared,
+    way: Way,
     *,
     response: UpstreamResponse | None,
     body: bytes,
@@ -84,7 +73,8 @@ def whole_reply(
 
     The headers of `response` are split only where somebody reads them; None has none.
     """
-    request, public_model = call.incoming.request, call.public_model(target)
+    request, public_model = call.incoming.request, way.public_model
+    prepared = way.prepared
     media = prepared.media
     try:
         if media is None:
@@ -105,6 +95,20 @@ def whole_reply(
         content_type=reply.content_type,
         headers=reply.headers,
     )
+
+
+def _broken_off(
+    error: BaseException, target: Target, response: UpstreamResponse | None
+) -> BaseException:
+    """What an attempt ends with whose exchange came to no end; that is closed."""
+    if response is not None:
+        response.abort()
+    status = 0 if response is None else 200
+    if isinstance(error, ExchangeFailure):
+        return exchange_failed(error, target.member.channel.name, status=status)
+    if isinstance(error, ClientGone):
+        error.status = status
+    return error
 
 
 def _headers_of(response: UpstreamResponse | None) -> Headers:

@@ -8,6 +8,8 @@ import asyncio
 from types import TracebackType
 from typing import Any
 
+from msgspec import Struct
+
 from posthouse.model.exchange import Certainty
 from posthouse.relay.ports import Client
 
@@ -31,20 +33,19 @@ class ClientGone(Exception):
         return not self.sent
 
 
-class ClientWatch:
-    """Watches one call's client on behalf of the task that serves it."""
+class ClientWatch(Struct, eq=False):
+    """Watches one call's client on behalf of the task that serves it.
 
-    __slots__ = ("_ended", "_task", "_waiting", "client", "drain")
+    Whoever makes it has the client call `left`.
+    """
 
-    def __init__(self, client: Client, task: "asyncio.Task[Any] | None" = None) -> None:
-        """Watch `client` for the task that serves it, or for another one."""
-        self.client = client
-        self._task = client.task if task is None else task
-        self._waiting = False
-        self._ended = False
-        self.drain = False
-        """Go on although nobody listens (the channel's policy)."""
-        client.on_gone(self._on_gone)
+    client: Client
+    task: "asyncio.Task[Any] | None" = None
+    """What serves the call; None: the client's own task."""
+    drain: bool = False
+    """Go on although nobody listens (the channel's policy)."""
+    _waiting: bool = False
+    _ended: bool = False
 
     @property
     def gone(self) -> bool:
@@ -65,17 +66,17 @@ class ClientWatch:
     ) -> None:
         """End the wait; a cancellation of our own becomes ClientGone."""
         self._waiting = False
-        if (
-            self._ended
-            and kind is asyncio.CancelledError
-            and self._task is not None
-            and not self._task.uncancel()
-        ):
+        if not self._ended or kind is not asyncio.CancelledError:
+            return
+        task = self.task or self.client.task
+        if task is not None and not task.uncancel():
             self._ended = False
             unsent = error is not None and Certainty.NOT_SENT in error.args
             raise ClientGone(sent=not unsent) from None
 
-    def _on_gone(self) -> None:
-        if self._waiting and not self.drain and self._task is not None:
+    def left(self) -> None:
+        """The client has gone away."""
+        task = self.task or self.client.task
+        if self._waiting and not self.drain and task is not None:
             self._ended = True
-            self._task.cancel()
+            task.cancel()

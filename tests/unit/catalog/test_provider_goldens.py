@@ -277,15 +277,14 @@ def test_a_request_as_the_provider_gets_it(name: str, call: Call) -> None:
     """Its address, its credential and, to the letter, its body."""
     prepared, request = parsed(name, call)
     body = write_body(prepared.dialect, request, prepared.edits)
-    target = prepared.stream_target if request.stream else prepared.target
+    blank = prepared.streamed if request.stream else prepared.whole
+    target = blank.target
     if prepared.media is not None and prepared.media.target_of(request):
         target = prepared.base_path + prepared.media.target_of(request)
-    assert prepared.origin + target == call.url
+    assert blank.origin + target == call.url
     headers = {
         key.decode(): value.decode()
-        for key, value in (
-            prepared.stream_headers if request.stream else prepared.headers
-        )
+        for key, value in blank.headers
         if key not in OF_EVERY_REQUEST
     }
     golden = GOLDENS[name]

@@ -22,8 +22,9 @@ def charged(told: ReportedUsage | None, quantities: dict[str, int]) -> int:
         incoming=SimpleNamespace(
             request=SimpleNamespace(searches=3, plain=False), off_peak=False
         ),
-        offer=lambda _: offer,
-        prepared=lambda _: SimpleNamespace(cost=PRICE),
+        way=lambda _: SimpleNamespace(
+            offer=offer, prepared=SimpleNamespace(cost=PRICE)
+        ),
         other_prices=(),
     )
     served = Served(target, Completion.WHOLE, told, None, str, 0)

@@ -41,6 +41,13 @@ class Caller:
     def abort(self) -> None: ...
 
 
+def watching(caller: Caller) -> ClientWatch:
+    """Make a watch that is told when the caller leaves."""
+    watch = ClientWatch(caller)
+    caller.on_gone(watch.left)
+    return watch
+
+
 class Places:
     """Something of which there is only so much."""
 
@@ -66,7 +73,7 @@ class Places:
 
         caller = self.callers[name] = Caller()
         deadline = asyncio.get_running_loop().time() + seconds
-        waiter = Waiter(name[0], resource, deadline, ClientWatch(caller))
+        waiter = Waiter(name[0], resource, deadline, watching(caller))
         return await self.queue.take(waiter, attempt)
 
     async def give(self, count: int = 1) -> None:
@@ -204,7 +211,7 @@ async def test_another_error_ends_a_wait() -> None:
         raise errors.popleft()
 
     deadline = asyncio.get_running_loop().time() + 5
-    waiter = Waiter("a", KEY, deadline, ClientWatch(Caller()))
+    waiter = Waiter("a", KEY, deadline, watching(Caller()))
     with pytest.raises(ValueError, match="broken"):
         await queue.take(waiter, attempt)
     assert queue.waiting == 0

@@ -83,7 +83,7 @@ class LineRelay(Relay):
         self, incoming: Incoming, sought: Sought, client: Client
     ) -> Place | None:
         """Find where a line may go; raises PosthouseError."""
-        call = Call(incoming, client, self.snapshot)
+        call = Call.begin(incoming, client, self.snapshot)
         try:
             self.ports.admission.judge(call)
         except (ModelNotFound, UnsupportedOperation):
@@ -164,7 +164,7 @@ class LineRelay(Relay):
 
     async def _charge(self, incoming: Incoming, bought: Bought, client: Client) -> None:
         """Charge an answer that is there; raises PosthouseError, and then nothing."""
-        call = Call(incoming, client, self.snapshot)
+        call = Call.begin(incoming, client, self.snapshot)
         hold = await self.ports.admission.admit_bought(call)
         try:
             served = self._served(call, bought)
@@ -205,7 +205,8 @@ def _read(call: Call, target: Target, bought: Bought) -> Served:
     """Read an answer like a provider's reply; raises AttemptFailed."""
     prepared = call.prepared(target)
     if bought.status == 200:
-        return whole_reply(call, target, prepared, response=None, body=bought.body)
+        way = call.way(target)
+        return whole_reply(call, target, way, response=None, body=bought.body)
     body = body_without_secrets(bought.body, target.member.channel)
     error: UpstreamFault = prepared.dialect.parse_error(bought.status, body)
     raise status_failed(error, bought.status, [])
@@ -248,4 +249,4 @@ def _url_of(prepared: Prepared, *, request_has_tokens: bool) -> str | None:
         or (prepared.reads_text and request_has_tokens)
     ):
         return None
-    return row.endpoints.get(prepared.target.removeprefix(prepared.base_path))
+    return row.endpoints.get(prepared.whole.target.removeprefix(prepared.base_path))

@@ -89,7 +89,7 @@ class Realtime:
 
     async def serve(self, incoming: Incoming, client: Client, door: Door) -> None:
         """Serve a session to its end; raises PosthouseError before it is open."""
-        call = Call(incoming, client, self._snapshot())
+        call = Call.begin(incoming, client, self._snapshot())
         try:
             permit, hold = await self._ports.admission.admit(call)
         except ClientGone:
@@ -183,26 +183,23 @@ class Realtime:
 
 def _request(call: Call, prepared: Prepared, target: Target) -> UpstreamRequest:
     """Write the request for a session; it has no body, so it tells no type of one."""
-    headers = tuple(
-        header for header in prepared.headers if header[0] != b"content-type"
-    )
+    blank = prepared.whole
+    headers = tuple(header for header in blank.headers if header[0] != b"content-type")
     trace = call.incoming.trace
     if trace is not None and trace.passed_on:
         headers += trace.headers(target.member.channel.name, target.member.credential)
     timeouts = structs.replace(
-        prepared.timeouts, first_byte=min(prepared.timeouts.first_byte, FIRST_BYTE)
+        blank.timeouts, first_byte=min(blank.timeouts.first_byte, FIRST_BYTE)
     )
     query = {"model": target.member.upstream_model}
     if transcribes(call.incoming.request):
         # Its model is named in the session, and in no address.
         query = {INTENT: TRANSCRIPTION}
-    joint = "&" if "?" in prepared.target else "?"
-    return UpstreamRequest(
+    joint = "&" if "?" in blank.target else "?"
+    return structs.replace(
+        blank,
         method="GET",
-        origin=prepared.origin,
-        target=prepared.target + joint + urlencode(query),
+        target=blank.target + joint + urlencode(query),
         headers=headers + call.incoming.forwarded,
-        body=b"",
         timeouts=timeouts,
-        proxy=prepared.proxy,
     )

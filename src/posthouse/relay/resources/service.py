@@ -9,7 +9,6 @@ answer tells of is the caller's from then on.
 from msgspec import structs
 
 from posthouse.billing.holds import Hold
-from posthouse.catalog.price import FREE
 from posthouse.dialects.base import ParsedRequest, PromptSize
 from posthouse.dialects.resources.routes import BEGINNINGS, LISTS, Cost, cost_of
 from posthouse.errors import (
@@ -50,7 +49,7 @@ from posthouse.relay.resources.money import (
     opening_of,
 )
 from posthouse.relay.resources.ports import Asked, ResourcePorts, plan_for
-from posthouse.relay.snapshot import Menu, Offer, Snapshot
+from posthouse.relay.snapshot import Snapshot
 from posthouse.relay.watch import ClientGone
 from posthouse.routing.plan import Target
 
@@ -58,8 +57,6 @@ BYTES_PER_TOKEN = 2
 JSON_HEADERS = ((b"content-type", b"application/json"),)
 DIALECTS = {"openai": "openai_chat", "anthropic": "anthropic_messages"}
 """By family, the dialect that its errors are in."""
-_NO_MENU = Menu((), Offer(FREE, FREE, None, None), {}, None)
-"""No model is chosen from."""
 
 
 class ResourceRelay:
@@ -91,8 +88,7 @@ class ResourceRelay:
         cost = cost_of(asked.method, path)
         if cost is Cost.UNPRICED and not self._is_allowed(place):
             raise RouteNotPriced
-        call = Call(_incoming(asked), client, snapshot)
-        call.menu = _NO_MENU
+        call = Call.begin(_incoming(asked), client, snapshot)
         call.prompt_tokens = len(asked.body) // BYTES_PER_TOKEN
         money = money_of(call, cost)
         permit = await self._ports.limits.admit(
