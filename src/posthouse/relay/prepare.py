@@ -56,6 +56,7 @@ _AUTH_HEADERS = {
     AuthScheme.X_GOOG_API_KEY: b"x-goog-api-key",
 }
 _ANY = ((b"accept", b"*/*"),)
+_JSON_BODY = (b"content-type", b"application/json")
 _WITHOUT_HEADER = (AuthScheme.NONE, AuthScheme.SIGNED)
 
 
@@ -162,33 +163,16 @@ def prepare(
     row = row.also.get((known and known.dialect) or caller, row)
     dialect = _dialect_of(channel.provider, row, model=model, clock=clock)
     translation = _translation(member, row, caller, dialect, clock=clock)
-    target = channel.base_path + _path_of(row.path, row.query, model)
-    stream_target = target
-    if row.stream_path:
-        path = _path_of(row.stream_path, row.stream_query, model)
-        stream_target = channel.base_path + path
-    json_body = (b"content-type", b"application/json")
-    headers = (json_body, *channel_headers(channel, member.credential))
-    whole = UpstreamRequest(
-        "POST",
-        channel.origin,
-        target,
-        headers,
-        b"",
-        channel.timeouts,
-        channel.spec.proxy,
+    path = _path_of(row.path, row.query, model)
+    whole = channel_request(
+        channel, member.credential, "POST", path, headers=(_JSON_BODY,)
     )
     prepared = Prepared(
         member=member,
         dialect=translation or dialect,
         translation=translation,
         whole=whole,
-        streamed=structs.replace(
-            whole,
-            target=stream_target,
-            headers=headers + _encoded(row.stream_headers),
-            timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
-        ),
+        streamed=_for_streams(whole, channel, row, model),
         edits=make_edits(
             member.upstream_model,
             row.quirks,
@@ -205,6 +189,22 @@ def prepare(
     )
     several = _several(member, row, caller, dialect, clock=clock)
     return prepared if several is None else _for_several(prepared, several)
+
+
+def _for_streams(
+    whole: UpstreamRequest, channel: Channel, row: OperationRow, model: str
+) -> UpstreamRequest:
+    """The request as it asks for a stream."""
+    target = whole.target
+    if row.stream_path:
+        path = _path_of(row.stream_path, row.stream_query, model)
+        target = channel.base_path + path
+    return structs.replace(
+        whole,
+        target=target,
+        headers=whole.headers + _encoded(row.stream_headers),
+        timeouts=structs.replace(channel.timeouts, total=channel.stream_total),
+    )
 
 
 def _limited(
