@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 from typing_extensions import override
 
 from posthouse.errors import PosthouseError, UnsupportedMediaType, UpstreamFault
-from posthouse.model.call import Operation
+from posthouse.model.call import Affinity, Operation
 from posthouse.model.catalog import ErrorCodes, Quirks, Replies
 from posthouse.model.chat import ChatRequest, Media
 from posthouse.model.usage import ReportedUsage
@@ -62,6 +62,17 @@ class Reading(Struct):
     """By the grey of what may change, a mask for makers who have it so."""
 
 
+class Later(Struct, frozen=True, gc=False):
+    """What is worked out when it is asked for; equal to another of equal things."""
+
+    work_out: Callable[..., Any]
+    things: tuple[Any, ...]
+
+    def __call__(self) -> Any:
+        """Work it out."""
+        return self.work_out(*self.things)
+
+
 class Judged(Struct, frozen=True, gc=False):
     """An envelope, and all that stands in it, decoded."""
 
@@ -77,7 +88,7 @@ class ParsedRequest(Struct, frozen=True):
     model: str
     stream: bool
     prompt: PromptSize
-    affinity: bytes | tuple[str, ...]
+    affinity: Affinity
     """What calls of one conversation have in common, at most 4 KiB of it."""
     choices: int = 1
     """How many answers are asked for; each is billed."""

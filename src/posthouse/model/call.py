@@ -4,9 +4,14 @@ A record holds no prompt, answer, credential or client address: only what
 finance and operations need.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
 from msgspec import Struct
+
+Affinity = bytes | tuple[str, ...] | Callable[[], tuple[str, ...]]
+"""What calls have in common that one channel shall serve; or what tells it, for
+nobody asks where there is no choice of channels."""
 
 
 class Operation(StrEnum):

@@ -12,6 +12,7 @@ from math import ceil
 from msgspec import Struct
 from typing_extensions import override
 
+from posthouse.model.call import Affinity
 from posthouse.routing.health import Blocked, HealthTable
 from posthouse.routing.ring import hash_point
 from posthouse.routing.table import Asked, Choice, Member, ModelRoutes, Tier
@@ -50,7 +51,7 @@ class Plan(Struct, eq=False):
 
     routes: tuple[ModelRoutes, ...]
     """Of the model asked for, then of those that stand in for it."""
-    affinity: tuple[bytes | tuple[str, ...], bytes]
+    affinity: tuple[Affinity, bytes]
     """What the call has in common with others of its conversation, and a salt that
     keeps tenants apart."""
     health: HealthTable
@@ -154,6 +155,8 @@ class Plan(Struct, eq=False):
     def _find_point(self) -> int:
         """Hash what the call has in common; only where there is a choice."""
         common, salt = self.affinity
+        if callable(common):
+            common = common()
         if isinstance(common, tuple):
             common = "\n".join(common).encode(errors="replace")
         return hash_point(common, salt)

@@ -42,6 +42,12 @@ def parse(dialect: Dialect, **members: Any) -> ParsedRequest:
     return dialect.parse_request(dump({**BASES[dialect.name], **members}))
 
 
+def in_common(request: ParsedRequest) -> Any:
+    """What calls of one conversation have in common."""
+    affinity = request.affinity
+    return affinity() if callable(affinity) else affinity
+
+
 def edits(
     model: str = "m",
     quirks: Quirks = NO_QUIRKS,

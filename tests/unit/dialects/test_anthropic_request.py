@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.support.cases import each
+from tests.unit.dialects.asked import in_common
 
 from posthouse.dialects.anthropic_messages import (
     DIALECT,
@@ -112,15 +113,17 @@ def test_calls_of_one_conversation_have_their_opening_in_common() -> None:
     """User, system prompt and first question, within four kibibytes."""
     system = [{"type": "text", "text": "s" * 9000}]
     metadata = {"user_id": "user-1"}
-    one = parsed([*HELLO], system=system, metadata=metadata).affinity
+    one = in_common(parsed([*HELLO], system=system, metadata=metadata))
     more = [*HELLO, {"role": "assistant", "content": "Hi"}, {"role": "user"} | HELLO[0]]
-    assert parsed(more, system=system, metadata=metadata).affinity == one
+    assert in_common(parsed(more, system=system, metadata=metadata)) == one
     assert one[0] == "user-1"
     assert one[-1] == "Hello"
     assert sum(map(len, one)) <= 4096
-    assert parsed(system=system, metadata={"user_id": "other"}).affinity != one
+    assert in_common(parsed(system=system, metadata={"user_id": "other"})) != one
     long = [{"role": "user", "content": [{"type": "text", "text": "x" * 9000}]}]
-    assert sum(map(len, parsed(long, system=system).affinity)) <= 4096
+    assert sum(map(len, in_common(parsed(long, system=system)))) <= 4096
+    plain = [{"role": "user", "content": "q" * 9000}]
+    assert in_common(parsed(plain, system="s" * 9000)) == ("s" * 1024, "q" * 2048)
 
 
 @each(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 from tests.support.cases import each
+from tests.unit.dialects.asked import in_common
 
 from posthouse.dialects.base import ParsedRequest
 from posthouse.dialects.openai.envelope import parse_envelope
@@ -41,7 +42,10 @@ def both(dialect: str, body: bytes) -> tuple[ParsedRequest | str, ParsedRequest 
         except InvalidRequest as error:
             found.append(f"{error} {error.param}")
         else:
-            found.append(structs.replace(judged, judged=None, plain=False))
+            common = in_common(judged)
+            found.append(
+                structs.replace(judged, judged=None, plain=False, affinity=common)
+            )
     return found[0], found[1]
 
 

@@ -10,6 +10,7 @@ from tests.unit.dialects.asked import (
     EMBEDDINGS,
     MODERATIONS,
     dump,
+    in_common,
     parse,
     render,
     with_member,
@@ -351,15 +352,15 @@ def test_a_web_search_is_counted(members: dict[str, Any]) -> None:
 def test_what_calls_of_one_conversation_share() -> None:
     """The opening up to the first user message, or the client's own key."""
     opening = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
-    first = parse(CHAT, messages=opening).affinity
+    first = in_common(parse(CHAT, messages=opening))
     later = parse(CHAT, messages=[*opening, {"role": "assistant", "content": "a"}])
-    assert later.affinity == first
+    assert in_common(later) == first == ("s", "q")
     other = [opening[0], {"role": "user", "content": [{"type": "text", "text": "r"}]}]
-    assert parse(CHAT, messages=other).affinity != first
+    assert in_common(parse(CHAT, messages=other)) != first
     keyed = parse(CHAT, messages=other, prompt_cache_key="k" * 5000)
     assert keyed.affinity == b"k" * 4096
     long = parse(CHAT, messages=[{"role": "user", "content": "中" * 9000}])
-    assert len(long.affinity) <= 4096
+    assert len(in_common(long)[0]) == 4096
     for dialect, name in ((COMPLETIONS, "prompt"), (EMBEDDINGS, "input")):
         assert parse(dialect, **{name: "x" * 9000}).affinity == b'"' + b"x" * 4095
 

@@ -16,7 +16,7 @@ from posthouse.dialects.anthropic_messages.asked import (
     Words,
     read_asked,
 )
-from posthouse.dialects.base import Edits, Judged, ParsedRequest, PromptSize
+from posthouse.dialects.base import Edits, Judged, Later, ParsedRequest, PromptSize
 from posthouse.dialects.neutral.edits import apply_edits
 from posthouse.dialects.neutral.seal import PREFIX
 from posthouse.dialects.openai.envelope import (
@@ -118,7 +118,8 @@ def parse_request(body: bytes) -> ParsedRequest:
     asked = read_asked(body, envelope)
     if asked is None:
         return _judge_members(envelope)
-    system = asked.system
+    messages, kept = asked.messages, len(body) <= KEPT_LIMIT
+    opening = Later(_opening, (messages, asked.system))
     text_bytes = len(envelope["messages"])
     if "system" in envelope:
         text_bytes += len(envelope["system"])
@@ -127,11 +128,11 @@ def parse_request(body: bytes) -> ParsedRequest:
         envelope=envelope,
         model=asked.model,
         stream=asked.stream is True,
-        prompt=PromptSize(text_bytes, len(asked.messages)),
-        affinity=_opening([system[:_SHARE]] if system else [], asked.messages),
+        prompt=PromptSize(text_bytes, len(messages)),
+        affinity=opening if kept else opening(),
         output_limit=asked.max_tokens,
         include_usage=True,
-        judged=Judged(envelope, asked) if len(body) <= KEPT_LIMIT else None,
+        judged=Judged(envelope, asked) if kept else None,
         plain=True,
     )
 
@@ -142,8 +143,7 @@ def _judge_members(envelope: Envelope) -> ParsedRequest:
     messages = _read_messages(envelope)
     check_kinds(envelope, _KINDS)
     searches, tool_models = _read_tools(envelope)
-    about = (_end_user(envelope), _joined(_read_system(envelope)))
-    beginning = [text[:_SHARE] for text in about if text]
+    beginning = (_end_user(envelope), _joined(_read_system(envelope)))
     text_bytes = sum(len(envelope[name]) for name in _TEXT_MEMBERS if name in envelope)
     return ParsedRequest(
         operation=_CHAT,
@@ -151,7 +151,7 @@ def _judge_members(envelope: Envelope) -> ParsedRequest:
         model=model,
         stream=flag(envelope, "stream"),
         prompt=_size(messages, text_bytes),
-        affinity=_opening(beginning, messages),
+        affinity=_opening(messages, *beginning),
         output_limit=count(envelope, "max_tokens", lowest=0),
         include_usage=True,
         other_models=named_models(envelope) + tool_models,
@@ -312,17 +312,16 @@ def _size(messages: list[_Message], text_bytes: int) -> PromptSize:
 
 
 def _opening(
-    beginning: list[str], messages: Sequence[Words | _Message]
+    messages: Sequence[Words | _Message], *beginning: str | None
 ) -> tuple[str, ...]:
     """What a conversation starts with, up to its first user message.
 
     Agents have long system prompts in common: half of the room is for the rest.
     """
-    opening = [*beginning]
+    opening = [text[:_SHARE] for text in beginning if text]
     room = 2 * _SHARE
     for message in messages:
-        content = message.content
-        text = (content if isinstance(content, str) else _joined(content))[:room]
+        text = _joined(message.content)[:room]
         opening.append(text)
         room -= len(text)
         if message.role == "user" or room <= 0:

@@ -136,17 +136,15 @@ def write_usage(
     }
     if usage.reasoning is not None:
         written["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
-    rest: Extras = extras.get("usage", {}) if extras else {}
-    tools = rest.get("server_tool_use", {}) if rest else rest
-    if usage.searches or tools:
-        searches = {"web_search_requests": usage.searches or 0}
-        written["server_tool_use"] = {"web_fetch_requests": 0} | searches | tools
+    rest: Extras = dict(extras["usage"]) if extras and "usage" in extras else {}
+    if usage.searches or rest:
+        tools = rest.pop("server_tool_use", {})
+        if usage.searches or tools:
+            searches = {"web_search_requests": usage.searches or 0}
+            written["server_tool_use"] = {"web_fetch_requests": 0} | searches | tools
     if tier in ("standard", "priority", "batch"):
         written["service_tier"] = tier
-    for name, value in rest.items():
-        if name != "server_tool_use":
-            written[name] = value
-    return written
+    return written | rest if rest else written
 
 
 _NOTHING = ReportedUsage()

@@ -108,9 +108,12 @@ def _odd_reply_head(body: bytes) -> ReplyHead:
     )
 
 
+_ARRAY = ord("[")
+
+
 def array_of(value: Raw | UnsetType, body: bytes) -> Raw:
     """Give the array that a reply consists of; raises UpstreamFault without one."""
-    if isinstance(value, Raw) and json.opens_with(value, b"["):
+    if isinstance(value, Raw) and memoryview(value)[0] == _ARRAY:
         return value
     raise _unlike(body)
 

@@ -10,7 +10,6 @@ from typing_extensions import override
 
 from posthouse.dialects.base import (
     Dialect,
-    ParsedReply,
     ParsedRequest,
     StreamTap,
 )
@@ -33,13 +32,8 @@ class OpenAIChat(Dialect):
     parse_request = staticmethod(parse_request)
     render_request = staticmethod(splice.render_request)
     parse_error = staticmethod(errors.parse_error)
+    parse_reply = staticmethod(parse_reply)
     prompt_text = staticmethod(prompt_text)
-
-    @override
-    def parse_reply(
-        self, request: ParsedRequest, body: bytes, public_model: str | None
-    ) -> ParsedReply:
-        return parse_reply(body, public_model)
 
     @override
     def tap_stream(

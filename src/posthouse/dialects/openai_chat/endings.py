@@ -24,7 +24,8 @@ _REASONS = {
     "content_filter": FinishReason.CONTENT_FILTER,
     "sensitive": FinishReason.CONTENT_FILTER,
 }
-_FINISHES = {word: Finish(reason) for word, reason in _REASONS.items()}
+FINISHES = {word: Finish(reason) for word, reason in _REASONS.items()}
+"""What a reason means if nothing else tells more."""
 _STOP = FinishReason.STOP
 _FAILURES = frozenset({"network_error", "insufficient_system_resource", "error"})
 """The provider has failed, whatever it has said before."""
@@ -55,7 +56,7 @@ def read_finish(reason: Any, met: Any, *, called: bool, refused: bool) -> Finish
     Raises:
         UpstreamFault: the provider says that it has failed.
     """
-    found = _FINISHES.get(reason) if isinstance(reason, str) else None
+    found = FINISHES.get(reason) if isinstance(reason, str) else None
     if found is None:
         return _read_other(reason)
     if found.reason is _STOP:

@@ -4,7 +4,7 @@ from functools import partial
 
 from msgspec import Raw
 
-from posthouse.dialects.base import ParsedReply
+from posthouse.dialects.base import ParsedReply, ParsedRequest
 from posthouse.dialects.openai.replies import (
     array_of,
     objects_in,
@@ -14,15 +14,19 @@ from posthouse.dialects.openai.replies import (
 )
 
 
-def parse_reply(body: bytes, public_model: str | None) -> ParsedReply:
+def parse_reply(
+    request: ParsedRequest,  # noqa: ARG001 - for dialects that must know it
+    body: bytes,
+    public_model: str | None,
+) -> ParsedReply:
     """Read a whole reply; raises UpstreamFault."""
     head = parse_reply_head(body)
     choices = array_of(head.choices, body)
     return ParsedReply(
-        body=body if public_model is None else with_model(body, public_model),
-        usage=head.usage,
-        service_tier=head.service_tier,
-        output_text=partial(_output_text, choices),
+        body if public_model is None else with_model(body, public_model),
+        head.usage,
+        head.service_tier,
+        partial(_output_text, choices),
     )
 
 

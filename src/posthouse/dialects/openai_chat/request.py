@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Raw, Struct
 
-from posthouse.dialects.base import Judged, ParsedRequest, PromptSize
+from posthouse.dialects.base import Judged, Later, ParsedRequest, PromptSize
 from posthouse.dialects.openai.envelope import (
     AFFINITY_LIMIT,
     COUNT_LIMIT,
@@ -79,15 +79,16 @@ def parse_request(body: bytes) -> ParsedRequest:
     if asked is None:
         return _judge_members(envelope)
     messages = asked.messages
+    kept = len(body) <= KEPT_LIMIT
     return ParsedRequest(
         operation=_CHAT,
         envelope=envelope,
         model=asked.model,
         stream=asked.stream is True,
         prompt=PromptSize(len(envelope["messages"]), len(messages)),
-        affinity=_opening(messages),
+        affinity=Later(_opening, (messages,)) if kept else _opening(messages),
         output_limit=asked.max_tokens,
-        judged=Judged(envelope, asked) if len(body) <= KEPT_LIMIT else None,
+        judged=Judged(envelope, asked) if kept else None,
         plain=True,
     )
 
@@ -216,9 +217,8 @@ def _opening(messages: Sequence[Words | _Message]) -> tuple[str, ...]:
     opening: list[str] = []
     room = AFFINITY_LIMIT
     for message in messages:
-        text = message.content
-        if not isinstance(text, str):
-            text = _joined(text or ())
+        content = message.content
+        text = content if isinstance(content, str) else _joined(content or ())
         opening.append(text[:room])
         room -= len(text)
         if message.role == "user" or room <= 0:

@@ -7,7 +7,7 @@ costs. Whatever has a member more, or one of another type, is read so.
 from msgspec import Struct
 
 from posthouse.dialects.openai.replies import UsualUsage, usual_usage
-from posthouse.dialects.openai_chat.endings import read_finish
+from posthouse.dialects.openai_chat.endings import FINISHES
 from posthouse.dialects.openai_chat.thoughts import NAME
 from posthouse.model.chat import ChatReply, Choice, Extras, Part, Text
 from posthouse.model.usage import ReportedUsage
@@ -55,7 +55,8 @@ def read_usual(body: bytes) -> ChatReply | None:
     except json.DECODE_ERRORS:
         return None
     choice = reply.choices[0]
-    finish = read_finish(choice.finish_reason, None, called=False, refused=False)
+    # Whose reason is another, or none, is looked at closely.
+    finish = FINISHES.get(choice.finish_reason or "")
     if finish is None:
         return None
     text = choice.message.content
