@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 from msgspec import structs
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.cli.channel_status import status
 from posthouse.cli.installation import Installation, open_books, open_installation
@@ -33,6 +32,7 @@ from posthouse.storage.channels import (
     find_channel,
     list_channels,
 )
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.ownership import Refused, now_ms
 from posthouse.storage.refusals import fingerprint, forget_refusals
 

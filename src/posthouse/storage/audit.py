@@ -11,7 +11,6 @@ from typing import Final
 
 from msgspec import Struct
 from sqlalchemy import Select, Text, bindparam, column, func, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.billing.audit import (
     EXAMPLES,
@@ -24,6 +23,7 @@ from posthouse.billing.journal_view import JournalView, view_journals
 from posthouse.billing.records import VOID_REASONS
 from posthouse.storage.audit_queries import QUERIES
 from posthouse.storage.database import Database
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.ledger.queries import read_positions
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.postgres import relax

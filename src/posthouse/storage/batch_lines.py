@@ -10,7 +10,6 @@ from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Row, bindparam, case, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
 from posthouse.errors import StorageUnavailable
@@ -19,6 +18,7 @@ from posthouse.files.service import Files, Limit
 from posthouse.observe.logs import logger
 from posthouse.storage.batches import require_owner
 from posthouse.storage.database import Database
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.files import give_up, reading, writing
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.schema import batch_lines, batches, blob_removals, transfers

@@ -8,11 +8,11 @@ from typing import Any
 
 from msgspec import structs
 from sqlalchemy import ColumnElement, delete, func, insert, or_, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
 from posthouse.files.records import Page, StoredFile
 from posthouse.storage.database import Database
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.files import give_up, keep_file, paged, reading, writing
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.schema import (

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 from sqlalchemy import delete, func, insert, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.schema import changes
 
 CONFIGURATION = "configuration"

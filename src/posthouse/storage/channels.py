@@ -9,12 +9,12 @@ from typing import Any
 
 from msgspec import structs
 from sqlalchemy import Row, bindparam, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.settings import checks
 from posthouse.settings.credentials import is_reference
 from posthouse.settings.file import ChannelSpec, Guarded
 from posthouse.storage import changes
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.ownership import Owner, Refused, new_id, now_ms, require_owner
 from posthouse.storage.schema import channels
 from posthouse.storage.secrets import SecretBox

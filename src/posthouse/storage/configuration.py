@@ -13,7 +13,6 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.billing.killpoints import reach
 from posthouse.billing.prices import price_of_spec
@@ -31,6 +30,7 @@ from posthouse.settings.loader import LoadedFile
 from posthouse.storage import changes, channels, prices, routing
 from posthouse.storage.channels import StoredChannel
 from posthouse.storage.database import Database
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.file_keys import FileKeys
 from posthouse.storage.ownership import Owner, new_id, now_ms
 from posthouse.storage.report import ApplyReport, ReportDraft

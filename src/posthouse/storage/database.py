@@ -25,9 +25,10 @@ from typing import Any, Final
 
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from posthouse.storage import postgres
+from posthouse.storage.engine import AsyncConnection, AsyncEngine, create_async_engine
+from posthouse.storage.schema import prepare_postgres
 
 BUSY_TIMEOUT_MS = 5_000
 PATIENT_MS: Final = 2**31 - 1
@@ -125,6 +126,7 @@ async def _give_back(opening: asyncio.Task[AsyncConnection]) -> None:
 
 def _postgres_engine(url: str) -> AsyncEngine:
     """An engine whose pool is bounded and forgets connections that are dead."""
+    prepare_postgres()
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=partial(postgres.connect, url),

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.access.keys import digest, hint, new_key
 from posthouse.model.money import format_usd, parse_usd
@@ -22,6 +21,7 @@ from posthouse.settings.file import KeySpec
 from posthouse.settings.loader import LoadedFile
 from posthouse.settings.secret import write_private
 from posthouse.storage import changes
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.keys import (
     DEFAULT_ACCOUNT,
     KeyRow,

@@ -7,13 +7,13 @@ from typing import Any
 from msgspec import structs
 from sqlalchemy import Select, and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
 from posthouse.errors import StorageUnavailable
 from posthouse.files.ports import FileInUse, FileRows, QuotaExceeded, Removals
 from posthouse.files.records import DAY_MS, Page, StoredFile, UploadState
 from posthouse.storage.database import Database
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.schema import (
     UNFINISHED_STATES,

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, structs
 from sqlalchemy import Row, bindparam, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.access.keys import digest, hint, new_key
 from posthouse.model.money import parse_usd
@@ -20,6 +19,7 @@ from posthouse.settings import checks
 from posthouse.settings.credentials import is_reference
 from posthouse.settings.file import Guarded, KeySpec
 from posthouse.storage import changes
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.ownership import Owner, Refused, new_id, now_ms, require_owner
 from posthouse.storage.schema import accounts, keys
 from posthouse.wire import json

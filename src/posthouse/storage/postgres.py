@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+
+from posthouse.storage.engine import AsyncConnection
 
 if TYPE_CHECKING:
     import asyncpg

@@ -7,9 +7,9 @@ content is kept for ever. So what the file no longer says is deleted.
 from collections.abc import Iterable, Mapping
 
 from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.settings.file import FallbackSpec, PriceSpec
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.ownership import Owner, new_id
 from posthouse.storage.schema import fallbacks, price_versions, prices
 from posthouse.wire import json

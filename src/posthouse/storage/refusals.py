@@ -10,10 +10,10 @@ from hashlib import blake2b
 from msgspec import Struct, structs
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.storage import changes
 from posthouse.storage.database import Database
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.schema import refused_credentials
 
 _PURPOSE = b"credential"

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 from msgspec import Struct
 from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.settings.file import RoutingSpec, RuleSpec
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.ownership import Owner
 from posthouse.storage.schema import routing
 from posthouse.wire import json

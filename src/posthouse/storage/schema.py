@@ -118,12 +118,7 @@ leases = Table(
     # What the owner keeps beyond its holds: 0 free money, 1 asked back, 2 nothing.
     Column("keeps", Integer, nullable=False, server_default="0"),
     Index(None, "available_id"),
-    Index(
-        "ix_leases_asked",
-        "owner",
-        sqlite_where=text("keeps = 1"),
-        postgresql_where=text("keeps = 1"),
-    ),
+    Index("ix_leases_asked", "owner", sqlite_where=text("keeps = 1")),
 )
 
 journals = Table(
@@ -259,12 +254,7 @@ batches = Table(
     # The journal of the process that works on it; it ends with its process.
     Column("owner", Text, nullable=False, server_default=""),
     Index("ix_batches_account", "account_id", "created_ms", "id"),
-    Index(
-        "ix_batches_unfinished",
-        "created_ms",
-        sqlite_where=text(UNFINISHED),
-        postgresql_where=text(UNFINISHED),
-    ),
+    Index("ix_batches_unfinished", "created_ms", sqlite_where=text(UNFINISHED)),
 )
 
 batch_lines = Table(
@@ -449,3 +439,15 @@ changes = Table(
     Column("created_ms", BigInteger, nullable=False, index=True),
     sqlite_autoincrement=True,  # a number is never given twice, also after pruning
 )
+
+
+def prepare_postgres() -> None:
+    """Have indexes of a part of the rows be so on PostgreSQL as well.
+
+    For who has a database there: it imports SQLAlchemy's dialect, 2 MiB and 50 ms.
+    """
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            where = index.dialect_kwargs.get("sqlite_where")
+            if where is not None:
+                index.dialect_kwargs["postgresql_where"] = where

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
 from posthouse.files.ports import UploadRows
@@ -16,6 +15,7 @@ from posthouse.files.records import (
     UploadState,
 )
 from posthouse.storage.database import Database
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.files import (
     give_up,
     keep_file,

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.ledger.rows import FUNDING, HOUSE_ACCOUNTS
 from posthouse.storage.ownership import now_ms
 from posthouse.storage.postgres import share_numbers

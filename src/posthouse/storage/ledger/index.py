@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 from sqlalchemy import Column, Row, Select, desc, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.schema import calls, run_calls, run_transfers, runs, transfers
 
 RUN: Final = 8_192

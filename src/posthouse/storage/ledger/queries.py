@@ -12,11 +12,11 @@ from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Row, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from posthouse.billing.journal_view import JournalView, view_journals
 from posthouse.model.call import AttemptRecord, CallRecord
 from posthouse.storage.database import Database
+from posthouse.storage.engine import AsyncConnection
 from posthouse.storage.ledger.index import CALLS, TRANSFERS, newest
 from posthouse.storage.ledger.rows import ATTEMPTS, STREAMED, USAGE, customer_of
 from posthouse.storage.schema import (
