@@ -28,7 +28,7 @@ if os.environ.get("INJECT_FAULTS"):
     from posthouse.relay.call import Call
     from posthouse.relay.service import Relay
 
-    plan, render, headers = Relay._plan, Call.render, Call.headers
+    plan, render, respond = Relay._plan, Call.render, Relay._respond
 
     def fail(place: str, call: Call, *known: Any) -> None:
         """Fail if this call shall fail here."""
@@ -37,10 +37,10 @@ if os.environ.get("INJECT_FAULTS"):
             messages = bytes(request.envelope["messages"]).decode()
             raise RuntimeError(f"at {place}: {messages} {known}")
 
-    def failing_plan(self: Relay, call: Call, admitted: Any) -> Any:
+    def failing_plan(self: Relay, call: Call, *arguments: Any) -> Any:
         """Fail before anything is tried."""
-        fail("plan", call, admitted)
-        return plan(self, call, admitted)
+        fail("plan", call, *arguments)
+        return plan(self, call, *arguments)
 
     def failing_render(self: Call, *arguments: Any) -> Any:
         """Fail with the whole request, credentials included, at hand."""
@@ -48,11 +48,11 @@ if os.environ.get("INJECT_FAULTS"):
         fail("render", self, request.headers, request.origin, request.proxy)
         return request
 
-    def failing_headers(self: Call, *arguments: Any) -> Any:
+    async def failing_reply(self: Relay, call: Call, *arguments: Any) -> None:
         """Fail when the answer is there and paid."""
-        fail("reply", self, *arguments)
-        return headers(self, *arguments)
+        fail("reply", call, *arguments)
+        await respond(self, call, *arguments)
 
     Relay._plan = failing_plan  # type: ignore[method-assign]
     Call.render = failing_render  # type: ignore[method-assign]
-    Call.headers = failing_headers  # type: ignore[method-assign]
+    Relay._respond = failing_reply  # type: ignore[method-assign]
