@@ -343,7 +343,10 @@ class AttemptLoop:
         channel = member.channel
         health = self._health
         began = self._clock()
-        trial = log.trial = health.begin(channel.name, member.credential, began)
+        trial = 0
+        if health.ailing:
+            trial = health.begin(channel.name, member.credential, began)
+        log.trial = trial
         target.begin()
         verdict = _NEUTRAL
         rest = None

@@ -34,6 +34,7 @@ from posthouse.relay.charging_each import (
     told_by_each,
 )
 from posthouse.relay.served import Completion, Served
+from posthouse.relay.snapshot import Way
 from posthouse.routing.plan import Target
 
 CLIENT_CLOSED = 499
@@ -95,23 +96,26 @@ WITH_THE_REPLY = {
 NOTHING_CHARGED = Charged(NO_USAGE, 0, 0, 0, "")
 
 
-def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
-    """The usage as the provider told it; None where it must be counted."""
+def told_usage(call: Call, served: Served, way: Way) -> NormalisedUsage | None:
+    """The usage as the provider told it; None where it must be counted.
+
+    `way` is how the target has served.
+    """
     if served.each:
         return told_by_each(call, served)
     usage = served.usage
     request = call.incoming.request
-    if (usage and usage.counted) or (
-        not request.plain and request.counted and _asked_apiece(call, served)
+    if not request.plain and request.counted and _asked_apiece(call, served):
+        return _told_apiece(call, served)
+    if usage is None:
+        return None
+    if usage.counted:
+        return _told_apiece(call, served)
+    if usage.input is None or (
+        usage.output is None and request.operation not in _WITHOUT_OUTPUT
     ):
-        if _is_billed_by_unread_tokens(call, served):
-            return None
-        return _counted_apiece(call, served)
-    if usage is None or usage.input is None:
         return None
-    if usage.output is None and request.operation not in _WITHOUT_OUTPUT:
-        return None
-    model = call.way(served.target).offer.model
+    model = way.offer.model
     found = normalise(
         usage,
         estimate=TokenEstimate(call.prompt_tokens, 0),
@@ -119,6 +123,12 @@ def told_usage(call: Call, served: Served) -> NormalisedUsage | None:
         choices=request.choices,
     )
     return None if found.suspicious else found
+
+
+def _told_apiece(call: Call, served: Served) -> NormalisedUsage | None:
+    if _is_billed_by_unread_tokens(call, served):
+        return None
+    return _counted_apiece(call, served)
 
 
 def _asked_apiece(call: Call, served: Served) -> Mapping[str, int]:
@@ -200,16 +210,19 @@ async def counted_usage(call: Call, served: Served) -> NormalisedUsage:
     return with_counted(found, counted, asked, roughly=request.counts_roughly)
 
 
-def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
+def charge_usage(
+    call: Call, served: Served, found: NormalisedUsage, way: Way
+) -> Charged:
     """Price what was produced; of several models named, the dearest counts.
 
     Args:
         call: the call.
         served: what it brought.
         found: its usage.
+        way: how the target has served.
     """
     usage, tier = found.usage, served.service_tier
-    incoming, way = call.incoming, call.way(served.target)
+    incoming, offer = call.incoming, way.offer
     if not incoming.request.plain:
         found = _with_searches_allowed(incoming.request.searches, served, found)
         usage = found.usage
@@ -218,7 +231,7 @@ def charge_usage(call: Call, served: Served, found: NormalisedUsage) -> Charged:
         price_of = partial(_off_peak, price_of)
         # Suppliers know that a call could wait only where they had it in a batch.
         pay = pay if incoming.bought is None else price_of
-    price, listed, supplier = way.offer.price, way.offer.listed, way.prepared.cost
+    price, listed, supplier = offer.price, offer.listed, way.prepared.cost
     amount = list_price = price_of(price, usage, tier)
     cost: int | None = amount
     if listed is not price:
@@ -299,7 +312,7 @@ def record_call(
     if attempts and ending.outcome not in _UNSERVED:
         # What was produced came of the last one.
         attempts[-1].cost = charged.cost
-    total_ms = call.elapsed_ms()
+    total_ms = int((call.clock() - call.started) * 1000)
     first_token_ms = ending.first_token_ms
     return CallRecord(
         incoming.id,

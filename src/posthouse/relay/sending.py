@@ -35,9 +35,9 @@ async def send(
 
     Raises AttemptFailed or ClientGone.
     """
-    if not call.incoming.request.plain:
+    if not call.incoming.request.plain or call.watch.client.gone:
         await complete(call, prepared)
-    request = make_request(call, prepared, seconds)
+    request = call.render(prepared, seconds)
     try:
         with call.watch:
             response = await dispatch(call, sender, prepared, request)
@@ -49,22 +49,16 @@ async def send(
 
 
 async def complete(call: Call, prepared: Prepared) -> None:
-    """Find what a target must have and plain requests do not lack.
+    """Find what a target must have beside what the caller has sent.
 
-    Raises PosthouseError and ClientGone.
+    Raises PosthouseError, and ClientGone where nobody would wait for the reply.
     """
     if call.incoming.bring is not None:
         await bring(call, prepared)
     if prepared.reads_text and call.incoming.request.token_input:
         await _read_tokens(call.incoming.request)
-
-
-def make_request(call: Call, prepared: Prepared, seconds: float) -> UpstreamRequest:
-    """Write the request, unless nobody would wait for the reply."""
-    watch = call.watch
-    if watch.client.gone and not watch.drain:
+    if call.watch.gone and not call.watch.drain:
         raise ClientGone(sent=False)
-    return call.render(prepared, seconds)
 
 
 async def _read_tokens(request: ParsedRequest) -> None:

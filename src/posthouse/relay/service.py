@@ -332,10 +332,11 @@ class Relay:
         """Charge what was served; returns when that is in the journal."""
         if ARMED:
             reach("after_usage")
-        found = told_usage(call, served)
+        way = call.way(served.target)
+        found = told_usage(call, served, way)
         if found is None:
             found = await counted_usage(call, served)
-        charged = charge_usage(call, served, found)
+        charged = charge_usage(call, served, found, way)
         ending = WITH_THE_REPLY[served.completion]
         if failure is not None or first_token_ms is not None:
             code = "" if failure is None else failure.code

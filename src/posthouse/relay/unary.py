@@ -14,7 +14,6 @@ from posthouse.relay.sending import (
     complete,
     dispatch,
     forget_refused,
-    make_request,
     refusal,
 )
 from posthouse.relay.served import Completion, Served
@@ -45,9 +44,9 @@ class UnaryExchange(Struct):
             return await whole_replies(
                 call, self.sender, target, prepared, seconds=seconds
             )
-        if not call.incoming.request.plain:
+        if not call.incoming.request.plain or watch.client.gone:
             await complete(call, prepared)
-        request = make_request(call, prepared, seconds)
+        request = call.render(prepared, seconds)
         response = body = None
         try:
             with watch:

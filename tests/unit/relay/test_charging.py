@@ -22,14 +22,12 @@ def charged(told: ReportedUsage | None, quantities: dict[str, int]) -> int:
         incoming=SimpleNamespace(
             request=SimpleNamespace(searches=3, plain=False), off_peak=False
         ),
-        way=lambda _: SimpleNamespace(
-            offer=offer, prepared=SimpleNamespace(cost=PRICE)
-        ),
         other_prices=(),
     )
+    way: Any = SimpleNamespace(offer=offer, prepared=SimpleNamespace(cost=PRICE))
     served = Served(target, Completion.WHOLE, told, None, str, 0)
     found = NormalisedUsage(Usage(quantities, UsageSource.PROVIDER))
-    return charge_usage(call, served, found).price
+    return charge_usage(call, served, found, way).price
 
 
 @each(

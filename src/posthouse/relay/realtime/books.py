@@ -340,7 +340,7 @@ class Books:
         usage = None if told is None else told.usage
         found = self._judge(answer, told, certain=certain)
         served = Served(target, completion, usage, None, str)
-        charged = charge_usage(call, served, found)
+        charged = charge_usage(call, served, found, call.way(target))
         outcome = _OUTCOMES[completion]
         status = CLIENT_CLOSED if completion is Completion.ABANDONED else 200
         code = UpstreamInterrupted.code if outcome is Outcome.INTERRUPTED else ""
