@@ -1,8 +1,10 @@
 """What every suite may use: a way to start a real Posthouse."""
 
 import gc
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +27,8 @@ settings.load_profile("short")
 
 StartPosthouse = Callable[..., "Posthouse"]
 MakeCounters = Callable[[Callable[[], float]], "Counters"]
+AUTHORITY = Path(__file__).parent / "support" / "nobody.pem"
+"""A certificate whose private key nobody has."""
 PATIENCE = 30.0
 """Seconds for a database whose slowness a test is not about."""
 
@@ -35,6 +39,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     share_rewriting(session.config)
     gc.disable()
+    # Every client of an SDK reads all the authorities that are trusted: with those of
+    # the machine, more work than most tests are. Tests call nobody beyond it.
+    os.environ["SSL_CERT_FILE"] = str(AUTHORITY)
 
 
 def pytest_collection_finish() -> None:
