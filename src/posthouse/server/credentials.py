@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl
 _BEARER = re.compile(rb"(?i:bearer|deepl-auth-key) +([\x21-\x7e]{1,1024})")
 _PLAIN = re.compile(rb"([\x21-\x7e]{1,1024})")
 _KEY_HEADERS = (b"x-api-key", b"api-key", b"x-goog-api-key")
+KEY_VALUES = {b"authorization": _BEARER, **dict.fromkeys(_KEY_HEADERS, _PLAIN)}
+"""What the fields hold that have a key in them; it is the pattern's group."""
 
 
 def presented_key(fields: dict[bytes, bytes], query: bytes) -> str | None:

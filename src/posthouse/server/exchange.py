@@ -70,16 +70,27 @@ class Exchange:
     _waiter: asyncio.Future[None] | None = None
     _bodyless = False
     _chunked = False
-    _gone_callbacks: list[Callable[[], None]] | None = None
-    _cut_callbacks: list[Callable[[], None]] | None = None
+    _gone_callbacks: tuple[Callable[[], None], ...] = ()
+    _cut_callbacks: tuple[Callable[[], None], ...] = ()
 
-    def __init__(self, link: Link, head: RequestHead, *, keep_alive: bool) -> None:
-        """Begin with an empty body and no reply."""
+    def __init__(
+        self,
+        link: Link,
+        head: RequestHead,
+        *,
+        keep_alive: bool,
+        body: bytes | None = None,
+    ) -> None:
+        """Begin without a reply; a `body` is all of it, None: it is to come."""
         self._link = link
         self.context = link.context
         """What the server's connections share."""
         self.head = head
         self.keep_alive = keep_alive
+        if body is not None:
+            self._buffer = body
+            self.received = len(body)
+            self.body_done = True
 
     def begin(self) -> None:
         """Let the handler run: it has its turn."""
@@ -105,12 +116,6 @@ class Exchange:
         elif len(self._buffer) > HIGH_WATER_LIMIT:
             self._link.flow.pause_reading()
 
-    def take_in(self, body: bytes) -> None:
-        """Take the whole body, before the handler runs."""
-        self._buffer = body
-        self.received = len(body)
-        self.body_done = True
-
     def end_body(self) -> None:
         """The body is whole."""
         self.body_done = True
@@ -131,14 +136,14 @@ class Exchange:
         self.fail_body(InvalidRequest(_TRUNCATED))
         if self._waiter is not None:
             self._wake()
-        callbacks, self._gone_callbacks = self._gone_callbacks, None
-        for callback in callbacks or ():
+        callbacks, self._gone_callbacks = self._gone_callbacks, ()
+        for callback in callbacks:
             callback()
 
     def cut(self) -> None:
         """The server is about to close the connection; tell who asked."""
-        callbacks, self._cut_callbacks = self._cut_callbacks, None
-        for callback in callbacks or ():
+        callbacks, self._cut_callbacks = self._cut_callbacks, ()
+        for callback in callbacks:
             callback()
 
     def _wake(self) -> None:
@@ -198,18 +203,14 @@ class Exchange:
         if self.gone:
             callback()
         elif not self.complete:
-            if self._gone_callbacks is None:
-                self._gone_callbacks = []
-            self._gone_callbacks.append(callback)
+            self._gone_callbacks += (callback,)
 
     def on_cut(self, callback: Callable[[], None]) -> None:
         """Call `callback` once if the server, shutting down, gives up waiting.
 
         The reply may then still be ended properly within a few seconds.
         """
-        if self._cut_callbacks is None:
-            self._cut_callbacks = []
-        self._cut_callbacks.append(callback)
+        self._cut_callbacks += (callback,)
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the status line and headers; the body follows in chunks."""
@@ -324,7 +325,7 @@ class Exchange:
     def _end(self) -> None:
         self.complete = True
         # They hold what serves the call, which holds this.
-        self._gone_callbacks = self._cut_callbacks = None
+        self._gone_callbacks = self._cut_callbacks = ()
         if not self.gone:
             self._link.reply_done(self)
 

@@ -60,6 +60,8 @@ class RequestHead(Struct, frozen=True, gc=False):
     """By name in lower case; repeated fields joined with a comma."""
     content_length: int | None
     chunked: bool
+    key: str | None = None
+    """The key that it presents, where that was read with it; None: it was not."""
 
     @override
     def __repr__(self) -> str:

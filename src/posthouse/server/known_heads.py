@@ -6,7 +6,7 @@ behind a proxy, for whose key it is. What has the bytes of a head that httptools
 
 Rules: a head is learnt only from a connection that sent it whole with its body, and
 serves that connection alone; nothing of a key is kept. What is not one whole request,
-differs in any other byte, or might be read in two ways goes to the parser.
+differs in any other byte, or has no good key in its place goes to the parser.
 """
 
 import re
@@ -16,6 +16,7 @@ from msgspec import Struct, structs
 from typing_extensions import override
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
+from posthouse.server.credentials import KEY_VALUES
 from posthouse.server.heads import RequestHead
 
 if TYPE_CHECKING:
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
 
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length"
-_KEYS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 _NOT_LEARNT = frozenset({b"cookie", b"expect", b"proxy-authorization", b"upgrade"})
 """Fields that hold other secrets, or ask for more than an answer."""
-_is_key = re.compile(rb"[!-~](?:[ -~]{0,1022}[!-~])?").fullmatch
-"""Whether every parser takes it for a value, as it stands."""
-_MOST_CHANGED = 1024 + 5
+_MOST_KEY = 1024
+"""Bytes of a key and the scheme before it."""
+_MOST_CHANGED = _MOST_KEY + 5
 """Bytes by which a head may be longer than the one that was learnt."""
 _MOST_BYTES = 4096
 """Of a head that is learnt."""
@@ -47,6 +47,8 @@ class KnownHead(Struct, frozen=True):
     """Behind the second gap, with the empty line."""
     key: bytes
     """The name of the field with the key, in lower case."""
+    value: re.Pattern[bytes]
+    """What such a field holds; its group is the key."""
     key_first: bool
     """Whether the key's gap stands before the length's."""
     head: RequestHead
@@ -66,11 +68,11 @@ class KnownHead(Struct, frozen=True):
             return None
         # What is not found ends at -1, where nothing fits that is longer than a byte.
         middle, rest, first = self.middle, self.rest, self.first
-        first_end = data.find(b"\r", first)
+        first_end = data.find(b"\r", first, first + _MOST_KEY)
         if not data.startswith(middle, first_end):
             return None
         second = first_end + len(middle)
-        second_end = data.find(b"\r", second)
+        second_end = data.find(b"\r", second, second + _MOST_KEY)
         if not data.startswith(rest, second_end):
             return None
         body = data[second_end + len(rest) :]
@@ -78,13 +80,17 @@ class KnownHead(Struct, frozen=True):
         length = data[second:second_end]
         if not self.key_first:
             key, length = length, key
-        if length != b"%d" % len(body) or not _is_key(key):
+        # No parser takes it for anything but one value, as it stands.
+        match = self.value.fullmatch(key)
+        if match is None or length != b"%d" % len(body):
             return None
         head = self.head
         fields = head.fields.copy()
         fields[self.key] = key
         fields[_LENGTH] = length
-        return structs.replace(head, fields=fields, content_length=len(body)), body
+        size, presented = len(body), match[1].decode()
+        head = structs.replace(head, fields=fields, content_length=size, key=presented)
+        return head, body
 
 
 class KnownHeads:
@@ -129,7 +135,7 @@ class KnownHeads:
 
 def _with_gaps(text: bytes, head: RequestHead) -> KnownHead | None:
     """Leave the key and the length out of a head; None for one without either."""
-    names = _KEYS.intersection(head.fields)
+    names = KEY_VALUES.keys() & head.fields
     if len(names) != 1:
         return None
     (key,) = names
@@ -144,8 +150,9 @@ def _with_gaps(text: bytes, head: RequestHead) -> KnownHead | None:
         text[one_end:two],
         text[two_end:],
         key,
+        KEY_VALUES[key],
         gaps[0] < gaps[1],
-        structs.replace(head, fields=fields, content_length=None),
+        structs.replace(head, fields=fields, content_length=None, key=None),
     )
 
 

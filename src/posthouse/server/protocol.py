@@ -159,9 +159,8 @@ class Connection(HttpToolsProtocol):
         if due and self._known is not None:
             request = self._known.read(data)
             if request is not None:
-                exchange = Exchange(self, request[0], keep_alive=True)
-                exchange.take_in(request[1])
-                self._begin(exchange)
+                head, body = request
+                self._begin(Exchange(self, head, keep_alive=True, body=body))
                 return
         self._parse(data)
         if due and self._lessons:
@@ -283,6 +282,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._seen = 0
         self._mark = 0
+        self._served = True
         if self.active is None:
             self._begin(exchange)
         else:
@@ -345,7 +345,6 @@ class Connection(HttpToolsProtocol):
 
     def _begin(self, exchange: Exchange) -> None:
         self.active = exchange
-        self._served = True
         gate = self.gate
         if gate.young < gate.open_to:
             self.launch(exchange)

@@ -58,7 +58,8 @@ class Request(Struct):
         """Give the key that the request carries; None for none or a malformed one."""
         if self.named_key is not None:
             return self.named_key
-        return presented_key(self.client.head.fields, self.client.head.query)
+        head = self.client.head
+        return head.key or presented_key(head.fields, head.query)
 
     @property
     def carries_key(self) -> bool:
@@ -75,9 +76,10 @@ class Request(Struct):
             return None
         data = client.take_whole()
         if data is not None:
-            if len(data) > limit:
+            size = len(data)
+            if size > limit:
                 raise too_large(limit)
-            self.hold(len(data))
+            self.hold(size)
         return data
 
     async def body(self, limit: int) -> bytes:
