@@ -16,6 +16,7 @@ from posthouse.dialects.gemini_generate.read_parts import arguments_in_contents
 from posthouse.dialects.gemini_generate.schema import from_subset
 from posthouse.dialects.gemini_generate.signatures import NAME
 from posthouse.dialects.gemini_generate.tools import read_choice, read_tools
+from posthouse.dialects.gemini_generate.usual_request import read_usual
 from posthouse.dialects.google.names import each, inner, members_of
 from posthouse.dialects.neutral.members import Members, invalid
 from posthouse.dialects.openai.envelope import judged
@@ -42,6 +43,11 @@ _TIERS = {"unspecified": None, "standard": "default"}
 
 def read_request(request: ParsedRequest) -> ChatRequest:
     """Read a client's request; raises InvalidRequest."""
+    return read_usual(request) or _read_members(request)
+
+
+def _read_members(request: ParsedRequest) -> ChatRequest:
+    """Read whatever there is, member by member."""
     envelope = request.envelope
     body = {name: judged(value, name, _value) for name, value in envelope.items()}
     members = members_of(body, "", invalid)

@@ -8,11 +8,18 @@ Source: https://ai.google.dev/api/generate-content (2026-11); `types.py` in
 google-genai 3.4.0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Raw, Struct, field
 
-from posthouse.dialects.base import Edits, ParsedRequest, PromptSize
+from posthouse.dialects.base import Edits, Judged, Later, ParsedRequest, PromptSize
+from posthouse.dialects.gemini_generate.asked import (
+    CONTENTS_LIMIT,
+    Asked,
+    Config,
+    Content,
+    read_asked,
+)
 from posthouse.dialects.google.envelope import listed, one_spelling, parse_envelope
 from posthouse.dialects.neutral.edits import apply_edits
 from posthouse.dialects.openai.envelope import (
@@ -33,8 +40,8 @@ from posthouse.wire.json import Envelope
 
 MEDIA_ALLOWANCE = 256
 """Bytes of a media part that are its frame and not its payload."""
-CONTENTS_LIMIT = 16_384
-"""More have never been seen in one conversation."""
+KEPT_LIMIT = 16 * 1024
+"""Bytes of a body that is kept as it was decoded to be judged; a call may be long."""
 
 _ABSENT = Raw()
 _NULL = Raw(b"null")
@@ -65,6 +72,9 @@ class _Content(Struct, gc=False):
     parts: list[_Part] | _Part | None = None
 
 
+# Members of an enumeration are slow to look up for each call.
+_CHAT = Operation.CHAT
+_NO_CONFIG = Config()
 _contents = json.decoder(list[_Content] | _Content | None)
 _system = json.decoder(_Content | str | None)
 _object = json.decoder(dict[str, Raw] | None)
@@ -96,7 +106,38 @@ def parse_request_for(body: bytes, model: str, stream: bool) -> ParsedRequest:
         model: its name in the path, without `models/`.
         stream: whether the path says `streamGenerateContent`.
     """
-    return _parse(parse_envelope(body), checked_model_name(model), stream=stream)
+    envelope, model = parse_envelope(body), checked_model_name(model)
+    asked = read_asked(body, envelope)
+    if asked is None:
+        return _parse(envelope, model, stream=stream)
+    return _parse_words(
+        envelope, asked, model, kept=len(body) <= KEPT_LIMIT, stream=stream
+    )
+
+
+def _parse_words(
+    envelope: Envelope, asked: Asked, model: str, *, kept: bool, stream: bool
+) -> ParsedRequest:
+    """Judge a request of words alone."""
+    _read_config(envelope)
+    config = asked.generation_config or _NO_CONFIG
+    opening = Later(_opening, (asked.said(),))
+    text_bytes = len(envelope["contents"])
+    if "systemInstruction" in envelope:
+        text_bytes += len(envelope["systemInstruction"])
+    return ParsedRequest(
+        operation=_CHAT,
+        envelope=envelope,
+        model=model,
+        stream=stream,
+        prompt=PromptSize(text_bytes, len(asked.contents)),
+        affinity=opening if kept else opening(),
+        choices=config.candidate_count or 1,
+        output_limit=config.max_output_tokens,
+        include_usage=True,
+        judged=Judged(envelope, asked) if kept else None,
+        plain=True,
+    )
 
 
 def _parse(envelope: Envelope, model: str, *, stream: bool) -> ParsedRequest:
@@ -108,7 +149,7 @@ def _parse(envelope: Envelope, model: str, *, stream: bool) -> ParsedRequest:
     config = _read_config(envelope)
     cached = optional_text(envelope, "cachedContent")
     return ParsedRequest(
-        operation=Operation.CHAT,
+        operation=_CHAT,
         envelope=envelope,
         model=model,
         stream=stream,
@@ -244,7 +285,7 @@ def _blobs_of(part: _Part) -> Iterator[_Blob]:
             yield blob
 
 
-def _opening(contents: list[_Content]) -> tuple[str, ...]:
+def _opening(contents: Sequence[_Content | Content]) -> tuple[str, ...]:
     """What a conversation starts with, up to its first user content."""
     opening: list[str] = []
     length = 0
