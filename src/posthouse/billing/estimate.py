@@ -93,12 +93,12 @@ def held_output(request: ParsedRequest, model: ModelRow | None) -> int:
             words += THOUGHTS
         return words * max(request.choices, 1)
     longest = model.max_output if model is not None else 0
-    usual = model.usual_output if model is not None else 0
     limit = request.output_limit
     if limit is None:
+        usual = model.usual_output if model is not None else 0
         limit = (usual or USUAL_OUTPUT) if request.stream else (longest or MAX_OUTPUT)
-    elif longest:
-        limit = min(limit, longest)
+    elif 0 < longest < limit:
+        limit = longest
     return max(limit, 0) * (request.choices or 1)
 
 
@@ -180,7 +180,8 @@ def plain_hold(
     For a call of text only, at a price of plain rates.
     """
     prompt = prompt_tokens * rates.input + rates.request
-    total = _prompts(request) * prompt + held_output(request, model) * rates.output
+    total = held_output(request, model) * rates.output
+    total += prompt if request.choices == 1 else prompt * _prompts(request)
     total, prompt = -(-total // PER_MILLION), -(-prompt // PER_MILLION)
     if prompt <= total <= hold_max <= MAX_AMOUNT:
         return total, prompt

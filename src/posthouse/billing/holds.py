@@ -107,49 +107,33 @@ class Hold(msgspec.Struct, eq=False):
             return True
         return await self._extend(charge_so_far, covered=covered)
 
-    async def settle(self, record: CallRecord) -> None:
-        """Charge `record.price`, exactly once.
-
-        Returns when the settlement is as durable as configured. Raises
-        HoldEnded, ValueError for a price that cannot be, and
-        StorageUnavailable: then the hold is still open, or its durability
-        cannot be promised.
-        """
-        if not 0 <= record.price <= MAX_CHARGE:
-            raise ValueError(f"{record.price} is not a charge")
-        if ARMED:
-            reach("settle.before_record")
-        self._end(record, "")
-        if ARMED:
-            reach("settle.after_record")
-        sync = self._manager.sync
-        if sync is not None:
-            await sync.wait()
-
     async def void(self, record: CallRecord, reason: str) -> None:
         """End the hold without a charge; `reason` is one of VOID_REASONS."""
         if reason not in VOID_REASONS:
             raise ValueError(f"{reason!r} is no reason for a void")
         if record.price:
             record = msgspec.structs.replace(record, price=0)
-        reach("void.before_record")
-        self._end(record, reason)
-        reach("void.after_record")
-        sync = self._manager.sync
-        if sync is not None:
-            await sync.wait()
+        await self.settle(record, reason)
 
-    def _end(self, record: CallRecord, void_reason: str) -> None:
-        """Write the end, then give free what was not used."""
+    async def settle(self, record: CallRecord, void_reason: str = "") -> None:
+        """Charge `record.price`, exactly once, then give free what was not used.
+
+        Returns when the settlement is as durable as configured. Raises
+        HoldEnded, ValueError for a price that cannot be, and
+        StorageUnavailable: then the hold is still open, or its durability
+        cannot be promised.
+        """
         opening = self._opening
         call_id = opening.call_id
+        paid = record.price
         if self.ended:
             raise HoldEnded(call_id)
-        if record.id != call_id:
-            raise ValueError(f"{record.id} is not the call of this hold")
+        if record.id != call_id or not 0 <= paid <= MAX_CHARGE:
+            raise ValueError(f"{record.id} at {paid} is no charge for {call_id}")
+        if ARMED:
+            reach("void.before_record" if void_reason else "settle.before_record")
         wallet = self._wallet
         amount = self.amount
-        paid = record.price
         if paid > amount:
             paid = min(paid, amount + wallet.free)
         settlement = Settlement(
@@ -170,6 +154,11 @@ class Hold(msgspec.Struct, eq=False):
         wallet.free += amount - paid
         if wallet.strict or wallet.waiters:
             manager.wallets.changed(wallet)
+        if ARMED:
+            reach("void.after_record" if void_reason else "settle.after_record")
+        sync = manager.sync
+        if sync is not None:
+            await sync.wait()
 
     async def _extend(self, charge_so_far: int, *, covered: bool) -> bool:
         """Add to the hold what it lacks; write down how far the call is."""
@@ -234,7 +223,6 @@ class HoldManager:
         self.recovery = Recovery()
         """What the start found left by the dead."""
         self._thread = thread
-        self._wallet = self.wallets.wallet
         self._disowned = disowned
         self._ticks = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -324,7 +312,10 @@ class HoldManager:
             raise StorageUnavailable
         if amount > MAX_AMOUNT:
             raise InsufficientQuota
-        wallet = self._wallet(opening.account_id)
+        wallets = self.wallets
+        wallet = wallets.find(opening.account_id)
+        if wallet is None or wallet.used_at != wallets.now:
+            wallet = wallets.wallet(opening.account_id)
         wallet.open_holds += 1
         if amount > wallet.free or wallet.waiters:
             await self._draw(wallet, amount)
@@ -337,7 +328,7 @@ class HoldManager:
         except BaseException:
             wallet.open_holds -= 1
             wallet.free += amount
-            self.wallets.changed(wallet)
+            wallets.changed(wallet)
             raise
         bucket = journal.bucket
         hold = Hold(self, wallet, opening, amount, bucket)
@@ -346,7 +337,7 @@ class HoldManager:
         if ARMED:
             reach("hold.after_open_record")
         if wallet.free < wallet.low_water:
-            self.wallets.top_up(wallet, amount)
+            wallets.top_up(wallet, amount)
         return hold
 
     async def _draw(self, wallet: Wallet, amount: int) -> None:

@@ -124,21 +124,21 @@ class Wallets:
         self._policy = policy
         self._clock = clock
         self._wallets: OrderedDict[str, Wallet] = OrderedDict()
-        self._now = clock()
+        self.now = clock()
+        """When the last sweep was; a wallet used since is among the last as it is."""
         self.find = self._wallets.get
 
     def __len__(self) -> int:
         return len(self._wallets)
 
     def wallet(self, account_id: str) -> Wallet:
-        """The account's wallet, among those used since the last sweep."""
+        """The account's wallet, made if need be, as the one used last."""
         wallet = self._wallets.get(account_id)
         if wallet is None:
             wallet = self._wallets[account_id] = Wallet(account_id)
-        elif wallet.used_at == self._now:
-            return wallet
-        self._wallets.move_to_end(account_id)
-        wallet.used_at = self._now
+        else:
+            self._wallets.move_to_end(account_id)
+        wallet.used_at = self.now
         return wallet
 
     def top_up(self, wallet: Wallet, amount: int) -> None:
@@ -190,9 +190,9 @@ class Wallets:
 
     def sweep(self) -> None:
         """Empty and then forget wallets that nobody uses, some at a time."""
-        self._now = self._clock()
+        self.now = self._clock()
         wallets = self._wallets
-        oldest = self._now - self._policy.idle_seconds
+        oldest = self.now - self._policy.idle_seconds
         for _ in range(min(SWEEP, len(wallets))):
             account_id, wallet = next(iter(wallets.items()))
             if wallet.used_at > oldest and len(wallets) <= self._policy.max_wallets:

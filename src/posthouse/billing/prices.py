@@ -23,7 +23,7 @@ from posthouse.catalog.price import (
     price_content,
 )
 from posthouse.model.catalog import ModelRow, Price, ProviderRow
-from posthouse.model.money import MAX_AMOUNT, whole_amount
+from posthouse.model.money import MAX_AMOUNT, PER_MILLION
 from posthouse.model.usage import Unit, Usage
 from posthouse.settings.file import PriceSpec
 
@@ -260,7 +260,7 @@ def charge(price: Price, usage: Usage, service_tier: str | None = None) -> int:
     if odd:
         counts, rates = _reconciled(counts, rates)
         total = sum([count * rates[unit] for unit, count in counts.items()])
-    return min(whole_amount(total), MAX_AMOUNT)
+    return min(-(-total // PER_MILLION), MAX_AMOUNT)
 
 
 def _reconciled(

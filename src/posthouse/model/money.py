@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 NANO_PER_USD = 1_000_000_000
 MAX_AMOUNT = 2**63 - 1
 PER_MILLION = 1_000_000
+"""Rates are for so many units; an amount is the sum over this, rounded upwards once."""
 
 
 def parse_usd(text: str) -> int:
@@ -35,11 +36,3 @@ def format_usd(nanodollars: int) -> str:
     whole, part = divmod(abs(nanodollars), NANO_PER_USD)
     decimals = f"{part:09d}".rstrip("0").ljust(2, "0")
     return f"{sign}{whole}.{decimals}"
-
-
-def whole_amount(millionths: int) -> int:
-    """Make quantities times rates, per million units, an amount: rounded upwards.
-
-    There is one such rounding in a price, for the whole call.
-    """
-    return -(-millionths // PER_MILLION)
