@@ -13,7 +13,7 @@ from tests.support.cases import each
 from tests.unit.dialects.asked import in_common
 
 from posthouse.dialects.base import ParsedRequest
-from posthouse.dialects.openai.envelope import parse_envelope
+from posthouse.dialects.openai.envelope import decode_body
 from posthouse.dialects.resources.treated import may_leave_things, may_name_things
 from posthouse.errors import InvalidRequest
 from posthouse.wire import json
@@ -33,7 +33,7 @@ def both(dialect: str, body: bytes) -> tuple[ParsedRequest | str, ParsedRequest 
     request = module(dialect)
     readers = (
         request.parse_request,
-        lambda body: request._judge_members(parse_envelope(body)),
+        lambda body: request._judge_members(decode_body(body)),
     )
     found: list[ParsedRequest | str] = []
     for reader in readers:
@@ -96,6 +96,7 @@ def test_what_is_plain_names_and_leaves_nothing(dialect: str) -> None:
         {"metadata": {}},
         {"container": "c"},
         {"novel": 1},
+        {"Model": "n"},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]},
         {"messages": [HI | {"novel": 1}]},
         {"messages": [HI | {"audio": None}]},

@@ -18,6 +18,7 @@ from posthouse.dialects.anthropic_messages.usual_request import (
     ROLES,
     as_turns,
     read_usual,
+    read_words,
 )
 from posthouse.dialects.base import ParsedRequest
 from posthouse.dialects.neutral.members import Members, invalid
@@ -56,10 +57,13 @@ _messages = json.decoder(list[_Message])
 
 def read_request(request: ParsedRequest) -> ChatRequest:
     """Read a request; raises InvalidRequest."""
-    envelope = request.envelope
+    asked = request.asked
+    if asked is not None:
+        return read_words(request, asked)
     chat = read_usual(request)
     if chat is None:
         return _read_members(request)
+    envelope = request.envelope
     if envelope.keys() <= READ:
         return chat
     further = {name: value for name, value in envelope.items() if name not in READ}

@@ -23,6 +23,7 @@ from posthouse.dialects.openai.envelope import (
     AFFINITY_LIMIT,
     checked_model_name,
     count,
+    decode_body,
     flag,
     judged,
     judged_once,
@@ -31,7 +32,7 @@ from posthouse.dialects.openai.envelope import (
     named_models,
     optional_objects,
     optional_text,
-    parse_envelope,
+    refuse_lookalikes,
 )
 from posthouse.dialects.openai.kinds import check_kinds, kinds
 from posthouse.dialects.openai.texts import prompt_of
@@ -114,7 +115,7 @@ _TEXT_MEMBERS = ("system", "messages", "tools", "output_config")
 
 def parse_request(body: bytes) -> ParsedRequest:
     """Read a request; raises InvalidRequest."""
-    envelope = parse_envelope(body)
+    envelope = decode_body(body)
     asked = read_asked(body, envelope)
     if asked is None:
         return _judge_members(envelope)
@@ -139,6 +140,7 @@ def parse_request(body: bytes) -> ParsedRequest:
 
 def _judge_members(envelope: Envelope) -> ParsedRequest:
     """Judge a request member by member; raises InvalidRequest."""
+    refuse_lookalikes(envelope)
     model = model_name(envelope)
     messages = _read_messages(envelope)
     check_kinds(envelope, _KINDS)

@@ -137,11 +137,10 @@ def write_usage(
     if usage.reasoning is not None:
         written["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
     rest: Extras = dict(extras["usage"]) if extras and "usage" in extras else {}
-    if usage.searches or rest:
-        tools = rest.pop("server_tool_use", {})
-        if usage.searches or tools:
-            searches = {"web_search_requests": usage.searches or 0}
-            written["server_tool_use"] = {"web_fetch_requests": 0} | searches | tools
+    tools = rest.pop("server_tool_use", {}) if rest else {}
+    if usage.searches or tools:
+        searches = {"web_search_requests": usage.searches or 0}
+        written["server_tool_use"] = {"web_fetch_requests": 0} | searches | tools
     if tier in ("standard", "priority", "batch"):
         written["service_tier"] = tier
     return written | rest if rest else written

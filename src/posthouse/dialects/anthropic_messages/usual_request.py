@@ -137,9 +137,6 @@ def _parts(content: str | Sequence[_Block] | None) -> tuple[Part, ...]:
 
 def read_usual(request: ParsedRequest) -> ChatRequest | None:
     """Read all that READ names; None if something unusual stands there."""
-    words: Asked | None = request.asked
-    if words is not None:
-        return _chat(request, words, _read_words(words))
     try:
         asked: _Request = json.decode_with(_request, json.encode(request.envelope))
         return _chat(request, asked, _read_turns(asked))
@@ -147,14 +144,15 @@ def read_usual(request: ParsedRequest) -> ChatRequest | None:
         return None
 
 
-def _read_words(asked: Asked) -> list[Message]:
+def read_words(request: ParsedRequest, asked: Asked) -> ChatRequest:
+    """Read a request that is all in what was decoded to judge it."""
     messages = []
     if asked.system is not None:
         messages.append(Message(_SYSTEM, (Text(asked.system),)))
     for said in asked.messages:
         role, text = ROLES[said.role], said.content
         messages.append(Message(role, (Text(text),)))
-    return messages
+    return _chat(request, asked, messages)
 
 
 def _read_turns(asked: _Request) -> list[Message]:

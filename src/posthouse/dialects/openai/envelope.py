@@ -63,15 +63,20 @@ T = TypeVar("T")
 Object = dict[str, Raw]
 
 
-def parse_envelope(body: bytes) -> Envelope:
-    """Decode a request's top level; raises InvalidRequest."""
+def decode_body(body: bytes) -> Envelope:
+    """Decode a request's top level, whatever it names; raises InvalidRequest."""
     try:
-        envelope = json.decode_envelope(body)
+        return json.decode_envelope(body)
     except MalformedJSON as error:
         raise InvalidRequest(
             f"We could not parse the JSON body of your request: {error}",
             code="invalid_json",
         ) from None
+
+
+def parse_envelope(body: bytes) -> Envelope:
+    """Decode a request's top level, names in one spelling; raises InvalidRequest."""
+    envelope = decode_body(body)
     refuse_lookalikes(envelope)
     return envelope
 

@@ -15,7 +15,12 @@ from posthouse.dialects.openai_chat.effort import read_reasoning
 from posthouse.dialects.openai_chat.read_messages import read_messages
 from posthouse.dialects.openai_chat.thoughts import NAME
 from posthouse.dialects.openai_chat.tools import read_choice, read_tools
-from posthouse.dialects.openai_chat.usual_request import JUDGED, READ, read_usual
+from posthouse.dialects.openai_chat.usual_request import (
+    JUDGED,
+    READ,
+    read_usual,
+    read_words,
+)
 from posthouse.model.chat import (
     AudioOutput,
     ChatRequest,
@@ -32,10 +37,13 @@ _value = json.decoder(Any)
 
 def read_request(request: ParsedRequest) -> ChatRequest:
     """Read a client's request; raises InvalidRequest."""
-    envelope = request.envelope
+    asked = request.asked
+    if asked is not None:
+        return read_words(request, asked)
     chat = read_usual(request)
     if chat is None:
         return _read_members(request)
+    envelope = request.envelope
     if envelope.keys() <= READ:
         return chat
     further = {name: value for name, value in envelope.items() if name not in READ}

@@ -11,6 +11,7 @@ from posthouse.dialects.openai.envelope import (
     cache_key,
     checked_model_name,
     count,
+    decode_body,
     flag,
     judged,
     judged_once,
@@ -18,7 +19,7 @@ from posthouse.dialects.openai.envelope import (
     model_name,
     named_models,
     optional_objects,
-    parse_envelope,
+    refuse_lookalikes,
     service_tier,
     wants_usage,
 )
@@ -74,7 +75,7 @@ _OFFERED = (*sorted(_CLIENT_TOOLS), *_SEARCH_TOOLS)
 
 def parse_request(body: bytes) -> ParsedRequest:
     """Read a chat request; raises InvalidRequest."""
-    envelope = parse_envelope(body)
+    envelope = decode_body(body)
     asked = read_asked(body, envelope)
     if asked is None:
         return _judge_members(envelope)
@@ -95,6 +96,7 @@ def parse_request(body: bytes) -> ParsedRequest:
 
 def _judge_members(envelope: Envelope) -> ParsedRequest:
     """Judge a request member by member; raises InvalidRequest."""
+    refuse_lookalikes(envelope)
     model = model_name(envelope)
     messages = _read_messages(envelope)
     check_kinds(envelope, CHAT)

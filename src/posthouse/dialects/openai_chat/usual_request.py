@@ -76,9 +76,6 @@ class _Unusual(Exception):
 
 def read_usual(request: ParsedRequest) -> ChatRequest | None:
     """Read all that READ names; None if something unusual stands there."""
-    words: Asked | None = request.asked
-    if words is not None:
-        return _chat(request, words, _read_words(words))
     envelope = request.envelope
     if not _FURTHER_SAMPLING.isdisjoint(envelope):
         return None
@@ -117,14 +114,15 @@ def _chat(
     )
 
 
-def _read_words(asked: Asked) -> list[Message]:
+def read_words(request: ParsedRequest, asked: Asked) -> ChatRequest:
+    """Read a request that is all in what was decoded to judge it."""
     messages = []
     for one in asked.messages:
         role, text = _ROLES[one.role], one.content
         # An empty text is no words of the model's.
         parts = (Text(text),) if text or role is not _ASSISTANT else ()
         messages.append(Message(role, parts, one.name))
-    return messages
+    return _chat(request, asked, messages)
 
 
 def _read(turn: _Turn, messages: list[Message]) -> None:
