@@ -392,6 +392,12 @@ class Machine(RuleBasedStateMachine):
             self.simple.told.clear()
 
     @invariant()
+    def ails_while_something_may_be_unusable(self) -> None:
+        entry = self.table.find("a")
+        ails = entry is not None and bool(entry.ejections or entry.resting)
+        assert self.table.ailing == ({"a"} if ails else set())
+
+    @invariant()
     def blocks_the_same(self) -> None:
         for credential in range(3):
             blocked = self.table.blocked("a", credential, self.now)

@@ -3,6 +3,7 @@
 from collections import Counter
 from math import ceil
 
+import pytest
 from tests.support.cases import each
 from tests.unit.routing.routes import channel, routes_of, table
 
@@ -79,6 +80,23 @@ def test_a_blocked_channel_is_passed_over_and_told() -> None:
     assert made.next(NOW) is None
     assert len(made.blocked) == 2
     assert made.next(NOW + 31) is not None
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_attempts_under_way_are_counted(count: int) -> None:
+    """On the plan's tiers and on the channel, whether or not there is a choice."""
+    found = table(*(channel(name, "m") for name in "abc"[:count]))
+    made = plan(routes_of(found, "m"))
+    target = made.next(NOW)
+    assert target is not None
+    load = target.member.channel.load
+    target.begin()
+    target.begin()
+    assert (made.in_flight(), load.in_flight) == (2, 2)
+    target.end()
+    target.end()
+    assert (made.in_flight(), load.in_flight) == (0, 0)
+    assert not any(target.tier.in_flight)
 
 
 def test_another_credential_of_the_channel_is_another_target() -> None:
