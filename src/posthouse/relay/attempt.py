@@ -9,6 +9,7 @@ first channel's total limit; every attempt is recorded, whatever came of it.
 
 import time
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import TypeVar
 
 from msgspec import Struct
@@ -50,7 +51,7 @@ Release = Callable[[], None]
 Chosen = tuple[Target, Release | None]
 """A target with how to release the place on it; None where it has no limits."""
 Perform = Callable[[Target, float], Awaitable[T]]
-"""Make one attempt on a target within so many seconds.
+"""Make one attempt on a target within its own limits and so many seconds.
 
 Raises AttemptFailed or ClientGone; anything else is our own fault.
 """
@@ -236,17 +237,32 @@ class AttemptLoop:
             target, release = await self._claim(plan, (target, release), None)
             now = self._clock()
         log.stream = plan.stream
+        try:
+            # It has the limits of its channel, which are no wider than all have.
+            return await self.attempt(target, log, perform, inf)
+        except AttemptFailed as error:
+            failed = error
+        finally:
+            if release is not None:
+                release()
         deadline = now + plan.seconds(target)
+        last = target, failed
+        return await self._try_on(plan, log, perform, last, deadline=deadline)
+
+    async def _try_on(
+        self,
+        plan: Plan,
+        log: AttemptLog,
+        perform: Perform[T],
+        last: tuple[Target, AttemptFailed],
+        *,
+        deadline: float,
+    ) -> T:
+        """Serve a call whose first attempt, the last one by now, has failed."""
+        target, failed = last
         retries = 0
         try:
             while True:
-                try:
-                    return await self.attempt(target, log, perform, deadline)
-                except AttemptFailed as error:
-                    failed = error
-                finally:
-                    if release is not None:
-                        release()
                 self.exclude(plan, target, failed)
                 if not self.may_retry(log, failed, deadline):
                     raise failed.error
@@ -257,6 +273,13 @@ class AttemptLoop:
                         release()
                     raise failed.error
                 retries += 1
+                try:
+                    return await self.attempt(target, log, perform, deadline)
+                except AttemptFailed as error:
+                    failed = error
+                finally:
+                    if release is not None:
+                        release()
         finally:
             if retries:
                 self.give_back(plan, retries)
