@@ -26,31 +26,26 @@ _END = b"\r\n\r\n"
 _LENGTH = b"content-length"
 _NOT_LEARNT = frozenset({b"cookie", b"expect", b"proxy-authorization", b"upgrade"})
 """Fields that hold other secrets, or ask for more than an answer."""
-_MOST_KEY = 1024
-"""Bytes of a key and the scheme before it."""
-_MOST_CHANGED = _MOST_KEY + 5
-"""Bytes by which a head may be longer than the one that was learnt."""
 _MOST_BYTES = 4096
-"""Of a head that is learnt."""
+"""Of a head that is known."""
 _MOST_HEADS = 512
 
 
 class KnownHead(Struct, frozen=True):
     """A head with two gaps: one for a key, one for the length of the body."""
 
-    begin: bytes
-    """Up to the first gap."""
-    first: int
-    """Where that begins."""
-    middle: bytes
-    rest: bytes
-    """Behind the second gap, with the empty line."""
+    before: bytes
+    """What stands before the key."""
+    after: bytes
+    """What stands behind it, with the empty line."""
     key: bytes
     """The name of the field with the key, in lower case."""
     value: re.Pattern[bytes]
     """What such a field holds; its group is the key."""
-    key_first: bool
-    """Whether the key's gap stands before the length's."""
+    length_before: bool
+    """Whether it is `before`, not `after`, that is a format of the length."""
+    most: int
+    """Bytes that the head may have."""
     head: RequestHead
     """With nothing in the gaps."""
 
@@ -64,33 +59,30 @@ class KnownHead(Struct, frozen=True):
 
         None decides nothing: the parser does.
         """
-        if not data.startswith(self.begin) or len(data) > HIGH_WATER_LIMIT:
-            return None
-        # What is not found ends at -1, where nothing fits that is longer than a byte.
-        middle, rest, first = self.middle, self.rest, self.first
-        first_end = data.find(b"\r", first, first + _MOST_KEY)
-        if not data.startswith(middle, first_end):
-            return None
-        second = first_end + len(middle)
-        second_end = data.find(b"\r", second, second + _MOST_KEY)
-        if not data.startswith(rest, second_end):
-            return None
-        body = data[second_end + len(rest) :]
-        key = data[first:first_end]
-        length = data[second:second_end]
-        if not self.key_first:
-            key, length = length, key
+        end = data.find(_END, 0, self.most) + len(_END)
+        size = len(data) - end
+        before, after = self.before, self.after
+        if self.length_before:
+            before %= size
+        else:
+            after %= size
+        key_end = end - len(after)
         # No parser takes it for anything but one value, as it stands.
-        match = self.value.fullmatch(key)
-        if match is None or length != b"%d" % len(body):
+        match = self.value.fullmatch(data, len(before), key_end)
+        if (
+            match is None
+            or not data.startswith(before)
+            or not data.startswith(after, key_end)
+            or size > HIGH_WATER_LIMIT
+        ):
             return None
         head = self.head
         fields = head.fields.copy()
-        fields[self.key] = key
-        fields[_LENGTH] = length
-        size, presented = len(body), match[1].decode()
-        head = structs.replace(head, fields=fields, content_length=size, key=presented)
-        return head, body
+        fields[self.key] = match[0]
+        fields[_LENGTH] = b"%d" % size
+        key = match[1].decode()
+        head = structs.replace(head, fields=fields, content_length=size, key=key)
+        return head, data[end:]
 
 
 class KnownHeads:
@@ -98,7 +90,7 @@ class KnownHeads:
 
     def __init__(self) -> None:
         """Begin knowing none."""
-        self._heads: dict[tuple[bytes, bytes, bytes], KnownHead] = {}
+        self._heads: dict[tuple[bytes, bytes], KnownHead] = {}
 
     def __len__(self) -> int:
         """Give the number of heads known."""
@@ -113,47 +105,49 @@ class KnownHeads:
         """
         head = exchange.head
         end = data.find(_END) + len(_END)
-        limit = min(exchange.context.limits.head_bytes, _MOST_BYTES)
+        most = min(exchange.context.limits.head_bytes, _MOST_BYTES)
         if (
             not exchange.keep_alive
             or head.content_length != exchange.received
             or len(data) != end + exchange.received
-            or end > limit - _MOST_CHANGED
+            or end > most
             # Each line tells a field of its own: none is repeated or left out.
             or data.count(b"\r\n", 0, end) != len(head.fields) + 2
             or not _NOT_LEARNT.isdisjoint(head.fields)
             or head.query
         ):
             return None
-        known = _with_gaps(data[:end], head)
+        known = _with_gaps(data[:end], head, most)
         if known is None:
             return None
         if len(self._heads) >= _MOST_HEADS:
             self._heads.clear()
-        return self._heads.setdefault((known.begin, known.middle, known.rest), known)
+        return self._heads.setdefault((known.before, known.after), known)
 
 
-def _with_gaps(text: bytes, head: RequestHead) -> KnownHead | None:
+def _with_gaps(text: bytes, head: RequestHead, most: int) -> KnownHead | None:
     """Leave the key and the length out of a head; None for one without either."""
     names = KEY_VALUES.keys() & head.fields
     if len(names) != 1:
         return None
-    (key,) = names
-    gaps = [_gap(text, name, head.fields[name]) for name in (key, _LENGTH)]
-    (one, one_end), (two, two_end) = sorted(gaps)
-    if one < 0:
+    (name,) = names
+    key, key_end = _gap(text, name, head.fields[name])
+    length, length_end = _gap(text, _LENGTH, head.fields[_LENGTH])
+    if key < 0 or length < 0:
         return None
-    fields = {**head.fields, key: b"", _LENGTH: b""}
-    return KnownHead(
-        text[:one],
-        one,
-        text[one_end:two],
-        text[two_end:],
-        key,
-        KEY_VALUES[key],
-        gaps[0] < gaps[1],
-        structs.replace(head, fields=fields, content_length=None, key=None),
-    )
+    before, after = text[:key], text[key_end:]
+    if length < key:
+        before = _format(text[:length], text[length_end:key])
+    else:
+        after = _format(text[key_end:length], text[length_end:])
+    fields = {**head.fields, name: b"", _LENGTH: b""}
+    bare = structs.replace(head, fields=fields, content_length=None, key=None)
+    return KnownHead(before, after, name, KEY_VALUES[name], length < key, most, bare)
+
+
+def _format(begin: bytes, end: bytes) -> bytes:
+    """Make a format of a length between two texts."""
+    return b"%b%%d%b" % (begin.replace(b"%", b"%%"), end.replace(b"%", b"%%"))
 
 
 def _gap(text: bytes, name: bytes, value: bytes) -> tuple[int, int]:
