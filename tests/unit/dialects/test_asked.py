@@ -59,6 +59,8 @@ OPTIONS = {
     "openai_chat": {
         "stop": ["a"],
         "seed": 1,
+        "user": "u\\\u2028",
+        "max_completion_tokens": 3,
         "presence_penalty": 1,
         "frequency_penalty": 0.5,
     },
@@ -178,6 +180,8 @@ usual = st.fixed_dictionaries(
         "top_k": numbers,
         "system": st.text() | odd,
         "stop": st.text() | st.lists(st.text(), max_size=2),
+        "max_completion_tokens": st.integers(-1, 2**54) | st.none(),
+        "user": st.text(st.sampled_from("ab\\\r\n\0\u2028"), max_size=3),
         "stop_sequences": st.lists(st.text(), max_size=2),
     },
 )

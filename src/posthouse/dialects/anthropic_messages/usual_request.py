@@ -160,7 +160,11 @@ def _read_turns(asked: _Request) -> list[Message]:
     system = _parts(asked.system)
     messages = [Message(_SYSTEM, system)] if system else []
     for turn in asked.messages:
-        messages += as_turns(ROLES[turn.role], _parts(turn.content), {})
+        role, content = ROLES[turn.role], turn.content
+        if isinstance(content, str):
+            messages.append(Message(role, (Text(content),)))
+        else:
+            messages += as_turns(role, _parts(content), {})
     return messages
 
 

@@ -44,6 +44,8 @@ class Asked(Options, gc=False, kw_only=True):
     model: Annotated[str, Meta(min_length=1, max_length=MODEL_NAME_LIMIT)]
     messages: Annotated[list[Words], Meta(min_length=1, max_length=MESSAGES_LIMIT)]
     max_tokens: _Tokens | None = None
+    max_completion_tokens: _Tokens | None = None
+    user: Annotated[str, Meta(pattern=r"\A[^\r\n\0]*\Z")] | None = None
     stream: bool | None = None
 
 

@@ -79,7 +79,9 @@ def parse_request(body: bytes) -> ParsedRequest:
     asked = read_asked(body, envelope)
     if asked is None:
         return _judge_members(envelope)
-    messages = asked.messages
+    messages, limit = asked.messages, asked.max_tokens
+    if asked.max_completion_tokens is not None:
+        limit = max(asked.max_completion_tokens, limit or 0)
     kept = len(body) <= KEPT_LIMIT
     return ParsedRequest(
         operation=_CHAT,
@@ -88,7 +90,7 @@ def parse_request(body: bytes) -> ParsedRequest:
         stream=asked.stream is True,
         prompt=PromptSize(len(envelope["messages"]), len(messages)),
         affinity=Later(_opening, (messages,)) if kept else _opening(messages),
-        output_limit=asked.max_tokens,
+        output_limit=limit,
         judged=Judged(envelope, asked) if kept else None,
         plain=True,
     )

@@ -90,7 +90,10 @@ def read_usual(request: ParsedRequest) -> ChatRequest | None:
 
 
 def _chat(
-    request: ParsedRequest, options: Options, messages: list[Message]
+    request: ParsedRequest,
+    options: Options,
+    messages: list[Message],
+    user: str | None = None,
 ) -> ChatRequest:
     stop = options.stop
     return ChatRequest(
@@ -108,6 +111,7 @@ def _chat(
         ),
         output_limit=request.output_limit,
         choices=request.choices if "n" in request.envelope else None,
+        user=user,
         service_tier=request.service_tier,
         stream=request.stream,
         include_usage=request.include_usage,
@@ -122,7 +126,7 @@ def read_words(request: ParsedRequest, asked: Asked) -> ChatRequest:
         # An empty text is no words of the model's.
         parts = (Text(text),) if text or role is not _ASSISTANT else ()
         messages.append(Message(role, parts, one.name))
-    return _chat(request, asked, messages)
+    return _chat(request, asked, messages, asked.user)
 
 
 def _read(turn: _Turn, messages: list[Message]) -> None:
