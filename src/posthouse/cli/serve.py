@@ -20,7 +20,7 @@ from posthouse.cli.service import (
 )
 from posthouse.observe import logs
 from posthouse.observe.siblings import forget_figures
-from posthouse.server.memory import return_free_memory
+from posthouse.server.memory import return_free_memory, share_one_heap
 from posthouse.server.run import new_event_loop
 from posthouse.server.sockets import StartupError, bind_for_each
 from posthouse.server.supervisor import Post, Supervisor
@@ -48,6 +48,7 @@ def serve(
 
     Without a configuration file the objects in the database serve.
     """
+    share_one_heap()
     settings = load_settings(
         config=config, host=host, port=port, workers=workers, data=data
     )

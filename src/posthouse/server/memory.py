@@ -2,8 +2,9 @@
 
 glibc would keep it: once a large block has been freed it serves the next ones,
 up to 32 MiB, from the heap, where a small block behind them pins their place;
-and what is free inside the heap stays there. Where the C library is another,
-these functions do nothing.
+and what is free inside the heap stays there. Threads that allocate would each get a
+heap of their own, and none uses what is free in another's. Where the C library is
+another, these functions do nothing.
 """
 
 import ctypes
@@ -11,8 +12,19 @@ import gc
 from contextlib import suppress
 
 _M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 _OWN_MAPPING_FROM = 1024 * 1024
 """Bytes from which a block is always mapped by itself."""
+
+
+def share_one_heap() -> None:
+    """Have threads that are started from now on allocate where the others do.
+
+    They wait for each other's allocations, but the interpreter runs one at a time
+    anyhow.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def return_large_blocks() -> None:
