@@ -102,8 +102,6 @@ class AttemptLog(Struct):
     was sent twice is one."""
     stream: bool = False
     """Whether the answer is to be streamed."""
-    later: bool = False
-    """Whether it begins after the call's first attempt."""
     content_at: float = 0.0
     """When the first content came, by the clock; 0: not, or nobody asks."""
     once: bool = False

@@ -135,12 +135,7 @@ class Call(Struct, eq=False):
 
         Its attempts are its own. `enter` comes before anything is waited for.
         """
-        attempts = AttemptLog(
-            self.clock,
-            self.started,
-            later=bool(self.attempts.records),
-            once=self.attempts.once,
-        )
+        attempts = AttemptLog(self.clock, self.started, once=self.attempts.once)
         return structs.replace(self, attempts=attempts, found=None)
 
     def part(self, request: ParsedRequest) -> "Call":
@@ -219,8 +214,8 @@ class Call(Struct, eq=False):
         request = incoming.request
         blank = prepared.streamed if request.stream else prepared.whole
         target, headers, timeouts = blank.target, blank.headers, blank.timeouts
-        if self.attempts.records or self.attempts.later:
-            timeouts = structs.replace(timeouts, total=min(timeouts.total, seconds))
+        if seconds < timeouts.total:
+            timeouts = structs.replace(timeouts, total=seconds)
         if incoming.forwarded and not prepared.translation:
             headers += incoming.forwarded
         trace = incoming.trace

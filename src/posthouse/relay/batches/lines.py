@@ -8,6 +8,7 @@ never comes here.
 
 import time
 from collections.abc import Callable, Iterator
+from math import inf
 
 from msgspec import structs
 from typing_extensions import override
@@ -105,7 +106,7 @@ class LineRelay(Relay):
         if url is None:
             return None
         member = target.member
-        rendered: UpstreamRequest = call.render(prepared, 0.0)
+        rendered: UpstreamRequest = call.render(prepared, inf)
         try:
             body = json.compact(rendered.body)
         except MalformedJSON:
