@@ -66,9 +66,11 @@ class Dispatcher:
         # Unique over restarts and processes; no secret.
         self._id = f"req_{secrets.token_hex(8)}%08x"
         self._numbers = count(1)
-        self._extra = b"x-request-id: %b\r\n"
+        self._extra = b"x-request-id: %b\r\n" % self._id.encode()
+        """Makes, of such a number, the lines that its reply has beside all others."""
         if node:
-            self._extra += b"x-posthouse-node: %b\r\n" % node.encode()
+            name = node.encode().replace(b"%", b"%%")
+            self._extra += b"x-posthouse-node: %b\r\n" % name
         self._log = logger("posthouse.server")
         self.gate = gate or Gate()
         self.gate.door = self
@@ -87,9 +89,9 @@ class Dispatcher:
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one exchange and close it; raises nothing."""
         self.gate.young -= 1
-        request_id = self._id % next(self._numbers)
-        exchange.extra = self._extra % request_id.encode()
-        request = Request(exchange, self._proxies, request_id)
+        number = next(self._numbers)
+        exchange.extra = self._extra % number
+        request = Request(exchange, self._proxies, self._id % number)
         try:
             await self._handler(request)(request)
             if not (exchange.complete or exchange.gone):
@@ -119,7 +121,7 @@ class Dispatcher:
             exchange.abort()
             return
         number = next(self._numbers)
-        exchange.extra = self._extra % (self._id % number).encode()
+        exchange.extra = self._extra % number
         head = exchange.head
         replies = self._overloaded(exchange)
         if b"origin" in head.fields:
@@ -136,7 +138,7 @@ class Dispatcher:
         self.gate.uncounted += 1
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (
             render_constant(headers),
-            self._extra % (self._id % number).encode(),
+            self._extra % number,
             len(body),
             body,
         )
