@@ -192,31 +192,30 @@ class HTTP1Sender:
         if site is None:
             site = self._site(request)
         payload = site.payload(request)
-        limits = request.timeouts
         idle = site.idle
-        response = None
-        while response is None and idle:
+        while idle:
             connection, _ = idle.popitem()
-            response = connection.begin(payload, limits, started)
-        if response is None:
-            return await self._send_fresh(site, request, payload, started)
-        if request.method == "HEAD":
-            response.body_less = True
-        # As Connection.exchange, without a coroutine more.
-        waiter = response.waiter = connection.loop.create_future()
-        try:
-            await waiter
-        except BaseException:
-            response.abort()
-            raise
-        response.waiter = None
-        failure = response.failure
-        if response.status or failure is None:
-            return decoded(response) if response.encoding else response
-        if not _closed_under_us(failure):
-            raise failure
-        if resending is not None:
-            resending()
+            response = connection.begin(payload, request.timeouts, started)
+            if response is None:
+                continue
+            if request.method == "HEAD":
+                response.body_less = True
+            # As Connection.exchange, without a coroutine more.
+            waiter = response.waiter = connection.loop.create_future()
+            try:
+                await waiter
+            except BaseException:
+                response.abort()
+                raise
+            response.waiter = None
+            failure = response.failure
+            if response.status or failure is None:
+                return decoded(response) if response.encoding else response
+            if not _closed_under_us(failure):
+                raise failure
+            if resending is not None:
+                resending()
+            break
         return await self._send_fresh(site, request, payload, started)
 
     async def _send_fresh(
