@@ -18,16 +18,17 @@ _READ = {
     "refusal": FinishReason.REFUSAL,
     "pause_turn": FinishReason.PAUSE,
 }
-_WRITTEN = {reason: word for word, reason in _READ.items()} | {
+WRITTEN = {reason: word for word, reason in _READ.items()} | {
     FinishReason.CONTENT_FILTER: "refusal",
     FinishReason.MALFORMED_CALL: "end_turn",
     FinishReason.OTHER: "end_turn",
 }
-
+"""`stop_reason`, if nothing else tells more."""
 
 # Members of an enumeration are slow to look up.
 _STOP = FinishReason.STOP
-_ENDED = Finish(_STOP)
+ENDED = Finish(_STOP)
+"""What counts where nothing was told."""
 
 
 def take_finish(members: Members) -> Finish | None:
@@ -54,8 +55,8 @@ def write_finish(
         calls: tools were called, of which not every provider says so.
         refused: the model's words are a refusal.
     """
-    finish = finish or _ENDED
-    word = _WRITTEN[finish.reason]
+    finish = finish or ENDED
+    word = WRITTEN[finish.reason]
     if finish.reason is _STOP and (calls or refused):
         word = "tool_use" if calls else "refusal"
     details = None

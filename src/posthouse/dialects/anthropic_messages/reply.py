@@ -22,6 +22,7 @@ from posthouse.dialects.anthropic_messages.usage import (
     usage_extras,
     write_usage,
 )
+from posthouse.dialects.anthropic_messages.usual_reply import write_usual
 from posthouse.dialects.anthropic_messages.write_parts import as_input
 from posthouse.dialects.base import ParsedReply
 from posthouse.dialects.neutral.codec import Identity
@@ -177,6 +178,16 @@ _NO_EXTRAS: Extras = {}
 
 def write_reply(reply: ChatReply, chat: ChatRequest, identity: Identity) -> bytes:
     """Write a whole reply; of several answers, the first."""
+    if reply.dialect != NAME:
+        model = identity.model or reply.model or chat.model
+        usual = write_usual(reply, f"msg_{identity.id}", model)
+        if usual is not None:
+            return usual
+    return _write_parts(reply, chat, identity)
+
+
+def _write_parts(reply: ChatReply, chat: ChatRequest, identity: Identity) -> bytes:
+    """Write whatever there is, part by part."""
     own = reply.dialect == NAME
     choice = reply.choices[0] if reply.choices else Choice(0, (), None)
     kinds = set(map(type, choice.parts))

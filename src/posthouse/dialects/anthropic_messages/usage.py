@@ -120,12 +120,10 @@ def write_usage(
         tier: the service tier of a provider of this dialect.
         extras: what `usage_extras` gave for one of this dialect.
     """
-    usage = usage or _NOTHING
-    five, hour = usage.cache_write_5m or 0, usage.cache_write_1h or 0
-    cached = usage.cached_input or 0
-    plain = (usage.input or 0) - cached - five - hour
+    usage = usage or NOTHING
+    plain, cached, five, hour = input_apart(usage)
     written: Extras = {
-        "input_tokens": max(plain, 0),
+        "input_tokens": plain,
         "cache_creation_input_tokens": five + hour,
         "cache_read_input_tokens": cached,
         "cache_creation": {
@@ -141,12 +139,22 @@ def write_usage(
     if usage.searches or tools:
         searches = {"web_search_requests": usage.searches or 0}
         written["server_tool_use"] = {"web_fetch_requests": 0} | searches | tools
-    if tier in ("standard", "priority", "batch"):
+    if tier in TIERS:
         written["service_tier"] = tier
     return written | rest if rest else written
 
 
-_NOTHING = ReportedUsage()
+def input_apart(usage: ReportedUsage) -> tuple[int, int, int, int]:
+    """The prompt: plain, from the cache, written to it for five minutes, for an hour."""
+    cached = usage.cached_input or 0
+    five, hour = usage.cache_write_5m or 0, usage.cache_write_1h or 0
+    plain = (usage.input or 0) - cached - five - hour
+    return max(0, plain), cached, five, hour
+
+
+NOTHING = ReportedUsage()
+TIERS = frozenset({"standard", "priority", "batch"})
+"""What this dialect's clients know."""
 
 
 def _object(value: Any) -> dict[str, Any]:
