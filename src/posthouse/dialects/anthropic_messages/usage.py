@@ -145,7 +145,7 @@ def write_usage(
 
 
 def input_apart(usage: ReportedUsage) -> tuple[int, int, int, int]:
-    """The prompt: plain, from the cache, written to it for five minutes, for an hour."""
+    """The prompt: plain, from the cache, written to it for 5 minutes, for an hour."""
     cached = usage.cached_input or 0
     five, hour = usage.cache_write_5m or 0, usage.cache_write_1h or 0
     plain = (usage.input or 0) - cached - five - hour
