@@ -3,7 +3,7 @@
 Rules: every kind of bad key (absent, malformed, unknown, revoked, disabled,
 expired) ends in the same error after the same work. Keys are never remembered,
 only marks of them: digests under a secret of the process's own, which cost a
-third of those in the store. Everything remembered is bounded: principals,
+fifth of those in the store. Everything remembered is bounded: principals,
 unknown marks, addresses, look-ups under way. A look-up that began before
 `forget` is not remembered after it, so a revoked key cannot come back.
 """
@@ -67,8 +67,9 @@ class Authenticator:
         """
         self._store = store
         self._pepper = pepper
-        # Copied for each key: that costs half of taking in the secret anew.
-        self._marker = blake2b(digest_size=MARK_BYTES, key=secrets.token_bytes(32))
+        # Copied for each key: that costs half of taking in the secret anew. What the
+        # secret stands before is no longer than a block; as a key it had one more.
+        self._marker = blake2b(secrets.token_bytes(32), digest_size=MARK_BYTES)
         self._bounds = bounds
         self._wall_clock = wall_clock
         self._clock = clock

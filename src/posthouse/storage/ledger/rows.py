@@ -131,9 +131,9 @@ class Rows:
         """Add one settlement."""
         call_id, account, lease, held, paid, reason, record = astuple(settlement)
         number = next(self._ids)
-        kind, price, excess = VOID, 0, 0
-        if not reason:
-            kind, price = SETTLE, record.price
+        kind, price, excess = SETTLE, record.price, 0
+        if reason:
+            kind, price = VOID, 0
         if price:
             if price == paid and funds.cover(lease, paid):
                 self.entries += (number, lease, -paid, number, REVENUE, price)
@@ -142,19 +142,16 @@ class Rows:
             if price > held:
                 excess = price - held
                 reason = reason or ABOVE_HOLD
-        version, ended_ms = record.price_version, record.created_ms + record.total_ms
         self.transfers += (
             *(number, kind, call_id, account, held, excess, reason),
-            *(version, ended_ms),
+            *(record.price_version, record.created_ms + record.total_ms),
         )
-        calls = self.calls
-        calls.append(number)
-        start = len(calls)
-        calls += astuple(record)
+        row = list(astuple(record))
         # The driver is several times slower with a bool than with an int.
-        calls[start + STREAMED] = int(record.streamed)
-        calls[start + USAGE] = encode(record.usage).decode()
-        calls[start + ATTEMPTS] = encode(record.attempts).decode()
+        row[STREAMED] = int(record.streamed)
+        row[USAGE] = encode(record.usage).decode()
+        row[ATTEMPTS] = encode(record.attempts).decode()
+        self.calls += (number, *row)
 
     def clear(self) -> None:
         """Forget the rows, which have been written; go on numbering."""
