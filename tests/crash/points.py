@@ -122,6 +122,10 @@ def _names(argument: ast.expr) -> Iterator[str]:
     if isinstance(argument, ast.Constant):
         yield str(argument.value)
         return
+    if isinstance(argument, ast.IfExp):
+        yield from _names(argument.body)
+        yield from _names(argument.orelse)
+        return
     assert isinstance(argument, ast.JoinedStr), ast.unparse(argument)
     for moment in MOMENTS:
         yield "".join(
