@@ -131,7 +131,7 @@ class Hold(msgspec.Struct, eq=False):
         if record.id != call_id or not 0 <= paid <= MAX_CHARGE:
             raise ValueError(f"{record.id} at {paid} is no charge for {call_id}")
         if ARMED:
-            reach("void.before_record" if void_reason else "settle.before_record")
+            _reach_end(void_reason, "before")
         wallet = self._wallet
         amount = self.amount
         if paid > amount:
@@ -155,7 +155,7 @@ class Hold(msgspec.Struct, eq=False):
         if wallet.strict or wallet.waiters:
             manager.wallets.changed(wallet)
         if ARMED:
-            reach("void.after_record" if void_reason else "settle.after_record")
+            _reach_end(void_reason, "after")
         sync = manager.sync
         if sync is not None:
             await sync.wait()
@@ -190,6 +190,14 @@ class Hold(msgspec.Struct, eq=False):
             return await self._manager.wallets.wait(self._wallet, wish, 1)
         except (InsufficientQuota, StorageUnavailable):
             return 0
+
+
+def _reach_end(void_reason: str, when: str) -> None:
+    """Be at the instants before and after the record of a hold's end."""
+    if void_reason:
+        reach(f"void.{when}_record")
+    else:
+        reach(f"settle.{when}_record")
 
 
 class HoldManager:
