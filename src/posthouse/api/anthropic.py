@@ -1,5 +1,7 @@
 """Anthropic's routes: messages, and the counting of their tokens."""
 
+from collections.abc import Awaitable
+
 from posthouse.api.calls import Calls
 from posthouse.api.counting import Counting, answer_count
 from posthouse.dialects.anthropic_messages import DIALECT
@@ -32,10 +34,10 @@ class AnthropicRoutes:
             Route(("POST",), "/v1/messages/count_tokens", self.count, manners=manners),
         ]
 
-    async def messages(self, request: Request) -> None:
+    def messages(self, request: Request) -> Awaitable[None]:
         """POST /v1/messages."""
         _name(request)
-        await self._calls.serve(request, DIALECT, DIALECT.parse_request)
+        return self._calls.serve(request, DIALECT, DIALECT.parse_request)
 
     async def count(self, request: Request) -> None:
         """POST /v1/messages/count_tokens: how long a prompt is, at no cost."""
