@@ -7,7 +7,6 @@ read here and nowhere else.
 import asyncio
 import os
 import socket
-import tempfile
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -23,14 +22,11 @@ from unittest.mock import patch
 
 import structlog
 from tests.faults.wire import Fields, Peer, Reply, request_bytes
+from tests.support import store
 
 from posthouse.app import Application, run_options
 from posthouse.billing.tokenizer import count_tokens
-from posthouse.cli.installation import (
-    DATABASE_NAME,
-    Installation,
-    open_installation,
-)
+from posthouse.cli.installation import Installation, open_installation
 from posthouse.model.call import CallRecord
 from posthouse.routing.health import ChannelHealth
 from posthouse.server.run import Server, new_event_loop
@@ -309,7 +305,7 @@ async def running(
         patch("posthouse.app.application.counting_elsewhere", lambda _: nullcontext()),
     ):
         if not given.data.exists():
-            await _lay_out(given.data)
+            store.lay_out(given.data)
         async with open_installation(given) as installation:
             await installation.apply(load_file(file))
             application = Application(
@@ -338,21 +334,6 @@ async def running(
             if entry["log_level"] == "error" and entry["event"] != REFUSED
         ]
         assert not unexpected, unexpected
-
-
-_empty: list[bytes] = []
-"""A database with nothing but the schema, once there is one."""
-
-
-async def _lay_out(data: Path) -> None:
-    """Make a data folder; the schema is brought about once and then copied."""
-    if not _empty:
-        with tempfile.TemporaryDirectory() as folder:
-            async with open_installation(load_settings(data=Path(folder))):
-                pass
-            _empty.append((Path(folder) / DATABASE_NAME).read_bytes())
-    data.mkdir(mode=0o700)
-    (data / DATABASE_NAME).write_bytes(_empty[0])
 
 
 def _sockets() -> list[socket.socket]:

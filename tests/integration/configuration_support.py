@@ -18,7 +18,6 @@ from posthouse.storage.configuration import (
 )
 from posthouse.storage.database import Database
 from posthouse.storage.key_reader import StoredKeys
-from posthouse.storage.ledger.accounts import ensure_house_accounts
 from posthouse.storage.report import ApplyReport
 from posthouse.storage.schema import metadata
 from posthouse.storage.secrets import SecretBox
@@ -43,13 +42,6 @@ class Installation:
         self.pepper = SECRET.derive(PEPPER)
         self.environment: dict[str, str] = {}
         self.now = 1_000
-
-    async def create(self) -> None:
-        if not self.url.startswith("sqlite"):
-            return
-        async with self.database.write() as connection:
-            await connection.run_sync(metadata.create_all)
-            await ensure_house_accounts(connection)
 
     async def close(self) -> None:
         await self.key_store.close()

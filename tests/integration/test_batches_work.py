@@ -14,7 +14,6 @@ from posthouse.files.records import Page
 from posthouse.storage.batch_lines import LARGE
 from posthouse.storage.batches import MOST_OF_ACCOUNT
 from posthouse.storage.database import Database
-from posthouse.storage.migrate import migrate
 from posthouse.storage.schema import batch_lines, transfers
 from posthouse.tasks import batch_run, batches
 from posthouse.tasks.ports import BatchLost, KeepAnswer
@@ -32,8 +31,7 @@ async def world(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
     """An empty one, where nobody waits long for anything."""
-    database = Database(databases.new_database(tmp_path / "posthouse.db"))
-    await migrate(database)
+    database = Database(databases.new_installation(tmp_path / "posthouse.db"))
     for module, name, seconds in (
         (batches, "LOOK_SECONDS", 0.05),
         (batches, "RETRY_SECONDS", 0.05),

@@ -19,7 +19,6 @@ async def here(
     tmp_path: Path, store: str, patient: None
 ) -> AsyncIterator[Installation]:
     installation = Installation(tmp_path)
-    await installation.create()
     yield installation
     await installation.close()
 

@@ -20,7 +20,6 @@ from posthouse.settings.failure import ConfigurationError
 from posthouse.storage.blobs import ObjectBlobs
 from posthouse.storage.database import Database
 from posthouse.storage.files import StoredFiles, StoredRemovals
-from posthouse.storage.migrate import migrate
 from posthouse.storage.uploads import StoredUploads
 
 LARGE = 24 * 2**20
@@ -77,8 +76,7 @@ class Clock:
 @pytest.fixture
 async def database(store: str, tmp_path: Path) -> AsyncIterator[Database]:
     """An empty database of each kind."""
-    database = Database(databases.new_database(tmp_path / "posthouse.db"))
-    await migrate(database)
+    database = Database(databases.new_installation(tmp_path / "posthouse.db"))
     yield database
     await database.close()
 

@@ -264,7 +264,6 @@ POLICY = '[[routing]]\nmodel = "m"\npolicy = "lowest_cost"\n'
 @pytest.fixture
 async def here(tmp_path: Path) -> Any:
     installation = Installation(tmp_path)
-    await installation.create()
     yield installation
     await installation.close()
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
-from tests.support import nursery
+from tests.support import nursery, store
 from tests.support.processes import ServerFailed, ServerProcess, free_port
 from typing_extensions import override
 
@@ -41,6 +41,9 @@ class Posthouse(ServerProcess):
         self.environment = dict(environment or {})
         self.configuration = directory / "posthouse.toml"
         self.configuration.write_text(configuration)
+        elsewhere = "POSTHOUSE_DATABASE" in {**os.environ, **self.environment}
+        if not elsewhere and not self.data.exists():
+            store.lay_out(self.data)
         port = free_port()
         command: list[str | Path] = [self.program, "serve"]
         command += ["--config", self.configuration]

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine
 from tests.support import store
 
 from posthouse.billing.audit import AuditReport
@@ -20,9 +19,7 @@ from posthouse.storage.audit import audit
 from posthouse.storage.database import Database, sqlite_url
 from posthouse.storage.ledger.postgres import PostgresLedger
 from posthouse.storage.ledger.queries import Balance, LedgerReader
-from posthouse.storage.ledger.rows import HOUSE_ACCOUNTS
 from posthouse.storage.ledger.sqlite import SqliteLedger
-from posthouse.storage.schema import metadata
 
 NOW_MS = 1_700_000_000_000
 PATIENT = 20.0
@@ -49,13 +46,7 @@ class Books:
         self.postgres = noted.read_text() if noted.exists() else ""
         self.url = self.postgres or sqlite_url(self.path)
         if not self.postgres and not self.path.exists():
-            engine = create_engine(f"sqlite:///{self.path}")
-            metadata.create_all(engine)
-            engine.dispose()
-            for name in HOUSE_ACCOUNTS:
-                self.execute(
-                    "INSERT INTO accounts VALUES (?,'house',NULL,NULL,0,0)", name
-                )
+            store.new_installation(self.path)
 
     def execute(self, statement: str, *values: object) -> list[tuple]:
         if self.postgres:

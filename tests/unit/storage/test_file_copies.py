@@ -22,7 +22,6 @@ from posthouse.relay.resources.file_copies import Copy, FileCopies, owned
 from posthouse.storage.database import Database
 from posthouse.storage.file_copies import StoredCopies
 from posthouse.storage.files import StoredFiles
-from posthouse.storage.migrate import migrate
 from posthouse.storage.objects import StoredObjects
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -40,8 +39,7 @@ def copy(name: str, channel: str = "main", **more: Any) -> Copy:
 @pytest.fixture
 async def database(store: str, tmp_path: Path) -> AsyncIterator[Database]:
     """An empty one with its tables, but for the file."""
-    database = Database(databases.new_database(tmp_path / "posthouse.db"))
-    await migrate(database)
+    database = Database(databases.new_installation(tmp_path / "posthouse.db"))
     await StoredFiles(database).add(FILE, None)
     yield database
     await database.close()

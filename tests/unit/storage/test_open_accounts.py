@@ -14,24 +14,16 @@ from posthouse.storage.ledger import accounts as ledger_accounts
 from posthouse.storage.ledger.accounts import (
     MAX_CREDIT,
     Opening,
-    ensure_house_accounts,
     open_account,
     open_accounts,
 )
-from posthouse.storage.schema import accounts, entries, metadata, transfers
+from posthouse.storage.schema import accounts, entries, transfers
 
 MANY = 2_300
 
 
 async def new_database(path: Path) -> Database:
-    url = store.new_installation(path)
-    database = Database(url)
-    if not url.startswith("sqlite"):
-        return database
-    async with database.write() as connection:
-        await connection.run_sync(metadata.create_all)
-        await ensure_house_accounts(connection)
-    return database
+    return Database(store.new_installation(path))
 
 
 @pytest.fixture

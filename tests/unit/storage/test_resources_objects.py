@@ -8,7 +8,6 @@ from tests.support import store as databases
 
 from posthouse.relay.resources.objects import Owned, Page
 from posthouse.storage.database import Database
-from posthouse.storage.migrate import migrate
 from posthouse.storage.objects import StoredObjects
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -24,8 +23,7 @@ def thing(name: str, account: str = "one", **more: object) -> Owned:
 @pytest.fixture
 async def database(store: str, tmp_path: Path) -> AsyncIterator[Database]:
     """An empty one with its tables."""
-    database = Database(databases.new_database(tmp_path / "posthouse.db"))
-    await migrate(database)
+    database = Database(databases.new_installation(tmp_path / "posthouse.db"))
     yield database
     await database.close()
 

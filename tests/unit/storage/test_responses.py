@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.support import store as databases
 
 from posthouse.errors import StorageUnavailable
 from posthouse.relay.keeping import Kept
-from posthouse.storage.database import Database, sqlite_url
-from posthouse.storage.migrate import migrate
+from posthouse.storage.database import Database
 from posthouse.storage.responses import StoredResponses
 from posthouse.storage.secrets import SecretBox
 
@@ -24,8 +24,7 @@ def kept(name: str, account: str = "one") -> Kept:
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[StoredResponses]:
     """A store over an empty database."""
-    database = Database(sqlite_url(tmp_path / "posthouse.db"))
-    await migrate(database)
+    database = Database(databases.new_installation(tmp_path / "posthouse.db"))
     store = StoredResponses(database, SecretBox(bytes(32)))
     yield store
     await store.close()
