@@ -270,14 +270,16 @@ def render_lines(subject: Subject, rates: Rates, now: float) -> bytes:
     if buckets and now - buckets[0].last >= WINDOW:
         subject.expire(now)
     empty = math.ceil(buckets[-1].last + WINDOW - now) if buckets else 0
-    lines = b""
-    if rates.requests is not None:
-        left = rates.requests - subject.requests
-        lines = REQUEST_LINES % (rates.requests, max(0, left), empty)
-    if rates.tokens is not None:
-        left = max(rates.tokens - subject.tokens, 0)
-        lines += TOKEN_LINES % (rates.tokens, left, empty)
-    return lines
+    requests, tokens = rates.requests, rates.tokens
+    shown: tuple[int, ...] = ()
+    if requests is not None:
+        left = requests - subject.requests
+        shown = (requests, max(0, left), empty)
+    if tokens is None:
+        return REQUEST_LINES % shown if shown else b""
+    left = tokens - subject.tokens
+    of_tokens = (tokens, max(0, left), empty)
+    return _ALL_LINES % (shown + of_tokens) if shown else TOKEN_LINES % of_tokens
 
 
 _LINES = (
@@ -287,3 +289,4 @@ _LINES = (
 )
 REQUEST_LINES = _LINES % ((b"requests",) * 3)
 TOKEN_LINES = _LINES % ((b"tokens",) * 3)
+_ALL_LINES = REQUEST_LINES + TOKEN_LINES
