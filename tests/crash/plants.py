@@ -66,7 +66,7 @@ _RETURN_FIRST = """        position = ledger.register(directory.name)
             ledger._return_leases(directory.name)
         follower = Follower(directory, position, alive=False)
 """
-_OPEN = "while not journal.open(opened, self.open_holds + RESERVED_HOLDS):"
+_OPEN = "if not journal.open(opened, self.open_holds + RESERVED_HOLDS):"
 _ANSWERED = "    elif not hold.channel:\n"
 
 PLANTS = {
@@ -84,7 +84,7 @@ PLANTS = {
     "the lease returned before the replay": Plant(
         "billing/recovery.py", _REPLAY, _RETURN_FIRST
     ),
-    "a hold not written down": Plant("billing/holds.py", _OPEN, "while False:"),
+    "a hold not written down": Plant("billing/holds.py", _OPEN, "if False:"),
     "what had begun to answer is void": Plant(
         "billing/records.py", _ANSWERED, "    elif True:\n"
     ),

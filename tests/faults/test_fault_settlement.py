@@ -34,11 +34,13 @@ def _gate(gate: asyncio.Event, arrived: asyncio.Event) -> Iterator[None]:
     settle = Hold.settle
 
     async def waiting(hold: Hold, record: Any) -> None:
-        arrived.set()
-        await gate.wait()
-        await settle(hold, record)
+        with patch.object(Hold, "end", end):
+            arrived.set()
+            await gate.wait()
+            await settle(hold, record)
 
-    with patch.object(Hold, "settle", waiting):
+    end = Hold.end
+    with patch.object(Hold, "end", waiting):
         yield
 
 

@@ -39,7 +39,13 @@ class Limits(Limiter):
     async def admit(
         self, principal: Principal, tokens: int, *, output_tokens: int = 0
     ) -> Permit:
-        """Count a call of a key; this never waits.
+        return self.admit_now(principal, tokens, output_tokens=output_tokens)
+
+    @override
+    def admit_now(
+        self, principal: Principal, tokens: int, *, output_tokens: int = 0
+    ) -> Permit:
+        """Count a call of a key; this never has to wait.
 
         Args:
             principal: whose call it is.

@@ -30,10 +30,15 @@ class Permit(Protocol):
 class Limiter(Protocol):
     """Admits calls within the limits of their keys."""
 
+    def admit_now(
+        self, principal: Principal, tokens: int, *, output_tokens: int = 0
+    ) -> Permit | None:
+        """Do as `admit`; None where that must wait: nothing is counted then."""
+
     async def admit(
         self, principal: Principal, tokens: int, *, output_tokens: int = 0
     ) -> Permit:
-        """Count a call or raise RateLimited; see `limits.Limits.admit`."""
+        """Count a call or raise RateLimited; see `limits.Limits.admit_now`."""
 
     def header_lines(self, principal: Principal) -> bytes:
         """Write the `x-ratelimit-*` headers of a key, for a reply that refuses."""

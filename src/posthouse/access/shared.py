@@ -113,10 +113,20 @@ class SharedLimits(Limiter):
         await self._store.close()
 
     @override
+    def admit_now(
+        self, principal: Principal, tokens: int, *, output_tokens: int = 0
+    ) -> Permit | None:
+        rates = principal.rates
+        if rates is None:
+            return UNLIMITED
+        name = "key " + principal.key_id
+        return self._shares.take(name, rates, tokens, output_tokens)
+
+    @override
     async def admit(
         self, principal: Principal, tokens: int, *, output_tokens: int = 0
     ) -> Permit:
-        """Count a call of a key, as `Limits.admit` does; this may wait.
+        """Count a call of a key, as `Limits.admit_now` does; this may wait.
 
         Args:
             principal: whose call it is.
@@ -126,13 +136,10 @@ class SharedLimits(Limiter):
         Raises:
             RateLimited: with `retry_after` from 1 to 60 seconds.
         """
-        rates = principal.rates
-        if rates is None:
-            return UNLIMITED
-        name = "key " + principal.key_id
-        permit = self._shares.take(name, rates, tokens, output_tokens)
+        permit = self.admit_now(principal, tokens, output_tokens=output_tokens)
         if permit is not None:
             return permit
+        name, rates = "key " + principal.key_id, principal.rates or UNLIMITED_RATES
         result = await self._ask(
             name, Waiter(rates, tokens, output_tokens, self._outcome(), patient=True)
         )

@@ -10,10 +10,10 @@ lease covers a call, opening and settling touch neither database nor thread.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -116,12 +116,22 @@ class Hold(msgspec.Struct, eq=False):
         await self.settle(record, reason)
 
     async def settle(self, record: CallRecord, void_reason: str = "") -> None:
+        """End the hold as `end` does; returns when that is as durable as configured.
+
+        Raises StorageUnavailable also where its durability cannot be promised.
+        """
+        durable = self.end(record, void_reason)
+        if durable is not None:
+            await durable
+
+    def end(
+        self, record: CallRecord, void_reason: str = ""
+    ) -> Coroutine[Any, Any, None] | None:
         """Charge `record.price`, exactly once, then give free what was not used.
 
-        Returns when the settlement is as durable as configured. Raises
-        HoldEnded, ValueError for a price that cannot be, and
-        StorageUnavailable: then the hold is still open, or its durability
-        cannot be promised.
+        Gives what to await before anybody may be told; None where the settlement
+        is as durable as configured already. Raises HoldEnded, ValueError for a
+        price that cannot be, and StorageUnavailable: then the hold is still open.
         """
         opening = self._opening
         call_id = opening.call_id
@@ -156,9 +166,7 @@ class Hold(msgspec.Struct, eq=False):
             manager.wallets.changed(wallet)
         if ARMED:
             _reach_end(void_reason, "after")
-        sync = manager.sync
-        if sync is not None:
-            await sync.wait()
+        return None if manager.sync is None else manager.sync.wait()
 
     async def _extend(self, charge_so_far: int, *, covered: bool) -> bool:
         """Add to the hold what it lacks; write down how far the call is."""
@@ -306,17 +314,17 @@ class HoldManager:
     def _refusing(self) -> bool:
         return self._closing or self._thread.failing or self.journal.failed
 
-    async def open(self, opening: Opening) -> Hold:
-        """Set money aside for a call and write that down.
+    def open_now(self, opening: Opening) -> Hold | None:
+        """Set money aside for a call, and write that down, without waiting.
 
-        Raises InsufficientQuota and StorageUnavailable. Does not suspend while
-        this process's lease of the account covers the amount.
+        None where this process's lease of the account does not cover the amount,
+        or the journal has no room: nothing is changed then, and `open` waits.
+        Raises InsufficientQuota and StorageUnavailable.
         """
         amount = opening.amount
         if amount < 0 or opening.prompt_charge < 0:
             raise ValueError("a hold is not negative")
-        journal = self.journal
-        if self._closing or self._thread.failing or journal.failed:
+        if self._closing or self._thread.failing or self.journal.failed:
             raise StorageUnavailable
         if amount > MAX_AMOUNT:
             raise InsufficientQuota
@@ -324,28 +332,54 @@ class HoldManager:
         wallet = wallets.find(opening.account_id)
         if wallet is None or wallet.used_at != wallets.now:
             wallet = wallets.wallet(opening.account_id)
+        if amount > wallet.free or wallet.waiters:
+            return None
+        hold = self._enter(wallet, opening)
+        if hold is not None:
+            wallet.open_holds += 1
+            wallet.free = free = wallet.free - amount
+            if free < wallet.low_water:
+                wallets.top_up(wallet, amount)
+        return hold
+
+    async def open(self, opening: Opening) -> Hold:
+        """Set money aside for a call and write that down, as `open_now` does.
+
+        Waits for what lacks. Raises InsufficientQuota and StorageUnavailable.
+        """
+        hold = self.open_now(opening)
+        if hold is not None:
+            return hold
+        amount = opening.amount
+        wallet = self.wallets.wallet(opening.account_id)
         wallet.open_holds += 1
         if amount > wallet.free or wallet.waiters:
             await self._draw(wallet, amount)
         else:
             wallet.free -= amount
         try:
-            opened = Opened(opening, amount)
-            while not journal.open(opened, self.open_holds + RESERVED_HOLDS):
+            while (hold := self._enter(wallet, opening)) is None:
                 await self._make_room()
         except BaseException:
             wallet.open_holds -= 1
             wallet.free += amount
-            wallets.changed(wallet)
+            self.wallets.changed(wallet)
             raise
+        if wallet.free < wallet.low_water:
+            self.wallets.top_up(wallet, amount)
+        return hold
+
+    def _enter(self, wallet: Wallet, opening: Opening) -> Hold | None:
+        """Write down a hold for which there is money; None: the journal is full."""
+        journal, amount = self.journal, opening.amount
+        opened = Opened(opening, amount)
+        if not journal.open(opened, self.open_holds + RESERVED_HOLDS):
+            return None
         bucket = journal.bucket
-        hold = Hold(self, wallet, opening, amount, bucket)
-        bucket[opening.call_id] = hold
+        hold = bucket[opening.call_id] = Hold(self, wallet, opening, amount, bucket)
         self.open_holds += 1
         if ARMED:
             reach("hold.after_open_record")
-        if wallet.free < wallet.low_water:
-            wallets.top_up(wallet, amount)
         return hold
 
     async def _draw(self, wallet: Wallet, amount: int) -> None:

@@ -30,6 +30,9 @@ from posthouse.relay.waiting import FairQueue
 from posthouse.routing.rules import RuleBook
 from posthouse.routing.table import Choice
 
+Admitted = tuple[Permit, Hold]
+"""What an admitted call has, until it is over."""
+
 _ALWAYS = (Unit.INPUT.value, Unit.OUTPUT.value, Unit.REQUEST.value, Unit.TASK.value)
 """What whatever is billed apiece may be billed in as well."""
 
@@ -55,10 +58,16 @@ class Admission:
         self.hold_max = hold_max
         """Nano-dollars that one call may hold."""
 
-    async def admit(self, call: Call) -> tuple[Permit, Hold]:
+    async def admit(self, call: Call) -> Admitted:
+        """Admit a call as `admit_now` does, and wait where it must."""
+        admitted = self.admit_now(call)
+        return admitted if isinstance(admitted, tuple) else await admitted
+
+    def admit_now(self, call: Call) -> Admitted | Coroutine[Any, Any, Admitted]:
         """Admit a call; raises PosthouseError, and then nothing is held.
 
-        Who may serve it is its menu from then on.
+        Where that must wait, what to await for it. Who may serve the call is its
+        menu from then on.
         """
         menu = call.menu = self._menu(call)
         if menu.instead and Operation.CHAT in menu.instead.values():
@@ -69,15 +78,28 @@ class Admission:
         request = incoming.request
         call.prompt_tokens = estimate_prompt(request, menu.first.model)
         if incoming.wait:
-            permit = await self._wait(call)
-        else:
-            permit = await self._limits.admit(
-                incoming.principal,
-                call.prompt_tokens,
-                output_tokens=request.output_limit or 0,
-            )
+            return self._admit_later(call, None)
+        permit = self._limits.admit_now(
+            incoming.principal,
+            call.prompt_tokens,
+            output_tokens=request.output_limit or 0,
+        )
+        if permit is None:
+            return self._admit_later(call, None)
         try:
-            hold = await self._holds.open(self._opening(call, menu))
+            hold = self._holds.open_now(self._opening(call, menu))
+        except BaseException:
+            permit.release(0)
+            raise
+        return self._admit_later(call, permit) if hold is None else (permit, hold)
+
+    async def _admit_later(self, call: Call, permit: Permit | None) -> Admitted:
+        """Wait for what a call needs; `permit` is what it has been given already."""
+        if permit is None:
+            wait = self._wait if call.incoming.wait else self._permit
+            permit = await wait(call)
+        try:
+            hold = await self._holds.open(self._opening(call, call.menu))
         except BaseException:
             permit.release(0)
             raise

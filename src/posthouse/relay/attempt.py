@@ -235,11 +235,18 @@ class AttemptLoop:
             target, release = await self._claim(plan, (target, release), None)
             now = self._clock()
         log.stream = plan.stream
+        began = self._begin(target, log)
         try:
             # It has the limits of its channel, which are no wider than all have.
-            return await self.attempt(target, log, perform, inf)
-        except AttemptFailed as error:
+            result = await perform(target, inf)
+        except BaseException as error:
+            self._failed(target, log, began, error)
+            if not isinstance(error, AttemptFailed):
+                raise
             failed = error
+        else:
+            self._served(target, log, began)
+            return result
         finally:
             if release is not None:
                 release()
@@ -360,53 +367,70 @@ class AttemptLoop:
         self, target: Target, log: AttemptLog, perform: Perform[T], deadline: float
     ) -> T:
         """Make one attempt and tell health, load and log what came of it."""
-        member = target.member
-        channel = member.channel
-        health = self._health
-        began = self._clock()
-        trial = 0
-        if health.ailing:
-            trial = health.begin(channel.name, member.credential, began)
-        log.trial = trial
-        target.begin()
-        verdict = _NEUTRAL
-        rest = None
+        began = self._begin(target, log)
         try:
             result = await perform(target, deadline - began)
-        except AttemptFailed as failed:
-            now = self._clock()
-            conceal(failed.error, channel)
-            verdict, rest = verdict_of(failed), failed.rest
-            log.add(target, (began, now), _outcome(failed), failed)
-            if verdict is not _NEUTRAL:
-                error = LastError(failed.code, failed.status, now)
-                health.note(channel.name, error)
-            raise
         except BaseException as error:
-            now = self._clock()
-            if isinstance(error, ClientGone):
-                log.add(target, (began, now), Outcome.ABANDONED, error)
+            self._failed(target, log, began, error)
             raise
-        else:
-            now = self._clock()
-            log.add(target, (began, now), _SERVED)
-            verdict = _SUCCESS
-            return result
-        finally:
-            target.end()
-            if target.routes.choice is not None:
-                _observe(target, log, verdict)
-            if channel.sandbox:
-                # Its faults are asked for; they say nothing to other callers.
-                verdict = _NEUTRAL
-            health.end(
-                channel.name,
-                member.credential,
-                verdict,
-                now,
-                trial=trial,
-                rest=rest,
-            )
+        self._served(target, log, began)
+        return result
+
+    def _begin(self, target: Target, log: AttemptLog) -> float:
+        """An attempt begins; `_served` or `_failed` is told its end. Give the time."""
+        began = self._clock()
+        trial = 0
+        if self._health.ailing:
+            member = target.member
+            trial = self._health.begin(member.channel.name, member.credential, began)
+        log.trial = trial
+        target.begin()
+        return began
+
+    def _served(self, target: Target, log: AttemptLog, began: float) -> None:
+        """An attempt has served the call."""
+        now = self._clock()
+        log.add(target, (began, now), _SERVED)
+        self._over(target, log, _SUCCESS, now)
+
+    def _failed(
+        self, target: Target, log: AttemptLog, began: float, error: BaseException
+    ) -> None:
+        """An attempt was ended by an error."""
+        now = self._clock()
+        verdict, rest = _NEUTRAL, None
+        if isinstance(error, AttemptFailed):
+            channel = target.member.channel
+            conceal(error.error, channel)
+            verdict, rest = verdict_of(error), error.rest
+            log.add(target, (began, now), _outcome(error), error)
+            if verdict is not _NEUTRAL:
+                last = LastError(error.code, error.status, now)
+                self._health.note(channel.name, last)
+        elif isinstance(error, ClientGone):
+            log.add(target, (began, now), Outcome.ABANDONED, error)
+        self._over(target, log, verdict, now, rest=rest)
+
+    def _over(
+        self,
+        target: Target,
+        log: AttemptLog,
+        verdict: Verdict,
+        now: float,
+        *,
+        rest: float | None = None,
+    ) -> None:
+        """Tell load, policy and health of an attempt's end."""
+        target.end()
+        if target.routes.choice is not None:
+            _observe(target, log, verdict)
+        member = target.member
+        name = member.channel.name
+        if member.channel.sandbox:
+            # Its faults are asked for; they say nothing to other callers.
+            verdict = _NEUTRAL
+        trial = log.trial
+        self._health.end(name, member.credential, verdict, now, trial=trial, rest=rest)
 
     def exclude(self, plan: Plan, target: Target, failed: AttemptFailed) -> None:
         """Try what failed no more in this call, unless it may do better."""

@@ -84,7 +84,8 @@ class Relay:
         """Serve one call; raises PosthouseError while no reply has begun."""
         call = Call.begin(incoming, client, self.snapshot)
         try:
-            permit, hold = await self.ports.admission.admit(call)
+            admitted = self.ports.admission.admit_now(call)
+            permit, hold = admitted if isinstance(admitted, tuple) else await admitted
         except ClientGone:
             # It waited for room and has left: there is nothing to tell anybody.
             return
@@ -342,7 +343,9 @@ class Relay:
             code = "" if failure is None else failure.code
             ending = Ending(ending.status, ending.outcome, code, first_token_ms)
         record = record_call(call, served.target, charged, ending)
-        await hold.settle(record)
+        durable = hold.end(record)
+        if durable is not None:
+            await durable
         self.ports.call_ended(call, record, charged.suspicious)
         return record
 

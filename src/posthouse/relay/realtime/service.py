@@ -67,6 +67,12 @@ class SessionLimits(Limiter):
         self._limits = limits
 
     @override
+    def admit_now(
+        self, principal: Principal, tokens: int, *, output_tokens: int = 0
+    ) -> Permit | None:
+        return self._limits.admit_now(principal, 0)
+
+    @override
     async def admit(
         self, principal: Principal, tokens: int, *, output_tokens: int = 0
     ) -> Permit:
