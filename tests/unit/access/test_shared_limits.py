@@ -138,6 +138,16 @@ async def test_key_without_limits_asks_nobody(
     assert not counters.tallies
 
 
+async def test_what_must_be_asked_is_not_counted_at_once(
+    workers: list[SharedLimits], counters: Counters
+) -> None:
+    """A call that would wait for the store has taken nothing of its minute."""
+    before = counters.exchanges
+    assert workers[0].admit_now(key(rpm=1), 0) is None
+    assert counters.exchanges == before
+    assert await workers[0].admit(key(rpm=1), 0)
+
+
 async def test_channels_are_shared_too(workers: list[SharedLimits]) -> None:
     """A channel's refusal is a value, and keys of its name are others."""
     limits = ChannelLimits(concurrency=1, rpm=10)

@@ -102,6 +102,24 @@ async def test_an_absurd_hold_is_refused(books):
     await manager.close()
 
 
+async def test_what_is_not_covered_is_not_opened_at_once(books):
+    """A call that must wait for the ledger changes nothing; the next need not wait."""
+    books.fund("a", 1000)
+    manager = await books.start()
+    first, second = opening("a", 100), opening("a", 100)
+    assert manager.open_now(first) is None
+    assert manager.open_holds == 0
+    held = await manager.open(first)
+    at_once = manager.open_now(second)
+    assert at_once is not None
+    assert manager.open_holds == 2
+    assert at_once.end(record(second, 30)) is None
+    await held.settle(record(first, 20))
+    await manager.close()
+    assert books.available("a") == 950
+    assert faults(await books.audit()) == {}
+
+
 async def test_no_refusal_while_unspent_money_exists(books):
     """Near the limit cheap calls go on until less than one hold is left."""
     books.fund("a", 1000)
