@@ -48,6 +48,8 @@ class Follower:
         """Segments under this number are known to be written to their end."""
         self.damaged = 0
         """Segments that were left for the next one without a seal."""
+        self.behind = False
+        """Whether the last batch was a full one, and more may be there."""
         self._alive = alive
         self._reader: SegmentReader | None = None
         numbers = segment_numbers(directory)
@@ -73,7 +75,8 @@ class Follower:
                 ledger.post(self.journal_id, settlements, position(number, offset))
                 total += len(settlements)
             self._number, self._offset = number, offset
-            if len(settlements) < BATCH:
+            self.behind = len(settlements) == BATCH
+            if not self.behind:
                 break
         return total
 

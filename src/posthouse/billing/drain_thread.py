@@ -336,6 +336,10 @@ class LedgerThread:
                     # does who would take us for dead.
                     self._serve(0)
                     self._keep_alive(ledger)
+                    # What has come meanwhile waits for the next tick: a transaction
+                    # of a few costs the same pages as one of hundreds.
+                    if not follower.behind:
+                        break
             except (JournalMovedOn, FileNotFoundError):
                 # Its owner has drained or closed it: begin again, if at all.
                 follower.close()

@@ -231,3 +231,31 @@ async def test_nothing_is_drawn_for_a_journal_that_others_have_ended(books):
     ledger.close()
     assert books.available("a") == 1000
     assert faults(await books.audit()) == {}
+
+
+async def test_what_comes_while_a_batch_is_posted_waits_for_the_next_tick(
+    books, monkeypatch
+):
+    """Else a busy process would post its last calls one by one, without end."""
+    monkeypatch.setattr(drain_thread, "TICK_SECONDS", 1000.0)
+    monkeypatch.setattr(drain, "BATCH", 5)
+    books.fund("a", 1000)
+    manager = await books.start()
+    for _ in range(7):
+        call = opening("a", 10)
+        await (await manager.open(call)).settle(record(call, 3))
+    manager._thread.abandon()
+    posted: list[int] = []
+    once = drain.Follower.drain
+
+    def counted(follower, *given, **named) -> int:
+        posted.append(once(follower, *given, **named))
+        return posted[-1]
+
+    monkeypatch.setattr(drain.Follower, "drain", counted)
+    thread = drain_thread.LedgerThread(books.root, manager.journal, books.connect)
+    thread._tick()
+    assert posted == [5, 2]
+    thread._hang_up()
+    manager.journal.close()
+    assert len(books.ends()) == 7
