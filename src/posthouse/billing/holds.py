@@ -80,8 +80,11 @@ class Hold(msgspec.Struct, eq=False):
     def answering(self, channel: str) -> None:
         """Note that the first content byte goes to the client (streams)."""
         self.channel = channel
-        record = Answering(self._opening.call_id, channel)
-        self._manager.note(ANSWERING, record)
+        with suppress(StorageUnavailable):
+            # What is kept free for the settlement has room for this, too.
+            self._manager.journal.append(
+                ANSWERING, Answering(self._opening.call_id, channel)
+            )
         reach("hold.after_answering_record")
 
     def covers(self, output_charge: int) -> bool:
@@ -185,7 +188,7 @@ class Hold(msgspec.Struct, eq=False):
         self.amount += granted
         self._delivered = charge_so_far
         record = Progress(self._opening.call_id, self.amount, charge_so_far)
-        self._manager.note(PROGRESS, record)
+        self._manager.note(record)
         reach("hold.after_progress_record")
         rest += granted
         self._check_at = charge_so_far + max(1, rest // 2)
@@ -390,10 +393,10 @@ class HoldManager:
             wallet.open_holds -= 1
             raise
 
-    def note(self, kind: int, record: Answering | Progress) -> None:
-        """Write a record that recovery is better with, if there is room."""
+    def note(self, record: Progress) -> None:
+        """Write down how far a call is, for recovery, if there is room."""
         if self.journal.has_room(self.open_holds + RESERVED_HOLDS):
-            self.journal.append(kind, record)
+            self.journal.append(PROGRESS, record)
 
     async def drain(self) -> None:
         """Return when what is settled now is in the ledger, if it takes it."""

@@ -34,7 +34,7 @@ from posthouse.billing.segments import (
 from posthouse.errors import StorageUnavailable
 
 RESERVE: Final = 2048
-"""Bytes kept free for the settlement of each open hold."""
+"""Bytes kept free for each open hold: that it is answered, and its settlement."""
 SPARE_HOLDS: Final = 64
 KEPT_SEGMENTS: Final = 3
 """How many segments back an open hold's record may stand."""

@@ -247,6 +247,25 @@ async def test_a_charge_above_the_hold_takes_what_the_account_has(books):
     assert faults(await books.audit()) == {}
 
 
+async def test_what_had_begun_to_answer_is_known_also_where_room_is_short(
+    books, monkeypatch
+):
+    """What is kept for settlements has room for that: a client had content."""
+    books.fund("a", 100)
+    manager = await books.start()
+    call = opening("a", 100, prompt=20)
+    hold = await manager.open(call)
+    monkeypatch.setattr(manager.journal, "has_room", lambda holds: False)
+    hold.answering("main")
+    manager._timer.cancel()
+    manager._thread.abandon()
+    manager.journal.close()
+    successor = await books.start()
+    assert successor.recovery.charged == 1
+    await successor.close()
+    assert faults(await books.audit()) == {}
+
+
 async def test_streams_extend_their_hold(books):
     """At half of what remains the hold grows; below it nothing happens."""
     books.fund("a", 100_000)
