@@ -2,7 +2,7 @@
 
 from posthouse.dialects.base import Dialect
 from posthouse.errors import NoChannel
-from posthouse.relay.asked import ask
+from posthouse.relay.asking import ask
 from posthouse.relay.prepare import channel_request
 from posthouse.relay.snapshot import Snapshot
 from posthouse.upstream.ports import Sender

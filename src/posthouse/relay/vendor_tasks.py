@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from posthouse.access.principal import Principal
 from posthouse.dialects.base import Dialect, Headers
 from posthouse.errors import NoChannel, NotFound
-from posthouse.relay.asked import ask
+from posthouse.relay.asking import ask
 from posthouse.relay.call import Incoming, KeepFirst
 from posthouse.relay.prepare import channel_request
 from posthouse.relay.resources.lookup import Lookup
